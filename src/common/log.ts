@@ -1,0 +1,52 @@
+// Structured logs, one JSON object a line. Callers pass facts as fields; secrets never come here.
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
+export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
+
+export interface Log {
+  debug(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  error(message: string, fields?: LogFields): void;
+  /** A log that adds the given fields to every line. */
+  with(fields: LogFields): Log;
+}
+
+const RANK: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
+
+/** A log that gives each line to `write`, newline included. `format` "text" is for people, "json" for machines. */
+export function createLog(options: {
+  level: LogLevel;
+  format: "json" | "text";
+  write: (line: string) => void;
+  now: () => number;
+  fields?: LogFields;
+}): Log {
+  const emit = (level: LogLevel, message: string, fields: LogFields = {}) => {
+    if (RANK[level] < RANK[options.level]) return;
+    const all = { ...options.fields, ...fields };
+    const time = new Date(options.now()).toISOString();
+    options.write(
+      options.format === "json"
+        ? `${JSON.stringify({ time, level, message, ...all })}\n`
+        : textLine(time, level, message, all),
+    );
+  };
+  return {
+    debug: (message, fields) => emit("debug", message, fields),
+    info: (message, fields) => emit("info", message, fields),
+    warn: (message, fields) => emit("warn", message, fields),
+    error: (message, fields) => emit("error", message, fields),
+    with: (fields) => createLog({ ...options, fields: { ...options.fields, ...fields } }),
+  };
+}
+
+function textLine(time: string, level: LogLevel, message: string, fields: LogFields): string {
+  const tail = Object.entries(fields).flatMap(([key, value]) =>
+    value === undefined ? [] : [`${key}=${typeof value === "string" ? JSON.stringify(value) : value}`],
+  );
+  return `${[time, level.toUpperCase().padEnd(5), message, ...tail].join(" ")}\n`;
+}
+
+/** Says nothing; for tests. */
+export const silentLog: Log = createLog({ level: "error", format: "text", write: () => {}, now: () => 0 });

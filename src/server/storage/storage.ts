@@ -1,0 +1,48 @@
+// The storage seam: a versioned key-value store with atomic multi-key commits. It sees only ciphertext (invariant I4)
+// and knows nothing of mounts or tokens. test/conformance/storage holds every implementation against one model.
+
+export interface Entry {
+  readonly value: Uint8Array;
+  /** Grows with every write of the store; a key deleted and written again has a new one. */
+  readonly version: bigint;
+}
+
+export interface Page {
+  /** Names after this one only. */
+  readonly after?: string;
+  readonly limit: number;
+}
+
+export interface Range {
+  /** First key, inclusive. */
+  readonly from: string;
+  /** End, exclusive. */
+  readonly to: string;
+  readonly limit: number;
+}
+
+export interface CommitBatch {
+  /** The read set: key -> the version read, or undefined where there was nothing. */
+  readonly expected: ReadonlyMap<string, bigint | undefined>;
+  /** Key -> new value, or null to delete. */
+  readonly writes: ReadonlyMap<string, Uint8Array | null>;
+}
+
+export interface Storage {
+  /** Reads several keys in one round trip; the answer has their order. */
+  get(keys: readonly string[]): Promise<readonly (Entry | undefined)[]>;
+  /** One level below a prefix (which is "" or ends in "/"), in key order; folders end in "/" and are named once. */
+  list(prefix: string, page: Page): Promise<readonly string[]>;
+  /** Keys of a range in order (the expiry index). */
+  scan(range: Range): Promise<readonly string[]>;
+  /** All of it or nothing; durable when it resolves with "committed". */
+  commit(batch: CommitBatch): Promise<"committed" | "conflict">;
+  /** Tells which keys other processes changed; may say only "all". */
+  watch(onChange: (keys: readonly string[] | "all") => void): Disposable;
+  close(): Promise<void>;
+}
+
+/** Longest key in UTF-8 bytes. LMDB at page size 8192 takes 4,026 (measured); below the API's path limit all fit. */
+export const KEY_BYTES_MAX = 3_000;
+/** Largest value. A larger one is refused with `too_large` before anything is written. */
+export const VALUE_BYTES_MAX = 32 * 1024 * 1024;

@@ -1,0 +1,20 @@
+// The rings of tests as vitest projects: `unit` needs nothing but Node; `parts` and `wire` run real servers, databases
+// and emulators on this machine; `e2e` needs a Kubernetes cluster.
+import { defineConfig } from "vitest/config";
+
+const project = (name: string, include: string[], seconds: number, parallel = true) => ({
+  test: { name, include, testTimeout: seconds * 1000, hookTimeout: seconds * 1000, fileParallelism: parallel },
+});
+
+export default defineConfig({
+  test: {
+    projects: [
+      project("unit", ["src/**/*.test.ts", "tools/**/*.test.ts"], 20),
+      project("conformance", ["test/conformance/**/*.test.ts"], 120),
+      project("parts", ["test/parts/**/*.test.ts"], 180),
+      project("wire", ["test/wire/**/*.test.ts"], 120),
+      project("crash", ["test/crash/**/*.test.ts"], 300),
+      project("e2e", ["test/e2e/**/*.test.ts"], 1500, false),
+    ],
+  },
+});
