@@ -1,0 +1,61 @@
+// What a handler sees of a request. Engines and auth methods get no more than this: their own part of the storage,
+// the clock, and who asks.
+import type { Clock } from "#common/clock.ts";
+import type { JsonObject } from "#common/json.ts";
+import type { Log } from "#common/log.ts";
+import type { StorageView, Transaction } from "../barrier/transaction.ts";
+import type { Page } from "../storage/storage.ts";
+
+export type Operation = "create" | "read" | "update" | "patch" | "delete" | "list" | "scan" | "help";
+
+/** The mount a request is for, with its time limits resolved against the server's. */
+export interface MountInfo {
+  /** With a slash at the end, "auth/" in front for auth methods. */
+  readonly path: string;
+  readonly type: string;
+  readonly accessor: string;
+  readonly uuid: string;
+  readonly options: Readonly<Record<string, string>>;
+  readonly defaultTtlSeconds: number;
+  readonly maxTtlSeconds: number;
+}
+
+/** Who asks, as far as a backend may know. */
+export interface Caller {
+  readonly tokenAccessor: string;
+  readonly tokenHash: string;
+  /** Where the token's own cubbyhole is; gone with the token. */
+  readonly cubbyholeId: string;
+  readonly policies: readonly string[];
+  readonly displayName: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly entityId: string;
+}
+
+export interface Context {
+  readonly operation: Operation;
+  /** Below the mount, without a leading slash. */
+  readonly path: string;
+  readonly mount: MountInfo;
+  readonly storage: StorageView;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Undefined on public paths. */
+  readonly caller: Caller | undefined;
+  readonly remoteAddress: string;
+  /** All that the client sent, unconverted. */
+  readonly data: JsonObject;
+  readonly page: Page;
+}
+
+/** What the token and system backends get besides: the whole transaction and the request's outer side. */
+export interface PrivilegedContext extends Context {
+  readonly transaction: Transaction;
+  /** The caller's token as it was sent; "" without. */
+  readonly clientToken: string;
+  readonly wrapTtlSeconds: number | undefined;
+  /** True when the caller's policies give sudo on this path. */
+  readonly hasSudo: boolean;
+  readonly namespace: string;
+  readonly query: JsonObject;
+}

@@ -1,0 +1,73 @@
+// What a handler answers. The core turns it into the envelope that clients know; handlers know nothing of HTTP but a
+// status where a path must have its own.
+import type { JsonObject, JsonValue } from "#common/json.ts";
+
+/** A login that succeeded, before the core has made a token of it. */
+export interface Grant {
+  readonly displayName: string;
+  readonly policies: readonly string[];
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Name by which the mount knows this user; the identity's alias. */
+  readonly aliasName: string;
+  readonly token: TokenParameters;
+}
+
+/** The token fields that every auth method's role carries. */
+export interface TokenParameters {
+  readonly ttlSeconds: number;
+  readonly maxTtlSeconds: number;
+  readonly explicitMaxTtlSeconds: number;
+  readonly periodSeconds: number;
+  readonly numUses: number;
+  readonly type: "default" | "service" | "batch" | "default-service" | "default-batch";
+  readonly noDefaultPolicy: boolean;
+  readonly boundCidrs: readonly string[];
+  readonly boundaryPolicies: readonly string[];
+}
+
+/** The `auth` block of an answer, as clients see it. */
+export interface AuthBlock {
+  readonly client_token: string;
+  readonly accessor: string;
+  readonly policies: readonly string[];
+  readonly token_policies: readonly string[];
+  readonly metadata: Readonly<Record<string, string>> | null;
+  readonly lease_duration: number;
+  readonly renewable: boolean;
+  readonly entity_id: string;
+  readonly token_type: string;
+  readonly orphan: boolean;
+  readonly mfa_requirement: null;
+  readonly num_uses: number;
+}
+
+export interface Reply {
+  readonly data?: JsonObject | null;
+  readonly warnings?: readonly string[];
+  /** Set where it is not the 200, 204 or 404 that follows from the content. */
+  readonly status?: number;
+  /** A secret's lease duration where there is no lease (KV v1). */
+  readonly leaseSeconds?: number;
+  readonly grant?: Grant;
+  readonly auth?: AuthBlock;
+  /** Members of `data` stand at the top level as well: some `sys` reads of old. */
+  readonly repeatAtTop?: boolean;
+  /** The whole body instead of an envelope. */
+  readonly bare?: JsonValue;
+  /** Bytes with their own content type. */
+  readonly raw?: { readonly contentType: string; readonly body: Uint8Array | string };
+  /** An answer that was stored whole (unwrap). */
+  readonly envelope?: JsonObject;
+}
+
+export const noContent: Reply = {};
+
+/** An answer with data. */
+export function dataReply(data: JsonObject, warnings?: readonly string[]): Reply {
+  return warnings && warnings.length > 0 ? { data, warnings } : { data };
+}
+
+/** Names of a list, or 404 when there are none. */
+export function listReply(keys: readonly string[]): Reply | undefined {
+  return keys.length === 0 ? undefined : { data: { keys } };
+}
