@@ -1,15 +1,26 @@
 // A backend: a named set of paths behind a mount. An engine or an auth method is a function from its mount's options
 // to one of these, and one line in a registry.
 import type { Clock } from "#common/clock.ts";
+import type { JsonObject } from "#common/json.ts";
 import type { Log } from "#common/log.ts";
 import type { Context } from "./context.ts";
 import type { Path } from "./path.ts";
+
+/** How a kind of lease ends and is prolonged. Both run in a transaction of their own and may run again after a crash. */
+export interface LeaseKind {
+  revoke(context: LeaseContext, internal: JsonObject): Promise<void>;
+  /** Called before the lease's time is moved; throws to refuse. */
+  renew?(context: LeaseContext, internal: JsonObject): Promise<void>;
+}
+
+export type LeaseContext = Pick<Context, "storage" | "clock" | "log" | "mount">;
 
 export interface Backend<C = Context> {
   readonly type: string;
   readonly summary: string;
   /** In order of precedence: the first whose pattern matches answers. */
   readonly paths: readonly Path<C>[];
+  readonly leaseKinds?: Readonly<Record<string, LeaseKind>>;
   /** Prefixes of its storage that hold keys: what seal wrap covers. */
   readonly sealWrapped?: readonly string[];
 }

@@ -25,6 +25,18 @@ export interface TokenParameters {
   readonly boundaryPolicies: readonly string[];
 }
 
+/** A secret that ends: the core makes a lease of it and calls the backend's lease kind to end it. */
+export interface SecretLease {
+  /** Name of a lease kind of the backend. */
+  readonly kind: string;
+  readonly ttlSeconds: number;
+  /** 0: the mount's maximum. */
+  readonly maxTtlSeconds: number;
+  readonly renewable: boolean;
+  /** What revoking needs; stored with the lease, never shown. */
+  readonly internal: JsonObject;
+}
+
 /** The `auth` block of an answer, as clients see it. */
 export interface AuthBlock {
   readonly client_token: string;
@@ -48,6 +60,7 @@ export interface Reply {
   readonly status?: number;
   /** A secret's lease duration where there is no lease (KV v1). */
   readonly leaseSeconds?: number;
+  readonly lease?: SecretLease;
   readonly grant?: Grant;
   readonly auth?: AuthBlock;
   /** Members of `data` stand at the top level as well: some `sys` reads of old. */
