@@ -1,0 +1,159 @@
+// UnsealConfig: the key service that unseals a VaultCluster. Which service and which key; never a key itself.
+import { ageColumn, conditions, observedGeneration, readyColumns } from "./conditions.ts";
+import {
+  choice,
+  type Infer,
+  integer,
+  list,
+  map,
+  message,
+  object,
+  optional,
+  text,
+  time,
+  withDefault,
+} from "./fields.ts";
+import { localRef } from "./references.ts";
+import type { Definition, Resource } from "./resource.ts";
+
+const awsKms = object(
+  "A symmetric key of AWS Key Management Service. The pods use the credentials of their ServiceAccount (IRSA), of EKS Pod Identity or of the machine, unless `credentials` names a Secret.",
+  {
+    keyId: text("The key: its id, an alias (`alias/coffer`) or an ARN.", 2048, [
+      {
+        rule: "self.matches('^(arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+|alias/[A-Za-z0-9/_-]+|mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$')",
+        message: "write keyId as a key id, as alias/NAME or as an ARN of KMS",
+      },
+    ]),
+    region: optional(
+      text("The region, such as eu-west-1. May be left out when keyId is an ARN, which names it.", 32, [
+        {
+          rule: "self.matches('^[a-z]{2}(-[a-z]+)+-[0-9]+$')",
+          message: "write the region as AWS does, such as eu-west-1",
+        },
+      ]),
+    ),
+    endpoint: optional(
+      text("Another address of the service: a VPC endpoint or an emulator.", 2048, [
+        {
+          rule: "isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''",
+          message: "write the endpoint as a URL, such as https://kms.eu-west-1.amazonaws.com",
+        },
+      ]),
+    ),
+    encryptionContext: optional(
+      map(
+        "Pairs that the key service binds to every ciphertext and that key policies can ask for. Coffer adds its own.",
+        text("A value.", 256),
+        16,
+      ),
+    ),
+    roleArn: optional(
+      text("A role to assume before the key is used.", 2048, [
+        {
+          rule: "self.matches('^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$')",
+          message: "write roleArn as the ARN of a role, such as arn:aws:iam::111122223333:role/coffer",
+        },
+      ]),
+    ),
+    credentials: optional(
+      object("Credentials from a Secret, where a ServiceAccount cannot have a role.", {
+        secretRef: localRef(
+          "The Secret; its keys are AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary ones, AWS_SESSION_TOKEN.",
+          "Name of the Secret.",
+        ),
+      }),
+    ),
+  },
+  [
+    {
+      rule: "has(self.region) || self.keyId.startsWith('arn:')",
+      message: "set region, or write keyId as an ARN, which names the region",
+    },
+  ],
+);
+
+const spec = object(
+  "The key service.",
+  {
+    awsKms: optional(awsKms),
+    static: optional(
+      object("A key in a Secret, for development: whoever reads the Secret and the disk reads everything.", {
+        secretRef: localRef("The Secret; its key `key` holds 32 bytes in base64.", "Name of the Secret."),
+      }),
+    ),
+  },
+  [
+    {
+      rule: "has(self.awsKms) != has(self.static)",
+      message: "set exactly one provider: awsKms, or static for development",
+    },
+  ],
+);
+
+const status = object("What was seen of the key.", {
+  observedGeneration,
+  provider: optional(choice("The provider that the spec names.", ["awsKms", "static"])),
+  keyId: optional(message("The key that the provider resolved.", 2048)),
+  usedBy: withDefault(
+    list("Names of the VaultClusters that are unsealed by it.", text("A name.", 253), { max: 256, set: true }),
+    [],
+  ),
+  lastProbe: optional(
+    object("The last time that a value was wrapped and unwrapped to see whether the key works.", {
+      time: time("When."),
+      result: text("OK, or the reason of the failure.", 128),
+      latencyMillis: integer("How long it took.", 0, 3_600_000),
+    }),
+  ),
+  conditions,
+});
+
+export type UnsealConfigSpec = Infer<typeof spec>;
+export type UnsealConfigStatus = Infer<typeof status>;
+export type UnsealConfig = Resource<UnsealConfigSpec, UnsealConfigStatus>;
+
+export const unsealConfig: Definition<UnsealConfigSpec, UnsealConfigStatus> = {
+  kind: "UnsealConfig",
+  plural: "unsealconfigs",
+  singular: "unsealconfig",
+  shortName: "uc",
+  description: "Names the key service and the key that unseal VaultClusters of the same namespace.",
+  spec,
+  status,
+  conditions: {
+    Ready: "The key can wrap and unwrap.",
+    Reconciling: "A change is being worked on.",
+    Stalled: "Nothing will happen until someone changes something; the message says what.",
+  },
+  reasons: {
+    KeyAccessible: "The last probe succeeded.",
+    NotProbed: "No cluster uses it yet, so it has not been tried.",
+    SecretNotFound: "The Secret that it names does not exist or lacks a key.",
+    KeyNotFound: "The service does not know the key.",
+    KeyDisabled: "The key is disabled or waits for its deletion.",
+    AccessDenied: "The service does not let these credentials use the key.",
+    CredentialsInvalid: "There are no credentials, or the service does not accept them.",
+    WrongEncryptionContext: "The ciphertext was made under another context.",
+    Throttled: "The service takes no more requests at the moment.",
+    EndpointUnreachable: "The service does not answer.",
+    Suspended: "The cluster that would use it is suspended.",
+  },
+  columns: [
+    {
+      name: "Provider",
+      type: "string",
+      jsonPath: ".status.provider",
+      description: "The key service.",
+    },
+    { name: "Key", type: "string", jsonPath: ".status.keyId", description: "The key that the provider resolved." },
+    ...readyColumns,
+    ageColumn,
+  ],
+  example: `apiVersion: coffer.dev/v1alpha1
+kind: UnsealConfig
+metadata: {name: kms, namespace: coffer-system}
+spec:
+  awsKms: {keyId: alias/coffer, region: eu-west-1}
+`,
+};
