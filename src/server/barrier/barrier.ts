@@ -1,0 +1,215 @@
+// The barrier: between everything above it and storage, which sees only ciphertext (invariant I4). Owns initialising,
+// unsealing, sealing and the encryption of values; the keyring's life is in open-keyring.ts. Must not know about seals:
+// it is given the root key, whoever unwrapped it.
+import assert from "node:assert";
+import type { Millis } from "#common/clock.ts";
+import { CofferError } from "#common/errors.ts";
+import type { SecretBytes } from "#common/secret-bytes.ts";
+import { BarrierTransaction, type Cryptor } from "./barrier-transaction.ts";
+import { envelopeTerm, KEY_BYTES, openEnvelope, sealEnvelope } from "./envelope.ts";
+import { ENCRYPTIONS_CEILING, KEYRING_KEY, Keyring, type RotationPolicy } from "./keyring.ts";
+import { type KeyringContext, OpenKeyring, RESERVATION } from "./open-keyring.ts";
+import { type PlainWrite, plainBatch } from "./plain-store.ts";
+import { RecordCache } from "./record-cache.ts";
+import type { Transaction } from "./transaction.ts";
+
+/** The least number of encryptions a term may be limited to: Vault's API has the same bound. */
+export const ROTATION_ENCRYPTIONS_MIN = 1_000_000;
+/** The shortest age at which keys may rotate by themselves, 24 h: Vault's API has the same bound. */
+export const ROTATION_INTERVAL_MILLIS_MIN = 24 * 60 * 60 * 1000;
+
+export interface KeyStatus {
+  readonly term: number;
+  readonly installedAt: Millis;
+  /** An upper bound: other processes book ahead. */
+  readonly encryptions: number;
+}
+
+export interface Initialisation {
+  readonly rootKey: SecretBytes;
+  /** The seals' blobs, written in the same commit as the keyring. */
+  readonly plain: readonly PlainWrite[];
+  /** The first records (mounts, policies, a root token), also in that commit. */
+  readonly fill?: (tx: Transaction) => Promise<void>;
+}
+
+export class Barrier {
+  readonly #context: KeyringContext;
+  readonly #cache = new RecordCache();
+  readonly #cryptor: Cryptor;
+  #open: OpenKeyring | undefined;
+
+  constructor(context: KeyringContext) {
+    this.#context = context;
+    this.#cryptor = {
+      decrypt: (key, envelope) => this.#decrypt(key, envelope),
+      decryptAfterReload: (key, envelope) => this.#decryptAfterReload(key, envelope),
+      commit: (expected, writes) => this.#commit(expected, writes),
+    };
+  }
+
+  get isSealed(): boolean {
+    return this.#open === undefined;
+  }
+
+  /** Whether a keyring is stored. Works while sealed. */
+  async isInitialized(): Promise<boolean> {
+    const [entry] = await this.#context.storage.get([KEYRING_KEY]);
+    return entry !== undefined;
+  }
+
+  /**
+   * Makes the keyring and stores it with the seals' blobs and the first records, all in one commit. The barrier stays
+   * sealed. "conflict": somebody else has initialised this store, or one of the plain blobs was there already.
+   */
+  async initialize(init: Initialisation): Promise<"committed" | "conflict"> {
+    assert(init.rootKey.length === KEY_BYTES, "a root key has 32 bytes");
+    const keyring = Keyring.create(this.#context.clock.now()).charged(RESERVATION);
+    try {
+      const commit: Cryptor["commit"] = (read, values) => this.#commitFirst(init, keyring, read, values);
+      const tx = new BarrierTransaction(this.#context.storage, { ...nothingToDecrypt, commit }, new RecordCache());
+      await init.fill?.(tx);
+      return tx.dirty ? await tx.commit() : await commit(new Map(), new Map());
+    } finally {
+      keyring.dispose();
+    }
+  }
+
+  /** Opens the barrier; keeps a copy of the root key. Throws `uninitialized`. */
+  async unseal(rootKey: SecretBytes): Promise<"unsealed" | "wrong_key"> {
+    if (rootKey.length !== KEY_BYTES) return "wrong_key";
+    const opened = await OpenKeyring.open(this.#context, rootKey);
+    if (opened === undefined) return "wrong_key";
+    this.#open?.[Symbol.dispose]();
+    this.#open = opened;
+    return "unsealed";
+  }
+
+  /** Zeroes all keys and forgets all records. Transactions that are under way fail with `sealed`. */
+  seal(): void {
+    this.#open?.[Symbol.dispose]();
+    this.#open = undefined;
+    this.#cache.clear();
+  }
+
+  /** Throws `sealed`. */
+  begin(): Transaction {
+    this.#unsealed();
+    return new BarrierTransaction(this.#context.storage, this.#cryptor, this.#cache);
+  }
+
+  /** Begins a new term; what is stored stays readable. */
+  async rotate(): Promise<KeyStatus> {
+    const open = this.#unsealed();
+    await open.change((keyring) => keyring.rotated(this.#context.clock.now()));
+    return this.keyStatus();
+  }
+
+  /** For background work: begins a new term when the policy says so. True when it did. */
+  async rotateIfDue(): Promise<boolean> {
+    const open = this.#unsealed();
+    const before = open.current.active.term;
+    const now = this.#context.clock.now();
+    await open.change((keyring) => (keyring.rotationDue(now, 0) ? keyring.rotated(now) : undefined));
+    return open.current.active.term !== before;
+  }
+
+  keyStatus(): KeyStatus {
+    const open = this.#unsealed();
+    const { term, installedAt, encryptions } = open.current.active;
+    return { term, installedAt, encryptions: encryptions - open.unusedBudget };
+  }
+
+  rotationPolicy(): RotationPolicy {
+    return this.#unsealed().current.rotation;
+  }
+
+  /** Throws `invalid_request` for a policy outside the bounds. */
+  async setRotationPolicy(policy: RotationPolicy): Promise<void> {
+    const { max_encryptions, interval_millis } = policy;
+    if (max_encryptions < ROTATION_ENCRYPTIONS_MIN || max_encryptions > ENCRYPTIONS_CEILING)
+      throw new CofferError(
+        "invalid_request",
+        `max_operations must be from ${ROTATION_ENCRYPTIONS_MIN} to ${ENCRYPTIONS_CEILING}`,
+      );
+    if (interval_millis !== 0 && interval_millis < ROTATION_INTERVAL_MILLIS_MIN)
+      throw new CofferError("invalid_request", "interval must be 0 or at least 24 hours");
+    await this.#unsealed().change((keyring) => keyring.withRotation(policy));
+  }
+
+  /** A copy of the root key, for seals to wrap. The caller disposes it. Throws `sealed`. */
+  cloneRootKey(): SecretBytes {
+    return this.#unsealed().rootKey.clone();
+  }
+
+  /** Replaces the root key, in one commit with the seals' new blobs. "conflict": one of those has changed. */
+  rekey(newRootKey: SecretBytes, plain: readonly PlainWrite[]): Promise<"committed" | "conflict"> {
+    assert(newRootKey.length === KEY_BYTES, "a root key has 32 bytes");
+    return this.#unsealed().rekey(newRootKey, plain);
+  }
+
+  #unsealed(): OpenKeyring {
+    if (this.#open === undefined) throw new CofferError("sealed", "the server is sealed; unseal it first");
+    return this.#open;
+  }
+
+  #decrypt(key: string, envelope: Uint8Array): Uint8Array | undefined {
+    const term = envelopeTerm(envelope);
+    if (term === undefined) throw undecryptable(key);
+    const termKey = this.#unsealed().current.keyOf(term);
+    if (termKey === undefined) return undefined;
+    const plaintext = openEnvelope(termKey, key, envelope);
+    if (plaintext === undefined) throw undecryptable(key);
+    return plaintext;
+  }
+
+  async #decryptAfterReload(key: string, envelope: Uint8Array): Promise<Uint8Array> {
+    await this.#unsealed().reload();
+    const plaintext = this.#decrypt(key, envelope);
+    if (plaintext === undefined) throw undecryptable(key);
+    return plaintext;
+  }
+
+  async #commit(
+    expected: Map<string, bigint | undefined>,
+    writes: ReadonlyMap<string, Uint8Array | null>,
+  ): Promise<"committed" | "conflict"> {
+    while (!this.#unsealed().take(writes.size)) await this.#unsealed().reserve(writes.size);
+    return this.#context.storage.commit({ expected, writes: encryptAll(this.#unsealed().current, writes) });
+  }
+
+  #commitFirst(
+    init: Initialisation,
+    keyring: Keyring,
+    read: ReadonlyMap<string, bigint | undefined>,
+    values: ReadonlyMap<string, Uint8Array | null>,
+  ): Promise<"committed" | "conflict"> {
+    assert(values.size <= RESERVATION, "the first records stay within the first booking of encryptions");
+    const plain = plainBatch(init.plain);
+    const expected = new Map([...read, ...plain.expected, [KEYRING_KEY, undefined] as const]);
+    const stored = keyring.encrypt(init.rootKey.toKeyObject());
+    const writes = new Map([...encryptAll(keyring, values), ...plain.values, [KEYRING_KEY, stored] as const]);
+    return this.#context.storage.commit({ expected, writes });
+  }
+}
+
+/** Before initialising there is no key: whatever stands in storage was not written by this barrier. */
+const nothingToDecrypt: Pick<Cryptor, "decrypt" | "decryptAfterReload"> = {
+  decrypt: (key) => {
+    throw undecryptable(key);
+  },
+  decryptAfterReload: (key) => Promise.reject(undecryptable(key)),
+};
+
+function encryptAll(keyring: Keyring, writes: ReadonlyMap<string, Uint8Array | null>): Map<string, Uint8Array | null> {
+  const encrypted = new Map<string, Uint8Array | null>();
+  const { activeKey, active } = keyring;
+  for (const [key, value] of writes) {
+    encrypted.set(key, value === null ? null : sealEnvelope(activeKey, active.term, key, value));
+  }
+  return encrypted;
+}
+
+function undecryptable(key: string): CofferError {
+  return new CofferError("internal", `cannot decrypt what is stored at path ${key}; it was changed outside of Coffer`);
+}
