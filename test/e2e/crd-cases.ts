@@ -1,0 +1,208 @@
+// What an API server accepts and refuses of our kinds, as data: each case is a spec, and for a refused one a part of the
+// sentence that the user reads. The cases name no namespace and no object name; whoever runs them chooses.
+import type { JsonObject, JsonValue } from "#common/json.ts";
+
+export interface CrdCase {
+  readonly name: string;
+  readonly kind: "VaultCluster" | "UnsealConfig" | "SecretBinding";
+  /** Stored first; `spec` is then an update of it. */
+  readonly before?: JsonObject;
+  readonly spec: JsonObject;
+  /** Part of the API server's answer; absent when the spec is accepted. */
+  readonly refusal?: string;
+  /** Instead of a name of the runner's choice. */
+  readonly objectName?: string;
+}
+
+const kms = { keyId: "alias/coffer", region: "eu-west-1" };
+const uc = (name: string, awsKms: JsonObject, refusal?: string): CrdCase => ({
+  name: `UnsealConfig: ${name}`,
+  kind: "UnsealConfig",
+  spec: { awsKms: { ...kms, ...awsKms } },
+  ...(refusal === undefined ? {} : { refusal }),
+});
+
+const unsealConfigs: readonly CrdCase[] = [
+  uc("the short one", {}),
+  uc("all of AWS KMS", {
+    endpoint: "http://10.201.0.1:4599",
+    encryptionContext: { cluster: "main" },
+    roleArn: "arn:aws:iam::111122223333:role/coffer",
+    credentials: { secretRef: { name: "aws" } },
+  }),
+  uc("a key by its id", { keyId: "1234abcd-12ab-34cd-56ef-1234567890ab" }),
+  uc("a multi-region key", { keyId: "mrk-1234abcd12ab34cd56ef1234567890ab" }),
+  { name: "UnsealConfig: static", kind: "UnsealConfig", spec: { static: { secretRef: { name: "key" } } } },
+  {
+    name: "UnsealConfig: an ARN names its region",
+    kind: "UnsealConfig",
+    spec: { awsKms: { keyId: "arn:aws-cn:kms:cn-north-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab" } },
+  },
+  {
+    name: "UnsealConfig: no region",
+    kind: "UnsealConfig",
+    spec: { awsKms: { keyId: "alias/coffer" } },
+    refusal: "set region, or write keyId as an ARN",
+  },
+  { name: "UnsealConfig: no provider", kind: "UnsealConfig", spec: {}, refusal: "set exactly one provider" },
+  {
+    name: "UnsealConfig: two providers",
+    kind: "UnsealConfig",
+    spec: { awsKms: kms, static: { secretRef: { name: "key" } } },
+    refusal: "set exactly one provider",
+  },
+  uc("a key that is none", { keyId: "my key" }, "write keyId as a key id, as alias/NAME or as an ARN"),
+  uc("an endpoint without scheme", { endpoint: "kms.example.com" }, "write the endpoint as a URL"),
+  uc("an endpoint of another scheme", { endpoint: "ftp://kms.example.com" }, "write the endpoint as a URL"),
+  uc("a region that is none", { region: "Ireland" }, "write the region as AWS does"),
+  uc("a role that is none", { roleArn: "coffer" }, "write roleArn as the ARN of a role"),
+  uc("a member that does not exist", { keyID: "x" }, "unknown field"),
+];
+
+const vc = (name: string, more: JsonObject, refusal?: string, before?: JsonObject): CrdCase => ({
+  name: `VaultCluster: ${name}`,
+  kind: "VaultCluster",
+  spec: { unsealConfigRef: { name: "kms" }, ...more },
+  ...(refusal === undefined ? {} : { refusal }),
+  ...(before === undefined ? {} : { before: { unsealConfigRef: { name: "kms" }, ...before } }),
+});
+
+const rule = (...paths: string[]): JsonObject => ({ access: { rules: [{ paths }] } });
+
+const vaultClusters: readonly CrdCase[] = [
+  vc("the short one", {}),
+  vc("everything", {
+    replicas: 1,
+    image: "registry.example.com/coffer:1",
+    storage: { type: "embedded", size: "10Gi", storageClassName: "standard" },
+    tls: { duration: "720h", renewBefore: "240h" },
+    access: {
+      rules: [
+        { namespaceSelector: { matchLabels: { tier: "a" } }, paths: ["secret/{namespace}/*", "shared/common"] },
+        { namespaceSelector: { matchExpressions: [{ key: "tier", operator: "In", values: ["b"] }] }, paths: ["kv/*"] },
+      ],
+    },
+    audit: { stdout: true },
+    default: true,
+    deletionPolicy: "Delete",
+    resources: { requests: { cpu: 1 } },
+  }),
+  vc("the volume grows", { storage: { size: "2Gi" } }, undefined, { storage: { size: "1Gi" } }),
+  vc("the volume keeps its size in other words", { storage: { size: "1024Mi" } }, undefined, {
+    storage: { size: "1Gi" },
+  }),
+  {
+    name: "VaultCluster: no UnsealConfig",
+    kind: "VaultCluster",
+    spec: {},
+    refusal: "spec.unsealConfigRef: Required value",
+  },
+  vc("two pods on embedded storage", { replicas: 3 }, "embedded storage belongs to one pod: set replicas to 1"),
+  vc("the volume shrinks", { storage: { size: "512Mi" } }, "a volume cannot shrink", { storage: { size: "1Gi" } }),
+  vc("a size that is none", { storage: { size: "big" } }, "write the size as a quantity, such as 1Gi"),
+  vc("a size of nothing", { storage: { size: "0" } }, "the size must be more than 0"),
+  vc("another storage class later", { storage: { storageClassName: "fast" } }, "storageClassName cannot change", {
+    storage: { storageClassName: "slow" },
+  }),
+  vc("a storage class added later", { storage: { storageClassName: "fast" } }, "storageClassName cannot change", {}),
+  vc("a duration that is none", { tls: { duration: "90d" } }, "write the duration in seconds, minutes and hours"),
+  vc("renewal before issue", { tls: { duration: "1h", renewBefore: "2h" } }, "renewBefore must be shorter"),
+  vc("a rule from the root", rule("/secret/*"), "write the path from its mount on"),
+  vc("a rule that climbs", rule("secret/../*"), "write the path from its mount on"),
+  vc("a rule with another placeholder", rule("secret/{name}/*"), "the placeholder {namespace}"),
+  vc("a rule with a glob within", rule("secret/*/db"), "* as its last character"),
+  vc("a rule without paths", rule(), "should have at least 1 items"),
+  vc("a policy that does not exist", { deletionPolicy: "Ask" }, 'supported values: "Retain", "Delete"'),
+  { ...vc("a name with a dot", {}, "choose a name of at most 40 characters without dots"), objectName: "a.b" },
+  {
+    ...vc("a name that is too long", {}, "choose a name of at most 40 characters without dots"),
+    objectName: "a".repeat(41),
+  },
+  { ...vc("a name of 40 characters", {}), objectName: "a".repeat(40) },
+];
+
+const short: JsonObject = { path: "secret/team/db", files: [{ path: "db.json" }] };
+const sb = (name: string, spec: JsonObject, refusal?: string): CrdCase => ({
+  name: `SecretBinding: ${name}`,
+  kind: "SecretBinding",
+  spec,
+  ...(refusal === undefined ? {} : { refusal }),
+});
+const withFile = (file: JsonObject): JsonObject => ({ ...short, files: [file] });
+const withEnv = (...env: JsonValue[]): JsonObject => ({ path: "secret/team/db", env });
+const two: JsonObject = {
+  sources: [
+    { name: "db", path: "secret/team/db" },
+    { name: "tls", path: "secret/team/tls", version: 3, optional: true },
+  ],
+};
+
+const secretBindings: readonly CrdCase[] = [
+  sb("the short one", short),
+  sb("variables only", withEnv({ name: "DB_PASSWORD", key: "password" })),
+  sb("the one source by its name", withFile({ path: "db.json", source: "default" })),
+  sb("everything", {
+    ...two,
+    vaultRef: { name: "main", namespace: "coffer-system" },
+    selector: { matchLabels: { app: "web" } },
+    serviceAccounts: ["web"],
+    files: [
+      { path: "conf/db.json", source: "db", mode: "0400" },
+      { path: "cert.pem", source: "tls", format: "Raw", key: "certificate" },
+    ],
+    env: [{ name: "DB_PASSWORD", source: "db", key: "password" }],
+    envMethod: "Helper",
+    mountPath: "/etc/app/secrets",
+    containers: ["web"],
+    mode: "Sidecar",
+    refreshInterval: "10s",
+  }),
+  sb("no refresh", { ...short, refreshInterval: "0s" }),
+  sb("neither path nor sources", { files: [{ path: "a" }] }, "set either path, for one secret, or sources"),
+  sb("path and sources", { ...short, ...two }, "set either path, for one secret, or sources"),
+  sb("nothing to deliver", { path: "secret/team/db" }, "set files, env or both"),
+  sb("a path from the root", { ...short, path: "/secret/team/db" }, "write the path from its mount on"),
+  sb("a path that climbs", { ...short, path: "secret/team/../other" }, "write the path from its mount on"),
+  sb("a path with a glob", { ...short, path: "secret/team/*" }, "a path may hold letters, digits and"),
+  sb("a path with a segment glob", { ...short, path: "secret/+/db" }, "a path may hold letters, digits and"),
+  sb("a path that ends in a slash", { ...short, path: "secret/team/" }, "does not end with one"),
+  sb("a path with a quote", { ...short, path: 'secret/a"b' }, "a path may hold letters, digits and"),
+  sb("a path of 513 characters", { ...short, path: "a".repeat(513) }, "may not be more than 512"),
+  sb("a file from the root", withFile({ path: "/db.json" }), "write the file's path relative to mountPath"),
+  sb("a file that climbs", withFile({ path: "../db.json" }), "write the file's path relative to mountPath"),
+  sb("a file with spaces", withFile({ path: "my file" }), "a file's path may hold letters"),
+  sb("a mode without the zero", withFile({ path: "a", mode: "440" }), "write the mode as four octal digits in quotes"),
+  sb("a mode as a number", withFile({ path: "a", mode: 440 }), "must be of type string"),
+  sb("Raw without a key", withFile({ path: "a", format: "Raw" }), "set key with format Raw"),
+  sb("a key without Raw", withFile({ path: "a", key: "password" }), "set key with format Raw"),
+  sb("a format that does not exist", withFile({ path: "a", format: "TOML" }), "supported values"),
+  sb("a file of no source", { ...two, files: [{ path: "a", source: "x" }] }, "must be the name of one of spec.sources"),
+  sb("a file that names no source of two", { ...two, files: [{ path: "a" }] }, "say for every file in files"),
+  sb("a variable of no source", withEnv({ name: "A", source: "x", key: "k" }), "with spec.path leave it out"),
+  sb(
+    "a variable that names no source of two",
+    { ...two, env: [{ name: "A", key: "k" }] },
+    "say for every variable in env",
+  ),
+  sb("a variable that begins with a digit", withEnv({ name: "1A", key: "k" }), "a variable's name holds letters"),
+  sb("a variable without a key", withEnv({ name: "A" }), "key: Required value"),
+  sb(
+    "a variable twice",
+    withEnv({ name: "A", key: "k" }, { name: "A", key: "l" }),
+    "every name of a variable must be there only once",
+  ),
+  sb(
+    "a file twice",
+    { ...short, files: [{ path: "a" }, { path: "a", format: "YAML" }] },
+    "every path of a file must be there only once",
+  ),
+  sb("a refresh each second", { ...short, refreshInterval: "1s" }, "set refreshInterval to 10s or more"),
+  sb("a refresh that is no duration", { ...short, refreshInterval: "often" }, "write the duration in seconds"),
+  sb("files in the root", { ...short, mountPath: "/" }, "write mountPath as an absolute directory"),
+  sb("files in a relative directory", { ...short, mountPath: "secrets" }, "write mountPath as an absolute directory"),
+  sb("an empty list of ServiceAccounts", { ...short, serviceAccounts: [] }, "should have at least 1 items"),
+  sb("a ServiceAccount that is none", { ...short, serviceAccounts: ["A b"] }, "write the name of a Kubernetes object"),
+  sb("a member that does not exist", { ...short, file: [] }, "unknown field"),
+];
+
+export const crdCases: readonly CrdCase[] = [...unsealConfigs, ...vaultClusters, ...secretBindings];
