@@ -1,0 +1,33 @@
+// What the text of a policy says, before many policies are compiled into one ACL. Plain data, never changed once made.
+import type { Millis, Seconds } from "#common/clock.ts";
+import type { JsonValue } from "#common/json.ts";
+import type { Capability } from "./capabilities.ts";
+
+/** Lower-case parameter name -> values; an empty list means any value. */
+export type ParameterRules = Readonly<Record<string, readonly JsonValue[]>>;
+
+export interface PolicyRule {
+  /** Without a leading slash; may hold `+` segments, a last `*`, and templates. */
+  readonly path: string;
+  readonly capabilities: readonly Capability[];
+  readonly allowedParameters: ParameterRules;
+  readonly deniedParameters: ParameterRules;
+  /** Lower case. */
+  readonly requiredParameters: readonly string[];
+  /** 0 means none. */
+  readonly minWrappingTtlSeconds: Seconds;
+  /** 0 means none. */
+  readonly maxWrappingTtlSeconds: Seconds;
+  /** Most keys that one list or scan may ask for; 0 means any number. */
+  readonly paginationLimit: number;
+  /** The rule counts until then. */
+  readonly expirationMillis?: Millis;
+}
+
+export interface ParsedPolicy {
+  /** Lower case. */
+  readonly name: string;
+  readonly rules: readonly PolicyRule[];
+  /** Names between `{{` and `}}`, each once. While there are any, `applyTemplates` must come before compiling. */
+  readonly variables: readonly string[];
+}

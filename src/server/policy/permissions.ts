@@ -1,0 +1,126 @@
+// What all policies together say about one and the same path pattern, and whether a request keeps to it. Grants are
+// united, deny wins over everything, limits are collected; of two wrapping limits the shorter one counts.
+import type { Seconds } from "#common/clock.ts";
+import type { JsonObject } from "#common/json.ts";
+import type { Operation } from "../framework/context.ts";
+import { bitsOf, type Capability, type CapabilityBits, DENY, OPERATION_BITS, SUDO, wordsOf } from "./capabilities.ts";
+import { mergeParameters, type ParameterLimits, parameterMap, parametersFit } from "./parameter-rules.ts";
+import type { PolicyRule } from "./parsed-policy.ts";
+
+export interface AccessRequest {
+  readonly operation: Operation;
+  /** As mounts see it: without "/v1/" and without a leading slash. */
+  readonly path: string;
+  /** Body and query of the request. */
+  readonly data?: JsonObject | undefined;
+  /** Undefined when the answer is not to be wrapped. */
+  readonly wrapTtlSeconds?: Seconds | undefined;
+}
+
+/** Why a request was refused; for logs and for explaining policies, never for the client. */
+export type Refusal = "no-rule" | "denied" | "capability" | "wrapping" | "parameters" | "pagination" | "boundary";
+
+export interface Decision {
+  readonly allowed: boolean;
+  /** True when the path's rule grants sudo. */
+  readonly sudo: boolean;
+  readonly isRoot: boolean;
+  /** Sorted; ["root"] for root, ["deny"] for nothing. */
+  readonly capabilities: readonly string[];
+  /** The policies that grant this operation; empty when it is refused. */
+  readonly grantingPolicies: readonly string[];
+  /** The pattern of the rule that decided. */
+  readonly rule?: string | undefined;
+  readonly refusal?: Refusal | undefined;
+  /** Cut a list that asks for no limit to so many keys; 0 means all. */
+  readonly paginationLimit: number;
+}
+
+interface Grant {
+  readonly policy: string;
+  readonly bits: CapabilityBits;
+}
+
+export class Permissions {
+  readonly pattern: string;
+  readonly bits: CapabilityBits;
+  readonly words: readonly Capability[];
+  readonly parameters: ParameterLimits;
+  readonly minWrappingTtlSeconds: Seconds;
+  readonly maxWrappingTtlSeconds: Seconds;
+  readonly paginationLimit: number;
+  readonly #grants: readonly Grant[];
+  readonly #limitsParameters: boolean;
+
+  /** `rules` all have this pattern, each with the name of its policy. */
+  constructor(pattern: string, rules: readonly (readonly [policy: string, rule: PolicyRule])[]) {
+    const all = rules.reduce((bits, [, rule]) => bits | bitsOf(rule.capabilities), 0);
+    this.pattern = pattern;
+    this.bits = (all & DENY) === 0 ? all : DENY;
+    this.words = wordsOf(this.bits);
+    const counted = this.bits === DENY ? [] : rules.map(([, rule]) => rule);
+    this.parameters = {
+      required: [...new Set(counted.flatMap((rule) => rule.requiredParameters))],
+      denied: counted.map((rule) => parameterMap(rule.deniedParameters)).reduce(mergeParameters, new Map()),
+      allowed: counted.map((rule) => parameterMap(rule.allowedParameters)).reduce(mergeParameters, new Map()),
+    };
+    this.minWrappingTtlSeconds = leastOf(counted.map((rule) => rule.minWrappingTtlSeconds));
+    this.maxWrappingTtlSeconds = leastOf(counted.map((rule) => rule.maxWrappingTtlSeconds));
+    this.paginationLimit = leastOf(counted.map((rule) => rule.paginationLimit));
+    this.#grants = rules.map(([policy, rule]) => ({ policy, bits: bitsOf(rule.capabilities) }));
+    this.#limitsParameters =
+      this.parameters.required.length + this.parameters.denied.size + this.parameters.allowed.size > 0;
+  }
+
+  decide(request: AccessRequest): Decision {
+    const wanted = OPERATION_BITS[request.operation];
+    const refusal = this.#refusal(request, wanted);
+    return {
+      allowed: refusal === undefined,
+      sudo: (this.bits & SUDO) !== 0,
+      isRoot: false,
+      capabilities: this.words,
+      grantingPolicies: refusal === undefined ? this.#granting(wanted) : [],
+      rule: this.pattern,
+      refusal,
+      paginationLimit: this.paginationLimit,
+    };
+  }
+
+  #refusal(request: AccessRequest, wanted: CapabilityBits): Refusal | undefined {
+    if (this.bits === DENY) return "denied";
+    if ((this.bits & wanted) === 0) return "capability";
+    if (!this.#wrappingFits(request.wrapTtlSeconds)) return "wrapping";
+    const { data = {}, operation } = request;
+    if (operation === "list" || operation === "scan") return this.#listRefusal(data);
+    // Deletes and help take no parameters.
+    if (!this.#limitsParameters || operation === "delete" || operation === "help") return undefined;
+    return parametersFit(this.parameters, data) ? undefined : "parameters";
+  }
+
+  /** Lists take no parameters but those of paging. */
+  #listRefusal(data: JsonObject): Refusal | undefined {
+    const { limit } = data;
+    if (limit === undefined && this.parameters.required.includes("limit")) return "parameters";
+    if (this.paginationLimit === 0 || limit === undefined) return undefined;
+    const asked = Number(limit);
+    return asked >= 1 && asked <= this.paginationLimit ? undefined : "pagination";
+  }
+
+  #wrappingFits(ttl: Seconds | undefined): boolean {
+    const { minWrappingTtlSeconds: min, maxWrappingTtlSeconds: max } = this;
+    if (min === 0 && max === 0) return true;
+    return ttl !== undefined && ttl >= min && (max === 0 || ttl <= max);
+  }
+
+  #granting(wanted: CapabilityBits): readonly string[] {
+    const names = this.#grants.filter((grant) => (grant.bits & wanted) !== 0).map((grant) => grant.policy);
+    return names.length > 1 ? [...new Set(names)] : names;
+  }
+}
+
+/** The least of those that are set; 0 when none is. */
+export function leastOf(values: readonly number[]): number {
+  const set = values.filter((value) => value > 0);
+  return set.length === 0 ? 0 : Math.min(...set);
+}
