@@ -1,0 +1,74 @@
+// KV version 1: one JSON object per path, kept word for word. Storage: `v1/<path>` holds the object as JSON text with
+// sorted keys and every number's own digits. No versions, no configuration.
+
+import { parseDurationSeconds } from "#common/duration.ts";
+import { CofferError } from "#common/errors.ts";
+import { encodeSorted, isJsonObject, type JsonObject, parseJson } from "#common/json.ts";
+import type { Backend } from "../../framework/backend.ts";
+import type { Context } from "../../framework/context.ts";
+import { field } from "../../framework/fields.ts";
+import { folderPrefix, scanFolder } from "../../framework/listing.ts";
+import { definePath } from "../../framework/path.ts";
+import { listReply, noContent, type Reply } from "../../framework/reply.ts";
+
+const FOLDER = "v1/";
+
+export function createKvV1(): Backend {
+  return {
+    type: "kv",
+    summary: "Secrets by path, one version each.",
+    sealWrapped: [FOLDER],
+    paths: [
+      definePath(":path?", {
+        summary: "A secret: any JSON object.",
+        freeForm: true,
+        exists: async (context, { path }) => (await context.storage.get(FOLDER + path)) !== undefined,
+        operations: {
+          read: { summary: "Read a secret.", handler: (context, { path }) => read(context, path) },
+          update: { summary: "Replace a secret.", handler: (context, { path }) => write(context, path) },
+          delete: { summary: "Delete a secret.", handler: (context, { path }) => remove(context, path) },
+          list: {
+            summary: "List the names one level below.",
+            handler: async (context, { path }) =>
+              listReply(await context.storage.list(FOLDER + folderPrefix(path), context.page)),
+          },
+          scan: {
+            summary: "List every path below.",
+            handler: async (context, { path }) =>
+              listReply(await scanFolder(context.storage, FOLDER + folderPrefix(path), context.page)),
+          },
+        },
+      }),
+    ],
+  };
+}
+
+async function read(context: Context, path: string): Promise<Reply | undefined> {
+  const stored = await context.storage.get(FOLDER + path);
+  if (stored === undefined) return undefined;
+  const data = parseJson(Buffer.from(stored).toString("utf8"));
+  if (!isJsonObject(data)) throw new CofferError("internal", "a stored secret is not a JSON object");
+  return { data, leaseSeconds: leaseOf(data) ?? context.mount.defaultTtlSeconds };
+}
+
+function write(context: Context, path: string): Reply {
+  if (Object.keys(context.data).length === 0) throw new CofferError("invalid_request", "missing data fields");
+  context.storage.put(FOLDER + path, Buffer.from(encodeSorted(context.data), "utf8"));
+  return noContent;
+}
+
+function remove(context: Context, path: string): Reply {
+  context.storage.delete(FOLDER + path);
+  return noContent;
+}
+
+const duration = field.seconds("");
+
+/** A secret may say by `ttl` (of old: `lease`) how long readers should trust it. What is no duration says nothing. */
+function leaseOf(data: JsonObject): number | undefined {
+  const said = data["ttl"] ?? data["lease"];
+  if (said === undefined || (typeof said === "string" && parseDurationSeconds(said) === undefined)) return undefined;
+  if (typeof said !== "string" && typeof said !== "number") return undefined;
+  const seconds = duration.convert(said, "ttl");
+  return seconds > 0 ? seconds : undefined;
+}
