@@ -1,0 +1,194 @@
+// ACL policies in storage, and the ACL of whoever asks. Everything is read through the request's transaction, so that
+// a policy changed meanwhile makes the request's commit fail (invariant I2).
+import type { Clock } from "#common/clock.ts";
+import { CofferError } from "#common/errors.ts";
+import type { Transaction } from "../barrier/transaction.ts";
+import { type Acl, compileAcl, ROOT_POLICY, rootAcl } from "./acl.ts";
+import { AclCache } from "./acl-cache.ts";
+import { boundAcl } from "./bounded-acl.ts";
+import { BUILTIN_TEXTS, DEFAULT_POLICY, IMMUTABLE_POLICIES } from "./builtin-policies.ts";
+import { parsePolicy } from "./parse-policy.ts";
+import type { ParsedPolicy } from "./parsed-policy.ts";
+import { POLICY_PREFIX, type PolicyRecord, policyKey, policyKind, policyNameOf } from "./policy-kind.ts";
+import { applyTemplates } from "./templates.ts";
+
+/** Longer names would not fit a storage key next to the namespace's part of it. */
+export const POLICY_NAME_LENGTH_MAX = 512;
+/** One round trip of a listing. */
+const LIST_PAGE = 1_000;
+
+/** What of a transaction reading policies takes. */
+type Reader = Pick<Transaction, "read" | "prefetch">;
+type Resolve = (variable: string) => string | undefined;
+
+/** Whose ACL is wanted: what a token's record says of it. */
+export interface PolicyHolder {
+  readonly policies: readonly string[];
+  /** Each is a permission boundary of policy names; all must allow what the policies allow. */
+  readonly boundaries: readonly (readonly string[])[];
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+}
+
+/** The identity behind it, with the policies that it brings along. */
+export interface PolicyIdentity {
+  readonly policies: readonly string[];
+  resolve(variable: string): string | undefined;
+}
+
+export class PolicyStore {
+  readonly #clock: Clock;
+  readonly #cache = new AclCache();
+  readonly #parsed = new WeakMap<PolicyRecord, ParsedPolicy>();
+  readonly #builtin: ReadonlyMap<string, ParsedPolicy>;
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#builtin = new Map([...BUILTIN_TEXTS].map(([name, text]) => [name, parsePolicy(name, text)]));
+  }
+
+  /** A policy by its name in any case; built-in ones have version 0. */
+  async get(tx: Reader, name: string): Promise<PolicyRecord | undefined> {
+    const key = name.toLowerCase();
+    const builtin = BUILTIN_TEXTS.get(key);
+    const stored = IMMUTABLE_POLICIES.includes(key) ? undefined : await tx.read(policyKind, policyKey(key));
+    return stored ?? (builtin === undefined ? undefined : { name: key, text: builtin, version: 0, modified: "" });
+  }
+
+  /**
+   * Writes a policy and answers its record; the name in it is lower case. `cas` is the version it must have now, 0 for
+   * none. Throws `invalid_request` for a text that does not parse, a bad name, and policies that cannot change.
+   */
+  async set(tx: Reader & Pick<Transaction, "write">, name: string, text: string, cas?: number): Promise<PolicyRecord> {
+    const key = checkedName(name);
+    if (IMMUTABLE_POLICIES.includes(key)) throw invalid(`cannot update ${JSON.stringify(key)} policy`);
+    if (text === "") throw invalid("'policy' parameter not supplied or empty");
+    parsePolicy(key, text);
+    const before = await tx.read(policyKind, policyKey(key));
+    const version = before?.version ?? 0;
+    if (cas !== undefined && cas !== version)
+      throw invalid("check-and-set parameter did not match the current version");
+    const record = { name: key, text, version: version + 1, modified: new Date(this.#clock.now()).toISOString() };
+    tx.write(policyKind, policyKey(key), record);
+    return record;
+  }
+
+  /** Deletes a policy; one that is not there is no error. Throws `invalid_request` for "default" and fixed ones. */
+  delete(tx: Pick<Transaction, "delete">, name: string): void {
+    const key = name.toLowerCase();
+    if (key === DEFAULT_POLICY) throw invalid("cannot delete default policy");
+    if (IMMUTABLE_POLICIES.includes(key)) throw invalid(`cannot delete ${JSON.stringify(key)} policy`);
+    if (key !== "") tx.delete(policyKey(key));
+  }
+
+  /** All names that can be given to tokens, sorted. */
+  async list(tx: Pick<Transaction, "list">): Promise<readonly string[]> {
+    const names = new Set([DEFAULT_POLICY, ROOT_POLICY]);
+    for (let after: string | undefined; ; ) {
+      const page = await tx.list(POLICY_PREFIX, { limit: LIST_PAGE, ...(after !== undefined && { after }) });
+      for (const name of page) names.add(policyNameOf(name));
+      after = page.at(-1);
+      if (page.length < LIST_PAGE) return [...names].sort();
+    }
+  }
+
+  /** The ACL of a token: its policies and its identity's, within all its boundaries. */
+  aclOfToken(tx: Reader, token: PolicyHolder, identity?: PolicyIdentity): Promise<Acl> {
+    // An identity never makes root: that is a token's own.
+    const inherited = (identity?.policies ?? []).filter((name) => name !== ROOT_POLICY);
+    const metadata = new Map(Object.entries(token.metadata ?? {}));
+    return this.aclFor(tx, [...token.policies, ...inherited], {
+      boundaries: token.boundaries,
+      resolve: (variable) =>
+        variable.startsWith("token.metadata.")
+          ? metadata.get(variable.slice("token.metadata.".length))
+          : identity?.resolve(variable),
+    });
+  }
+
+  /**
+   * The ACL of policies by name; names that do not exist grant nothing. With boundaries, only what each of them allows
+   * as well. `resolve` answers template variables.
+   */
+  async aclFor(
+    tx: Reader,
+    names: readonly string[],
+    options: { boundaries?: readonly (readonly string[])[] | undefined; resolve?: Resolve | undefined } = {},
+  ): Promise<Acl> {
+    const { boundaries = [], resolve = () => undefined } = options;
+    if (boundaries.length === 0 && names.includes(ROOT_POLICY)) return rootAcl;
+    const sets = [names, ...boundaries].map((set) => [...new Set(set)].sort());
+    const all = [...new Set(sets.flat())];
+    const stored = all.filter((name) => !IMMUTABLE_POLICIES.includes(name));
+    await tx.prefetch(stored.map(policyKey));
+    const records = await Promise.all(stored.map((name) => tx.read(policyKind, policyKey(name))));
+    const policies = new Map(all.map((name) => [name, this.#parsedOf(name, records[stored.indexOf(name)])]));
+    const values = valuesOf([...policies.values()], resolve);
+    const key = JSON.stringify([sets, [...values]]);
+    const now = this.#clock.now();
+    const cached = this.#cache.get(key, records, now);
+    if (cached) return cached;
+    const acl = compileSets(sets, policies, values, now);
+    this.#cache.set(key, records, acl);
+    return acl;
+  }
+
+  #parsedOf(name: string, record: PolicyRecord | undefined): ParsedPolicy | undefined {
+    if (!record) return this.#builtin.get(name);
+    const known = this.#parsed.get(record);
+    if (known) return known;
+    const parsed = parseStored(record);
+    this.#parsed.set(record, parsed);
+    return parsed;
+  }
+}
+
+/** A stored text was parsed when it was written, so a failure now is the server's. */
+function parseStored(record: PolicyRecord): ParsedPolicy {
+  try {
+    return parsePolicy(record.name, record.text);
+  } catch (error) {
+    throw new CofferError("internal", `the stored policy ${record.name} cannot be read; write it again`, {
+      cause: error,
+    });
+  }
+}
+
+function valuesOf(policies: readonly (ParsedPolicy | undefined)[], resolve: Resolve): ReadonlyMap<string, string> {
+  const values = new Map<string, string>();
+  for (const variable of policies.flatMap((policy) => policy?.variables ?? [])) {
+    const value = resolve(variable);
+    if (value !== undefined) values.set(variable, value);
+  }
+  return values;
+}
+
+function compileSets(
+  sets: readonly (readonly string[])[],
+  policies: ReadonlyMap<string, ParsedPolicy | undefined>,
+  values: ReadonlyMap<string, string>,
+  now: number,
+): Acl {
+  const compiled = sets.map((names) => {
+    const found = names.map((name) => policies.get(name)).filter((policy) => policy !== undefined);
+    const filled = found.map((policy) => applyTemplates(policy, (variable) => values.get(variable)));
+    return compileAcl(filled, now);
+  });
+  return compiled.reduce(boundAcl);
+}
+
+function checkedName(name: string): string {
+  const key = name.toLowerCase();
+  if (key === "" || key.length > POLICY_NAME_LENGTH_MAX || /\p{Cc}/u.test(key))
+    throw invalid(`a policy's name has 1 to ${POLICY_NAME_LENGTH_MAX} characters, none of them control characters`);
+  return key;
+}
+
+/** The text of a policy as a client sent it: base64 is decoded, as clients of Vault expect. */
+export function policyTextOf(sent: string): string {
+  const compact = sent.replace(/[\r\n]/g, "");
+  const isBase64 = compact !== "" && compact.length % 4 === 0 && /^[A-Za-z0-9+/]+={0,2}$/.test(compact);
+  return isBase64 ? Buffer.from(compact, "base64").toString("utf8") : sent;
+}
+
+function invalid(message: string): CofferError {
+  return new CofferError("invalid_request", message);
+}
