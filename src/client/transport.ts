@@ -12,8 +12,8 @@ const IDLE_MILLIS = 30_000;
 const SOCKETS_MAX = 32;
 
 export interface TlsOptions {
-  /** PEM certificates trusted instead of the system's. */
-  readonly ca?: string | Buffer | undefined;
+  /** PEM certificates trusted instead of the system's; a function is asked at each call, for bundles that rotate. */
+  readonly ca?: string | Buffer | (() => string | Buffer | undefined) | undefined;
   readonly clientCertificate?: { readonly cert: string | Buffer; readonly key: string | Buffer } | undefined;
   /** Accepts any certificate. */
   readonly skipVerify?: boolean | undefined;
@@ -58,13 +58,14 @@ export interface Transport {
 export function createTransport(options: { tls: TlsOptions; clock: Clock }): Transport {
   const pool = { keepAlive: true, keepAliveMsecs: 10_000, maxSockets: SOCKETS_MAX, timeout: IDLE_MILLIS };
   const plain = new http.Agent(pool);
-  const secure = new https.Agent({ ...pool, ...tlsSettings(options.tls) });
+  const secure = new https.Agent(pool);
   return {
-    exchange: (request) => {
-      const agent = request.url.protocol === "https:" ? secure : plain;
-      const open = request.url.protocol === "https:" ? https.request : http.request;
-      return exchangeOnce(request, options.clock, (settings) => open(request.url, { ...settings, agent }));
-    },
+    exchange: (request) =>
+      exchangeOnce(request, options.clock, (settings) =>
+        request.url.protocol === "https:"
+          ? https.request(request.url, { ...settings, ...tlsSettings(options.tls), agent: secure })
+          : http.request(request.url, { ...settings, agent: plain }),
+      ),
     close: () => {
       plain.destroy();
       secure.destroy();
@@ -72,11 +73,13 @@ export function createTransport(options: { tls: TlsOptions; clock: Clock }): Tra
   };
 }
 
-function tlsSettings(tls: TlsOptions): https.AgentOptions {
+/** Per call, not per pool: the pool keeps connections of different settings apart by itself. */
+function tlsSettings(tls: TlsOptions): https.RequestOptions {
+  const ca = typeof tls.ca === "function" ? tls.ca() : tls.ca;
   return {
     minVersion: "TLSv1.2",
     rejectUnauthorized: !(tls.skipVerify ?? false),
-    ...(tls.ca === undefined ? {} : { ca: tls.ca }),
+    ...(ca === undefined ? {} : { ca }),
     ...(tls.clientCertificate === undefined ? {} : tls.clientCertificate),
     ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
   };

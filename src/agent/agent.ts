@@ -1,0 +1,164 @@
+// The agent's life: log in, deliver until everything is there, say so (ready file), then refresh until told to end.
+//
+//   login --> first delivery --all there--> ready --Init--> end
+//               ^   `-- something blocks: wait, try again     `--Sidecar--> refresh each interval --SIGTERM--> revoke, end
+//
+// It never gives up: a pod that waits says in its log what for; one that crash-loops only makes noise.
+import { randomInt } from "node:crypto";
+import type { ApiClient } from "#client/api-client.ts";
+import { hasStatus } from "#client/api-error.ts";
+import { loginWithKubernetes } from "#client/kubernetes-login.ts";
+import { createTokenKeeper, type TokenKeeper } from "#client/renewal.ts";
+import { backoffMillis } from "#client/retry.ts";
+import type { AgentConfig } from "#common/agent-config.ts";
+import type { Clock, Millis } from "#common/clock.ts";
+import { messageOf } from "#common/errors.ts";
+import type { Log } from "#common/log.ts";
+import { createDelivery, type Delivery, type DeliveryReport } from "./delivery.ts";
+import { createSourceReader, type SourceReader, type SourceResults } from "./sources.ts";
+import { writeFileAtomically } from "./write-file.ts";
+
+/** Longest wait between attempts of the first delivery: someone may be writing the secret just now. */
+const FIRST_DELIVERY_WAIT_MILLIS_MAX = 15_000;
+/** A pod's end must not wait for a server that is away. */
+const REVOKE_MILLIS = 2_000;
+/** Leased credentials of a few seconds must not make a busy loop. */
+const WAIT_MILLIS_MIN = 1_000;
+/** Others may look whether it exists; it holds nothing. */
+const READY_FILE_MODE = 0o444;
+
+export interface AgentParts {
+  readonly config: AgentConfig;
+  /** A client without a token; the agent logs in by itself. */
+  readonly client: ApiClient;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+interface Running extends AgentParts {
+  readonly keeper: TokenKeeper;
+  readonly reader: SourceReader;
+  readonly delivery: Delivery;
+}
+
+/** Runs to the end: of the first delivery ("Init") or of the pod ("Sidecar"). Never rejects for the server's sake. */
+export async function runAgent(parts: AgentParts): Promise<void> {
+  const { config, client, clock, log, signal } = parts;
+  const login = (abort: AbortSignal) => loginWithKubernetes(client, config.auth, abort);
+  const keeper = createTokenKeeper({ client, login, clock, signal, log: log.with({ role: config.auth.role }) });
+  const authorized = client.with({ token: () => keeper.current(), namespace: client.namespace });
+  const reader = createSourceReader({ client: authorized, sources: config.sources, clock });
+  const agent: Running = { ...parts, keeper, reader, delivery: createDelivery(config) };
+  log.info("logging in", { address: config.address, mount: config.auth.mount, role: config.auth.role });
+  await keeper.obtain();
+  const renewing = config.mode === "Sidecar" ? keeper.run() : Promise.resolve();
+  const last = await deliverUntilReady(agent);
+  if (last !== undefined && config.mode === "Sidecar") await refreshUntilEnd(agent, last);
+  await renewing;
+  // An "Init" agent leaves leased credentials to the pod, and they would end with its token.
+  if (signal.aborted || last === undefined || nextLeaseAt(last) === undefined) await revoke(agent);
+}
+
+async function deliverUntilReady(agent: Running): Promise<SourceResults | undefined> {
+  const { config, clock, log, signal } = agent;
+  for (let attempt = 0; !signal.aborted; attempt++) {
+    const round = await deliverOnce(agent);
+    if (round !== undefined && !round.report.problems.some((problem) => problem.isBlocking)) {
+      await writeFileAtomically(config.readyFile, "ready\n", READY_FILE_MODE);
+      log.info("ready", { files: round.report.written.length + round.report.unchanged });
+      return round.results;
+    }
+    if (signal.aborted) return undefined;
+    const waitMillis = backoffMillis(attempt, FIRST_DELIVERY_WAIT_MILLIS_MAX);
+    log.warn("not everything is there yet, trying again", { waitMillis });
+    await clock.sleep(waitMillis, signal);
+  }
+  return undefined;
+}
+
+async function refreshUntilEnd(agent: Running, first: SourceResults): Promise<void> {
+  const { clock, log, signal } = agent;
+  let last = first;
+  while (!signal.aborted) {
+    await clock.sleep(refreshWaitMillis(agent, last), signal);
+    if (signal.aborted) return;
+    const round = await deliverOnce(agent);
+    if (round === undefined) continue;
+    last = round.results;
+    const { written, unchanged, problems } = round.report;
+    log.info("refreshed", { written: written.length, unchanged, problems: problems.length });
+  }
+}
+
+/** The interval, give or take the jitter, but not beyond the end of a lease. */
+function refreshWaitMillis({ config, clock }: AgentParts, last: SourceResults): Millis {
+  const interval = config.refreshIntervalSeconds * 1000;
+  const spread = Math.floor((interval * config.jitterPercent) / 100);
+  const wait = interval - spread + (spread === 0 ? 0 : randomInt(2 * spread + 1));
+  const leaseAt = nextLeaseAt(last);
+  return Math.max(leaseAt === undefined ? wait : Math.min(wait, leaseAt - clock.now()), WAIT_MILLIS_MIN);
+}
+
+function nextLeaseAt(results: SourceResults): Millis | undefined {
+  const times = [...results.values()].flatMap((result) =>
+    result.kind === "data" && result.readAgainAt !== undefined ? [result.readAgainAt] : [],
+  );
+  return times.length === 0 ? undefined : Math.min(...times);
+}
+
+/** One round of reading and writing; undefined when it was cut short or failed as a whole, which is logged. */
+async function deliverOnce(agent: Running): Promise<{ results: SourceResults; report: DeliveryReport } | undefined> {
+  try {
+    const results = await readWithGoodToken(agent);
+    if (results === undefined) return undefined;
+    const report = await agent.delivery.deliver(results);
+    for (const path of report.written) agent.log.info("wrote", { path });
+    for (const { subject, reason, isBlocking } of report.problems) {
+      agent.log.warn(isBlocking ? "cannot deliver" : "optional source is absent", { subject, reason });
+    }
+    return { results, report };
+  } catch (error) {
+    if (!agent.signal.aborted) agent.log.warn("delivery failed", { reason: messageOf(error) });
+    return undefined;
+  }
+}
+
+/** Reads; when something was denied and the token turns out to be dead, logs in again and reads once more. */
+async function readWithGoodToken(agent: Running): Promise<SourceResults | undefined> {
+  const { keeper, reader, signal } = agent;
+  const token = await keeper.obtain();
+  if (token === undefined) return undefined;
+  const results = await reader.read(signal);
+  const isDenied = [...results.values()].some((result) => result.kind === "denied");
+  if (!isDenied || (await isAlive(agent, token))) return results;
+  agent.log.warn("the server does not know the token any more, logging in again");
+  keeper.drop(token);
+  reader.forgetLeases();
+  return (await keeper.obtain()) === undefined ? undefined : reader.read(signal);
+}
+
+async function isAlive({ client, signal }: Running, token: string): Promise<boolean> {
+  try {
+    await client.read("auth/token/lookup-self", { token, signal });
+    return true;
+  } catch (error) {
+    if (signal.aborted) throw error;
+    return !hasStatus(error, 403);
+  }
+}
+
+async function revoke({ client, keeper, clock, log }: Running): Promise<void> {
+  const token = keeper.current();
+  if (token === undefined) return;
+  const end = new AbortController();
+  void clock.sleep(REVOKE_MILLIS, end.signal).then(() => end.abort());
+  try {
+    await client.write("auth/token/revoke-self", {}, { token, retries: 0, signal: end.signal });
+    log.info("token revoked");
+  } catch (error) {
+    log.warn("the token was not revoked and ends with its ttl", { reason: messageOf(error) });
+  } finally {
+    end.abort();
+  }
+}

@@ -1,0 +1,63 @@
+// The agent program: `coffer agent`, in a container that the injector adds to a pod. Builds the parts and runs them.
+// `coffer agent -check-ready` tells by its exit code whether the ready file is there (the image's static helper does
+// the same for a probe at a hundredth of the cost: `helper ready FILE`).
+import { existsSync, readFileSync } from "node:fs";
+import { createApiClient } from "#client/api-client.ts";
+import type { AgentConfig } from "#common/agent-config.ts";
+import { CofferError, messageOf } from "#common/errors.ts";
+import { createLog } from "#common/log.ts";
+import type { ProgramIo, ProgramRun } from "#common/program.ts";
+import { runAgent } from "./agent.ts";
+import { readAgentConfig } from "./config.ts";
+
+/** A pod's secrets are small; an answer beyond this is a mistake that must not cost the pod its memory. */
+const RESPONSE_BYTES_MAX = 8 * 1024 * 1024;
+/** Shorter than a person's patience with a pod that does not start. */
+const TIMEOUT_MILLIS = 15_000;
+
+/** Runs the agent. Exit codes: 0 done, 1 wrong configuration (or not ready, with -check-ready). */
+export const run: ProgramRun = async (argv, io) => {
+  const [flag, ...rest] = argv.map((argument) => argument.replace(/^--/, "-"));
+  if (rest.length > 0 || (flag !== undefined && flag !== "-check-ready")) {
+    io.stderr.write("coffer agent: takes no arguments but -check-ready; its configuration comes from the injector\n");
+    return 1;
+  }
+  try {
+    const config = readAgentConfig(io.env);
+    if (flag === "-check-ready") return existsSync(config.readyFile) ? 0 : 1;
+    return await runFrom(config, io);
+  } catch (error) {
+    io.stderr.write(`coffer agent: ${messageOf(error)}\n`);
+    return 1;
+  }
+};
+
+async function runFrom(config: AgentConfig, io: ProgramIo): Promise<number> {
+  const log = createLog({
+    level: io.env["COFFER_LOG_LEVEL"] === "debug" ? "debug" : "info",
+    format: io.env["COFFER_LOG_FORMAT"] === "text" ? "text" : "json",
+    write: (line) => io.stderr.write(line),
+    now: () => io.clock.now(),
+    fields: config.labels,
+  });
+  using client = createApiClient({
+    address: config.address,
+    ca: () => readCa(config.caFile),
+    timeoutMillis: TIMEOUT_MILLIS,
+    responseBytesMax: RESPONSE_BYTES_MAX,
+    userAgent: "coffer-agent",
+    clock: io.clock,
+  });
+  await runAgent({ config, client, clock: io.clock, log, signal: io.signal });
+  return 0;
+}
+
+/** Read at each call: the bundle rotates while the agent runs, and may not be there yet when it starts. */
+function readCa(file: string | undefined): Buffer | undefined {
+  if (file === undefined) return undefined;
+  try {
+    return readFileSync(file);
+  } catch (cause) {
+    throw new CofferError("unavailable", `cannot read the CA file: ${messageOf(cause)}`, { cause });
+  }
+}
