@@ -1,0 +1,120 @@
+// The containers and volumes that injection adds. They satisfy the Pod Security Standard "restricted" whatever the pod's
+// own containers do (kubernetes.io/docs/concepts/security/pod-security-standards).
+import { AGENT_CONFIG_VARIABLE, type AgentConfig } from "#common/agent-config.ts";
+import { TOKEN_AUDIENCE } from "#common/binding-names.ts";
+import type { JsonObject } from "#common/json.ts";
+import type { Layout } from "./layout.ts";
+import {
+  AGENT_CONTAINER,
+  CA_DIRECTORY,
+  CA_VOLUME,
+  HELPER_CONTAINER,
+  HELPER_DIRECTORY,
+  HELPER_IN_CONTAINER,
+  HELPER_IN_IMAGE,
+  HELPER_VOLUME,
+  READY_FILE,
+  STATE_DIRECTORY,
+  STATE_VOLUME,
+  TOKEN_DIRECTORY,
+  TOKEN_VOLUME,
+  VOLUMES_DIRECTORY,
+} from "./paths.ts";
+import type { Pod } from "./pod.ts";
+import type { InjectorSettings } from "./settings.ts";
+
+/** User of the image; and the group of the files, which the pod's containers join. */
+export const AGENT_ID = 65532;
+/** The agent logs in anew long before; the API server refuses less than 600. */
+const TOKEN_EXPIRATION_SECONDS = 3600;
+/** A request a second for so long, then the kubelet restarts the agent, which tries on. */
+const STARTUP_TRIES = 300;
+/** 32 files of the largest secret (1 MiB); pages in memory count against the agent's limit until they are freed. */
+const VOLUME_SIZE_LIMIT = "32Mi";
+/** The helper is under 1 MiB. */
+const HELPER_SIZE_LIMIT = "8Mi";
+
+/** An idle agent needs a hundredth of a core and shares most of its memory with every other one on the machine. */
+const RESOURCES: JsonObject = { requests: { cpu: "10m", memory: "32Mi" }, limits: { memory: "128Mi" } };
+
+/** The pod's user, so that modes such as 0400 mean the application; never root. */
+export function agentUser(pod: Pod): number {
+  return pod.runAsUser === undefined || pod.runAsUser === 0 ? AGENT_ID : pod.runAsUser;
+}
+
+function securityContext(pod: Pod): JsonObject {
+  return {
+    runAsUser: agentUser(pod),
+    runAsGroup: AGENT_ID,
+    runAsNonRoot: true,
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    capabilities: { drop: ["ALL"] },
+    seccompProfile: { type: "RuntimeDefault" },
+  };
+}
+
+function base(name: string, pod: Pod, settings: InjectorSettings): JsonObject {
+  return {
+    name,
+    image: settings.image,
+    imagePullPolicy: settings.imagePullPolicy,
+    securityContext: securityContext(pod),
+    resources: RESOURCES,
+  };
+}
+
+/** The kubelet replaces $(NAME) in values and reads $$ as $, so every $ is doubled. */
+function literal(value: string): string {
+  return value.replaceAll("$", "$$$$");
+}
+
+export function agentContainer(pod: Pod, config: AgentConfig, layout: Layout, settings: InjectorSettings): JsonObject {
+  const mounts = [
+    { name: TOKEN_VOLUME, mountPath: TOKEN_DIRECTORY, readOnly: true },
+    ...(config.caFile === undefined ? [] : [{ name: CA_VOLUME, mountPath: CA_DIRECTORY, readOnly: true }]),
+    { name: STATE_VOLUME, mountPath: STATE_DIRECTORY },
+    ...layout.volumes.map((name) => ({ name, mountPath: `${VOLUMES_DIRECTORY}/${name}` })),
+  ];
+  const sidecar: JsonObject = {
+    restartPolicy: "Always",
+    startupProbe: {
+      exec: { command: [HELPER_IN_IMAGE, "ready", READY_FILE] },
+      periodSeconds: 1,
+      failureThreshold: STARTUP_TRIES,
+    },
+  };
+  return {
+    ...base(AGENT_CONTAINER, pod, settings),
+    args: ["agent"],
+    env: [{ name: AGENT_CONFIG_VARIABLE, value: literal(JSON.stringify(config)) }],
+    volumeMounts: mounts,
+    ...(config.mode === "Sidecar" ? sidecar : {}),
+  };
+}
+
+/** Copies the static helper to where the pod's containers can start it. */
+export function helperContainer(pod: Pod, settings: InjectorSettings): JsonObject {
+  return {
+    ...base(HELPER_CONTAINER, pod, settings),
+    command: [HELPER_IN_IMAGE, "copy", HELPER_IN_CONTAINER],
+    volumeMounts: [{ name: HELPER_VOLUME, mountPath: HELPER_DIRECTORY }],
+  };
+}
+
+function inMemory(name: string): JsonObject {
+  return { name, emptyDir: { medium: "Memory", sizeLimit: VOLUME_SIZE_LIMIT } };
+}
+
+/** All volumes that are added; `caBundle` is the ConfigMap with the CA's certificate, if the cluster has its own CA. */
+export function addedVolumes(layout: Layout, caBundle: string | undefined): readonly JsonObject[] {
+  const token = { path: "token", audience: TOKEN_AUDIENCE, expirationSeconds: TOKEN_EXPIRATION_SECONDS };
+  const ca = { name: CA_VOLUME, configMap: { name: caBundle ?? "", items: [{ key: "ca.crt", path: "ca.crt" }] } };
+  return [
+    { name: TOKEN_VOLUME, projected: { sources: [{ serviceAccountToken: token }] } },
+    ...(caBundle === undefined ? [] : [ca]),
+    inMemory(STATE_VOLUME),
+    ...layout.volumes.map(inMemory),
+    ...(layout.needsHelper ? [{ name: HELPER_VOLUME, emptyDir: { sizeLimit: HELPER_SIZE_LIMIT } }] : []),
+  ];
+}

@@ -1,0 +1,76 @@
+// A pod as admission shows it: the few members that decide about injection, beside the JSON that is patched.
+// Members that are not known here stay as they are.
+import type { JsonObject } from "#common/json.ts";
+import { type Infer, jsonObject, list, map, number, object, optional, string, withDefault } from "#common/schema.ts";
+
+const containerShape = object({
+  name: string,
+  command: optional(list(string)),
+  env: withDefault(list(object({ name: string })), []),
+  volumeMounts: withDefault(list(object({ name: string, mountPath: string })), []),
+});
+
+const podShape = object({
+  metadata: withDefault(
+    object({
+      labels: withDefault(map(string), {}),
+      annotations: withDefault(map(string), {}),
+    }),
+    { labels: {}, annotations: {} },
+  ),
+  spec: object({
+    serviceAccountName: withDefault(string, "default"),
+    nodeSelector: withDefault(map(string), {}),
+    os: optional(object({ name: string })),
+    securityContext: optional(
+      object({
+        runAsUser: optional(number),
+        fsGroup: optional(number),
+        supplementalGroups: withDefault(list(number), []),
+      }),
+    ),
+    initContainers: withDefault(list(jsonObject), []),
+    containers: list(jsonObject),
+    volumes: withDefault(list(jsonObject), []),
+  }),
+});
+
+export type Container = Infer<typeof containerShape> & { readonly json: JsonObject };
+
+export interface Pod {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly serviceAccount: string;
+  readonly windows: boolean;
+  readonly runAsUser: number | undefined;
+  readonly fsGroup: number | undefined;
+  readonly supplementalGroups: readonly number[];
+  readonly securityContext: JsonObject;
+  readonly initContainers: readonly Container[];
+  readonly containers: readonly Container[];
+  readonly volumes: readonly JsonObject[];
+}
+
+function containerOf(json: JsonObject, index: number): Container {
+  return { ...containerShape.parse(json, `container ${index}`), json };
+}
+
+/** Reads a pod. Throws `invalid_request` naming the member that does not fit. */
+export function readPod(json: JsonObject): Pod {
+  const { metadata, spec } = podShape.parse(json, "");
+  const rawSpec = jsonObject.parse(json["spec"], "spec");
+  const os = spec.os?.name ?? spec.nodeSelector["kubernetes.io/os"];
+  return {
+    labels: metadata.labels,
+    annotations: metadata.annotations,
+    serviceAccount: spec.serviceAccountName === "" ? "default" : spec.serviceAccountName,
+    windows: os === "windows",
+    runAsUser: spec.securityContext?.runAsUser,
+    fsGroup: spec.securityContext?.fsGroup,
+    supplementalGroups: spec.securityContext?.supplementalGroups ?? [],
+    securityContext: optional(jsonObject).parse(rawSpec["securityContext"], "spec.securityContext") ?? {},
+    initContainers: spec.initContainers.map(containerOf),
+    containers: spec.containers.map(containerOf),
+    volumes: spec.volumes,
+  };
+}
