@@ -1,0 +1,93 @@
+// Who may import whom, as data. An area is a folder below src; a file belongs to the longest area that holds it.
+// Calls go down only: http -> core -> mounts -> engines, auth, sys (through framework) -> barrier -> storage.
+// tools/tidy.ts holds the tree to it; docs/architecture.md draws it.
+
+interface Area {
+  /** Areas that this one may import, besides itself. A name covers that area alone, not the areas inside it. */
+  readonly may: readonly string[];
+  /** Each folder inside is an area of its own: it sees this area and what this area may see, but not its siblings. */
+  readonly plugins?: true;
+}
+
+/** Services of the server: each owns one kind of record; they know each other and the table of mounts. */
+const SERVICES = [
+  "server/tokens",
+  "server/policy",
+  "server/leases",
+  "server/identity",
+  "server/audit",
+  "server/quotas",
+  "server/wrapping",
+  "server/namespaces",
+];
+const BELOW_MOUNTS = ["common", "server/framework", "server/barrier", "server/storage"];
+const BELOW_SERVICES = [...BELOW_MOUNTS, "server/mounts"];
+const BELOW_SYS = [...BELOW_SERVICES, ...SERVICES, "server/seal"];
+const BELOW_CORE = [...BELOW_SYS, "server/sys"];
+const REGISTRIES = ["server/engines", "server/auth"];
+
+const AREAS: Readonly<Record<string, Area>> = {
+  common: { may: [] },
+  client: { may: ["common"] },
+  kube: { may: ["common"] },
+  operator: { may: ["common", "client", "kube", "operator/api"] },
+  /** The custom resources' schemas, which the injector reads too. */
+  "operator/api": { may: ["common", "kube"] },
+  injector: { may: ["common", "client", "kube", "operator/api"] },
+  agent: { may: ["common", "client"] },
+  cli: { may: ["common", "client"] },
+  /** The composition root sees every part. */
+  server: { may: ["server/http", "server/core", ...REGISTRIES, ...BELOW_CORE] },
+  "server/http": { may: ["server/core", ...BELOW_SERVICES, ...SERVICES] },
+  "server/core": { may: BELOW_CORE },
+  "server/mounts": { may: BELOW_MOUNTS },
+  "server/sys": { may: BELOW_SYS },
+  "server/engines": { may: ["common", "server/framework"], plugins: true },
+  "server/auth": { may: ["common", "server/framework"], plugins: true },
+  ...Object.fromEntries(SERVICES.map((name) => [name, { may: [...BELOW_SERVICES, ...SERVICES] }])),
+  /** Contexts and paths hand a transaction and a page to the engines; the types come from below. */
+  "server/framework": { may: ["common", "server/barrier", "server/storage"] },
+  "server/barrier": { may: ["common", "server/storage", "server/seal"] },
+  "server/seal": { may: ["common"], plugins: true },
+  "server/storage": { may: ["common"], plugins: true },
+};
+
+/** The CLI starts the programs, and only when asked to: the agent's memory must not hold the server. */
+const STARTED_BY_CLI = ["server", "operator", "injector", "agent"];
+
+export type ImportKind = "static" | "dynamic";
+
+interface Place {
+  readonly area: string;
+  /** The folder of a plugin inside its area: "kv" of server/engines/kv. */
+  readonly plugin: string | undefined;
+}
+
+/** The place of a file below src ("server/http/codec.ts"), or `undefined` when no area holds it. */
+export function placeOf(file: string): Place | undefined {
+  const folders = file.split("/").slice(0, -1);
+  for (let depth = folders.length; depth > 0; depth--) {
+    const area = folders.slice(0, depth).join("/");
+    const found = AREAS[area];
+    if (found) return { area, plugin: found.plugins ? folders[depth] : undefined };
+  }
+  return undefined;
+}
+
+/** Why `from` may not import `to` (both below src), or `undefined` when it may. */
+export function layerBreach(from: string, to: string, kind: ImportKind): string | undefined {
+  const source = placeOf(from);
+  const target = placeOf(to);
+  if (!source) return `${from} lies in no area: add its folder to tools/layers.ts`;
+  if (!target) return `${to} lies in no area: add its folder to tools/layers.ts`;
+  if (source.area === "cli" && kind === "dynamic" && STARTED_BY_CLI.includes(target.area)) return undefined;
+  if (source.area !== target.area) {
+    if (target.plugin !== undefined) return `${target.area}/${target.plugin} is known to its registry alone`;
+    if (AREAS[source.area]?.may.includes(target.area)) return undefined;
+    return `${source.area} may not import ${target.area}`;
+  }
+  // Only the registry knows the plugins; a plugin knows itself and what they all share.
+  const isOwn = target.plugin === undefined || target.plugin === source.plugin;
+  const isRegistry = source.plugin === undefined && from.endsWith("/registry.ts");
+  return isOwn || isRegistry ? undefined : `${from} may not import the plugin ${target.plugin}: only registry.ts may`;
+}
