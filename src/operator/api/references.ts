@@ -1,5 +1,17 @@
 // Fields that several kinds share: names of Kubernetes objects, references, selectors, amounts of resources.
-import { choice, type Infer, list, map, object, optional, quantity, type Rule, text, withDefault } from "./fields.ts";
+import {
+  choice,
+  type Infer,
+  list,
+  map,
+  message,
+  object,
+  optional,
+  quantity,
+  type Rule,
+  text,
+  withDefault,
+} from "./fields.ts";
 
 const NAME_RULE: Rule = {
   rule: "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",
@@ -22,11 +34,7 @@ export const labelName = (description: string) =>
 /** An object of the same namespace. */
 export const localRef = (description: string, name: string) => object(description, { name: objectName(name) });
 
-const matchLabels = map(
-  "Labels that the object must have.",
-  { ...text("The label's value.", 63), openapi: { type: "string", maxLength: 63 } },
-  32,
-);
+const matchLabels = map("Labels that the object must have.", message("The label's value.", 63), 32);
 
 /** Pods by their labels: equality only, so that one sees what it matches. */
 export const podSelector = (description: string) => object(description, { matchLabels: withDefault(matchLabels, {}) });
@@ -34,7 +42,7 @@ export const podSelector = (description: string) => object(description, { matchL
 const labelExpression = object("A condition on one label.", {
   key: text("The label.", 317),
   operator: choice("How to compare.", ["In", "NotIn", "Exists", "DoesNotExist"]),
-  values: optional(list("What to compare with.", text("A value.", 63), { max: 32, set: true })),
+  values: optional(list("What to compare with.", message("A value.", 63), { max: 32, set: true })),
 });
 
 export const labelSelector = (description: string) =>
