@@ -3,7 +3,18 @@ import { stringify } from "yaml";
 import { AGENT_CONFIG_VARIABLE, type AgentConfig, agentConfigSchema } from "#common/agent-config.ts";
 import { type JsonObject, parseJson } from "#common/json.ts";
 import type { SecretBinding } from "#operator/api/secret-binding.ts";
-import { applied, at, binding, cluster, pod, refused, settings, surroundings, waiting, web } from "./fixtures.ts";
+import {
+  applied,
+  at,
+  binding,
+  cluster,
+  pod,
+  refused,
+  settings,
+  surroundings,
+  waiting,
+  web,
+} from "#test/injector/fixtures.ts";
 import type { Surroundings } from "./match.ts";
 import { mutate } from "./mutate.ts";
 

@@ -32,6 +32,9 @@ export type Mutation =
 /** A document in an environment variable is bounded by the kernel at 128 KiB (MAX_ARG_STRLEN), name and all. */
 export const AGENT_CONFIG_BYTES_MAX = 96 * 1024;
 
+/** The document's default; an agent that ends after the first time does not look at it. */
+const UNUSED_REFRESH_SECONDS = 300;
+
 /** Decides about a pod. Never throws for what a pod or a binding holds. */
 export function mutate(json: JsonObject, surroundings: Surroundings, settings: InjectorSettings): Mutation {
   try {
@@ -128,15 +131,12 @@ function agentConfig(
 
 /** One sidecar if any binding wants one, at the shortest interval that any wants. */
 function pace(bindings: readonly SecretBinding[]): Pick<AgentConfig, "mode" | "refreshIntervalSeconds"> {
-  const wishes = bindings.map(({ spec }) => {
+  const intervals = bindings.flatMap(({ spec }) => {
     const seconds = durationSeconds(spec.refreshInterval);
-    return { seconds, sidecar: spec.mode === "Sidecar" || (spec.mode === "Auto" && seconds > 0) };
+    return spec.mode === "Init" || seconds === 0 ? [] : [seconds];
   });
-  const intervals = wishes.filter((wish) => wish.sidecar && wish.seconds > 0).map((wish) => wish.seconds);
-  return {
-    mode: wishes.some((wish) => wish.sidecar) ? "Sidecar" : "Init",
-    refreshIntervalSeconds: intervals.length === 0 ? 0 : Math.min(...intervals),
-  };
+  if (intervals.length === 0) return { mode: "Init", refreshIntervalSeconds: UNUSED_REFRESH_SECONDS };
+  return { mode: "Sidecar", refreshIntervalSeconds: Math.min(...intervals) };
 }
 
 function annotationsOf(json: JsonObject, found: Match): JsonObject {

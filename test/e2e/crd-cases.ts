@@ -198,6 +198,11 @@ const secretBindings: readonly CrdCase[] = [
   ),
   sb("a refresh each second", { ...short, refreshInterval: "1s" }, "set refreshInterval to 10s or more"),
   sb("a refresh that is no duration", { ...short, refreshInterval: "often" }, "write the duration in seconds"),
+  sb(
+    "a sidecar without refresh",
+    { ...short, mode: "Sidecar", refreshInterval: "0s" },
+    "a Sidecar is there to refresh",
+  ),
   sb("files in the root", { ...short, mountPath: "/" }, "write mountPath as an absolute directory"),
   sb("files in a relative directory", { ...short, mountPath: "secrets" }, "write mountPath as an absolute directory"),
   sb("an empty list of ServiceAccounts", { ...short, serviceAccounts: [] }, "should have at least 1 items"),

@@ -124,6 +124,10 @@ const rules: readonly Rule[] = [
     rule: "self.files.size() > 0 || self.env.size() > 0",
     message: "set files, env or both: without them no pod would receive anything",
   },
+  {
+    rule: "self.mode != 'Sidecar' || !self.refreshInterval.matches('^([0-9]{1,9}[smh])+$') || duration(self.refreshInterval) > duration('0s')",
+    message: "a Sidecar is there to refresh: set refreshInterval to 10s or more, or mode to Init",
+  },
   ...sourceRules("files", "file"),
   ...sourceRules("env", "variable"),
 ];
