@@ -97,6 +97,6 @@ describe("static seal", () => {
   });
 
   it("is found by name only", () => {
-    expect(() => findSealType("rot13")).toThrow("there is no seal type rot13; the types are shamir, static");
+    expect(() => findSealType("rot13")).toThrow("there is no seal type rot13; the types are shamir, static, awskms");
   });
 });
