@@ -50,8 +50,8 @@ function isLoaded(file: string): boolean {
   return isCode && !/^(benchmarks?|tests?|examples?|dependencies|src|bin)\//.test(file) && !/rollup\.config/.test(file);
 }
 
-function copyPackages(out: string): void {
-  for (const folder of [...packageFolders(NATIVE_PACKAGES)].sort()) {
+function copyPackages(names: readonly string[], out: string): void {
+  for (const folder of [...packageFolders(names)].sort()) {
     for (const file of globSync("**/*", { cwd: folder }).filter(isLoaded).sort()) {
       const target = join(out, relative(REPOSITORY, folder), file);
       mkdirSync(dirname(target), { recursive: true });
@@ -90,13 +90,15 @@ const namesOfCommonJs: Plugin = {
   },
 };
 
-async function bundle(entry: string, out: string, name: string): Promise<void> {
+/** Returns the native packages that the bundle imports. */
+async function bundle(entry: string, out: string, name: string): Promise<string[]> {
   rmSync(out, { recursive: true, force: true });
-  await build({
+  const { metafile } = await build({
     absWorkingDir: REPOSITORY,
     entryPoints: [{ in: entry, out: name }],
     outdir: out,
     bundle: true,
+    metafile: true,
     splitting: true,
     chunkNames: "chunks/[name]-[hash]",
     format: "esm",
@@ -112,6 +114,8 @@ async function bundle(entry: string, out: string, name: string): Promise<void> {
   });
   const { version } = manifestOf(REPOSITORY);
   writeFileSync(join(out, "package.json"), `${JSON.stringify({ name: "coffer", version, type: "module" })}\n`);
+  const imported = Object.values(metafile.outputs).flatMap(({ imports }) => imports.map(({ path }) => path));
+  return NATIVE_PACKAGES.filter((native) => imported.includes(native));
 }
 
 const { values } = parseArgs({
@@ -122,5 +126,4 @@ if (!values.entry || !values.out) {
   process.exit(2);
 }
 const out = resolve(values.out);
-await bundle(values.entry, out, values.name);
-copyPackages(out);
+copyPackages(await bundle(values.entry, out, values.name), out);
