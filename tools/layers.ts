@@ -3,7 +3,7 @@
 // tools/tidy.ts holds the tree to it; docs/architecture.md draws it.
 
 interface Area {
-  /** Areas that this one may import, besides itself. A name covers that area alone, not the areas inside it. */
+  /** Areas (or single files) that this one may import, besides itself. An area's name does not cover those inside it. */
   readonly may: readonly string[];
   /** Each folder inside is an area of its own: it sees this area and what this area may see, but not its siblings. */
   readonly plugins?: true;
@@ -25,6 +25,8 @@ const BELOW_SERVICES = [...BELOW_MOUNTS, "server/mounts"];
 const BELOW_SYS = [...BELOW_SERVICES, ...SERVICES, "server/seal"];
 const BELOW_CORE = [...BELOW_SYS, "server/sys"];
 const REGISTRIES = ["server/engines", "server/auth"];
+/** What a context hands to a handler: its storage and the kinds of record in it. */
+const BELOW_BACKENDS = ["common", "server/framework", "server/barrier/transaction.ts"];
 
 const AREAS: Readonly<Record<string, Area>> = {
   common: { may: [] },
@@ -42,8 +44,10 @@ const AREAS: Readonly<Record<string, Area>> = {
   "server/core": { may: BELOW_CORE },
   "server/mounts": { may: BELOW_MOUNTS },
   "server/sys": { may: BELOW_SYS },
-  "server/engines": { may: ["common", "server/framework"], plugins: true },
-  "server/auth": { may: ["common", "server/framework"], plugins: true },
+  "server/engines": { may: BELOW_BACKENDS, plugins: true },
+  "server/auth": { may: [...BELOW_BACKENDS, "server/auth/token"], plugins: true },
+  /** The face of the token service: privileged as sys is, so no plugin like the others. */
+  "server/auth/token": { may: BELOW_SYS },
   ...Object.fromEntries(SERVICES.map((name) => [name, { may: [...BELOW_SERVICES, ...SERVICES] }])),
   /** Contexts and paths hand a transaction and a page to the engines; the types come from below. */
   "server/framework": { may: ["common", "server/barrier", "server/storage"] },
@@ -83,11 +87,39 @@ export function layerBreach(from: string, to: string, kind: ImportKind): string 
   if (source.area === "cli" && kind === "dynamic" && STARTED_BY_CLI.includes(target.area)) return undefined;
   if (source.area !== target.area) {
     if (target.plugin !== undefined) return `${target.area}/${target.plugin} is known to its registry alone`;
-    if (AREAS[source.area]?.may.includes(target.area)) return undefined;
+    const may = AREAS[source.area]?.may ?? [];
+    if (may.includes(target.area) || may.includes(to)) return undefined;
     return `${source.area} may not import ${target.area}`;
   }
   // Only the registry knows the plugins; a plugin knows itself and what they all share.
   const isOwn = target.plugin === undefined || target.plugin === source.plugin;
   const isRegistry = source.plugin === undefined && from.endsWith("/registry.ts");
   return isOwn || isRegistry ? undefined : `${from} may not import the plugin ${target.plugin}: only registry.ts may`;
+}
+
+/** Which files or folders below src may import a package. The reasons are in docs/adr/0002-dependencies.md. */
+const PACKAGES: Readonly<Record<string, readonly string[]>> = {
+  "@aws-sdk/client-cloudhsm-v2": ["server/seal/pkcs11"],
+  "@aws-sdk/client-kms": ["server/seal/awskms"],
+  "@aws-sdk/credential-providers": ["server/seal/awskms"],
+  "@kubernetes/client-node": ["kube/kube-endpoint.ts"],
+  "@peculiar/x509": ["common/x509.ts"],
+  express: ["server/http", "injector", "operator"],
+  jose: ["server/auth"],
+  lmdb: ["server/storage/lmdb"],
+  "reflect-metadata": ["common/x509.ts"],
+  yaml: ["agent", "cli", "kube", "operator", "server"],
+};
+
+/** Why `from` (below src) may not import the package, or `undefined` when it may. Node's own modules always may be. */
+export function packageBreach(from: string, specifier: string): string | undefined {
+  if (specifier.startsWith("node:")) return undefined;
+  const name = specifier
+    .split("/")
+    .slice(0, specifier.startsWith("@") ? 2 : 1)
+    .join("/");
+  const allowed = PACKAGES[name];
+  if (!allowed) return `${name} is no package of the program: see docs/adr/0002-dependencies.md`;
+  if (allowed.some((place) => from === place || from.startsWith(`${place}/`))) return undefined;
+  return `${name} is for ${allowed.join(", ")} alone`;
 }

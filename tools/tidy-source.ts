@@ -13,6 +13,7 @@ import {
   isPropertyAccessExpression,
   isStringLiteral,
   type Node,
+  type PropertyAccessExpression,
   type SourceFile,
   SyntaxKind,
 } from "typescript/unstable/ast";
@@ -107,7 +108,8 @@ function importedBy(node: Node): Omit<Import, "line"> | undefined {
 }
 
 function useOf(node: Node): string | undefined {
-  if (isPropertyAccessExpression(node)) return rooted(node.expression, node.name.text);
+  if (isPropertyAccessExpression(node))
+    return isSkipFromWithin(node) ? undefined : rooted(node.expression, node.name.text);
   if (isElementAccessExpression(node)) {
     return isStringLiteral(node.argumentExpression) ? rooted(node.expression, node.argumentExpression.text) : undefined;
   }
@@ -118,6 +120,12 @@ function useOf(node: Node): string | undefined {
     return isAsExpression(inner) ? "as … as" : undefined;
   }
   return undefined;
+}
+
+/** `test.skip()` without a title: a running test that found a part missing. */
+function isSkipFromWithin(node: PropertyAccessExpression): boolean {
+  const call = node.parent;
+  return node.name.text === "skip" && isCallExpression(call) && call.expression === node && call.arguments.length === 0;
 }
 
 function rooted(object: Node, member: string): string | undefined {

@@ -36,6 +36,8 @@ describe("layers", () => {
     ["server/http/codec.ts", "server/core/pipeline.ts"],
     ["server/engines/kv/backend.ts", "server/framework/path.ts"],
     ["server/engines/kv/backend.ts", "server/engines/kv/versions.ts"],
+    ["server/engines/kv/backend.ts", "server/barrier/transaction.ts"],
+    ["server/auth/token/backend.ts", "server/tokens/token-service.ts"],
     ["server/engines/registry.ts", "server/engines/kv/backend.ts"],
     ["server/storage/lmdb/lmdb-storage.ts", "server/storage/storage.ts"],
     ["server/main.ts", "server/http/listener.ts"],
@@ -47,7 +49,8 @@ describe("layers", () => {
 
   it.for([
     ["server/core/pipeline.ts", "server/http/codec.ts"],
-    ["server/engines/kv/backend.ts", "server/barrier/transaction.ts"],
+    ["server/engines/kv/backend.ts", "server/barrier/barrier.ts"],
+    ["server/auth/approle/login.ts", "server/tokens/token-service.ts"],
     ["server/engines/kv/backend.ts", "server/engines/pki/backend.ts"],
     ["server/engines/shared.ts", "server/engines/kv/backend.ts"],
     ["server/core/pipeline.ts", "server/auth/token/backend.ts"],
@@ -85,6 +88,20 @@ describe("each rule finds what it forbids", () => {
       "src/kube/b.ts:2 layers",
       "src/kube/b.ts:3 layers",
       "src/kube/b.ts:3 aliases",
+    ]);
+  });
+
+  it("packages outside their folder, and packages that nobody decided on", () => {
+    const text = `${HEAD}import "node:fs";\nimport "lmdb";\nimport "lodash/get";\nimport type {} from "@aws-sdk/client-kms";\n`;
+    const files = {
+      ...cli('import "#server/storage/lmdb/a.ts";\n'),
+      "src/server/storage/lmdb/a.ts": text,
+      "test/a.ts": text,
+    };
+    expect(brokenRules(files)).toEqual([
+      "src/cli/main.ts:2 layers",
+      "src/server/storage/lmdb/a.ts:4 packages",
+      "src/server/storage/lmdb/a.ts:5 packages",
     ]);
   });
 
@@ -129,7 +146,12 @@ describe("each rule finds what it forbids", () => {
       "new Date(0);",
       "Math.random();",
     ];
-    const timers = ["setTimeout(a, 1);", 'import "node:timers/promises";', "(a as unknown as string);", "it.only();"];
+    const timers = [
+      "setTimeout(a, 1);",
+      'import "node:timers/promises";',
+      "(a as unknown as string);",
+      "it.only('a');",
+    ];
     const text = `${HEAD}${[...lines, ...timers].join("\n")}\n`;
     const files = { ...cli('import "./a.ts";\nimport "#common/b.ts";\nprocess.argv;\n'), "src/cli/a.ts": text };
     const found = brokenRules({ ...files, "src/common/b.ts": text, "test/c.ts": text });
@@ -141,6 +163,12 @@ describe("each rule finds what it forbids", () => {
         ...at("test/c.ts", 10, 11),
       ].sort(),
     );
+  });
+
+  it("tests that do not run, but not those that find out that a part is missing", () => {
+    const text =
+      'it.skip("a", f);\ndescribe.only.each([])();\nit("b", (test) => test.skip());\nit.skipIf(c)("d", f);\n';
+    expect(brokenRules({ "test/a.test.ts": text })).toEqual(["test/a.test.ts:1 reserved", "test/a.test.ts:2 reserved"]);
   });
 
   it("work left open", () => {

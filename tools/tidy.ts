@@ -1,7 +1,7 @@
 // The house rules that neither the compiler nor the linter knows: layers, sizes, names, head comments, and what only some
 // places may do. Pure over what tools/tidy-source.ts reads. `npx vitest run --project unit tools/tidy.test.ts` runs it.
 import { posix } from "node:path";
-import { layerBreach } from "./layers.ts";
+import { layerBreach, packageBreach } from "./layers.ts";
 import type { Exception } from "./tidy-exceptions.ts";
 import type { Source } from "./tidy-source.ts";
 
@@ -42,6 +42,16 @@ const layers: Rule = ({ path, imports }) => {
     const message = layerBreach(path.slice("src/".length), target.slice("src/".length), kind);
     return message === undefined ? [] : [{ line, message }];
   });
+};
+
+const packages: Rule = ({ path, imports }) => {
+  if (!isProduct(path)) return [];
+  return imports
+    .filter(({ specifier }) => importedPath(path, specifier) === undefined)
+    .flatMap(({ specifier, line }) => {
+      const message = packageBreach(path.slice("src/".length), specifier);
+      return message === undefined ? [] : [{ line, message }];
+    });
 };
 
 const aliases: Rule = ({ path, imports }) => {
@@ -135,6 +145,7 @@ const exportsByName: Rule = ({ path, text }) =>
 
 const RULES: Readonly<Record<string, Rule>> = {
   layers,
+  packages,
   aliases,
   "file-size": fileSize,
   "function-size": functionSize,
