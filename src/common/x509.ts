@@ -2,7 +2,7 @@
 // For the development listener, the operator's clusters and the webhooks; what the pki engine issues is its own affair.
 // The library is loaded at the first use, since it takes 0.2 s and 20 MiB (docs/adr/0003-x509-library.md).
 // Format: RFC 5280; names are checked by clients against the subject alternative names only (RFC 6125, RFC 9525).
-import { createPrivateKey, type KeyObject, randomBytes, X509Certificate } from "node:crypto";
+import { createPrivateKey, type KeyObject, randomBytes, type webcrypto, X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import type { Clock, Millis } from "./clock.ts";
 import { CofferError } from "./errors.ts";
@@ -139,11 +139,11 @@ async function loadLibrary() {
   return import("@peculiar/x509");
 }
 
-async function newKeys(): Promise<CryptoKeyPair> {
+async function newKeys(): Promise<webcrypto.CryptoKeyPair> {
   return crypto.subtle.generateKey(KEY_ALGORITHM, true, ["sign", "verify"]);
 }
 
-async function pairOf(certificatePem: string, key: CryptoKey): Promise<CertificatePair> {
+async function pairOf(certificatePem: string, key: webcrypto.CryptoKey): Promise<CertificatePair> {
   using der = new SecretBytes(new Uint8Array(await crypto.subtle.exportKey("pkcs8", key)));
   const pem = createPrivateKey({ key: der.expose(), format: "der", type: "pkcs8" }).export({
     format: "pem",
