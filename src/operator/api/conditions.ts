@@ -3,11 +3,12 @@
 import { choice, type Infer, integer, list, message, object, optional, text, time, withDefault } from "./fields.ts";
 import type { Column } from "./resource.ts";
 
+/** The limits are those of metav1.Condition. */
 const condition = object("One aspect of the object's state.", {
-  type: text("Which aspect.", 64),
+  type: text("Which aspect.", 316),
   status: choice("Whether it holds.", ["True", "False", "Unknown"]),
-  reason: text("Why, as one word in CamelCase.", 128),
-  message: message("Why, as a sentence that says what to do.", 4096),
+  reason: text("Why, as one word in CamelCase.", 1024),
+  message: message("Why, as a sentence that says what to do.", 32_768),
   lastTransitionTime: time("When the status last changed."),
   observedGeneration: optional(integer("The generation of the spec that this is about.", 0, Number.MAX_SAFE_INTEGER)),
 });
