@@ -95,7 +95,7 @@ export class AccessControl {
   }
 
   /** New temporary credentials of a role. */
-  openSession(role: Role, sessionName: string, expires: number): Required<Omit<Caller, "role">> {
+  openSession(role: Role, sessionName: string, expires: number) {
     const session = {
       accessKeyId: `ASIA${randomBytes(10).toString("hex").toUpperCase().slice(0, 16)}`,
       secretAccessKey: randomBytes(30).toString("base64"),

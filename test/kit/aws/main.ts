@@ -6,23 +6,23 @@ import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { type AwsResponderOptions, startAwsResponder } from "./responder.ts";
 
-const text = { type: "string" } as const;
-const FLAGS = {
-  listen: { ...text, default: "127.0.0.1:0" },
-  region: { ...text, default: "eu-central-1" },
-  account: { ...text, default: "111122223333" },
-  "access-key": { ...text, default: "AKIACOFFERTESTKIT000" },
-  "secret-key": { ...text, default: "coffer-test-kit-secret" },
-  /** May be given several times. */
-  alias: { ...text, multiple: true, default: ["alias/coffer"] },
-  state: text,
-  "tls-cert": text,
-  "tls-key": text,
-} as const;
-
 /** Go's habit of one dash is taken as well. */
 const args = process.argv.slice(2).map((arg) => arg.replace(/^-(?=[a-z])/, "--"));
-const { values } = parseArgs({ args, options: FLAGS, strict: true });
+const { values } = parseArgs({
+  args,
+  options: {
+    listen: { type: "string", default: "127.0.0.1:0" },
+    region: { type: "string", default: "eu-central-1" },
+    account: { type: "string", default: "111122223333" },
+    "access-key": { type: "string", default: "AKIACOFFERTESTKIT000" },
+    "secret-key": { type: "string", default: "coffer-test-kit-secret" },
+    /** May be given several times. */
+    alias: { type: "string", multiple: true, default: ["alias/coffer"] },
+    state: { type: "string" },
+    "tls-cert": { type: "string" },
+    "tls-key": { type: "string" },
+  },
+});
 const responder = await startAwsResponder(optionsFrom(values));
 process.stdout.write(`${JSON.stringify({ endpoint: responder.endpoint, port: responder.port })}\n`);
 const stop = () => void responder.close().then(() => process.exit(0));

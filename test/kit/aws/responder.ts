@@ -74,9 +74,17 @@ export interface AwsResponder {
   addPrincipal(principal: Principal): void;
   removePrincipal(accessKeyId: string): void;
   addRole(role: Role): void;
+  /** Temporary credentials of a role (by its name), as from an agent that hands them to pods. `expires` in ms of epoch. */
+  openSession(role: string, expires: number): SessionCredentials;
   /** How many requests came for each operation since the start, refused ones included. */
   requests(): ReadonlyMap<string, number>;
   close(): Promise<void>;
+}
+
+export interface SessionCredentials {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken: string;
 }
 
 interface Parts extends Controlled {
@@ -121,7 +129,7 @@ function randomPrincipal(): Principal {
   return { accessKeyId: `AKIA${id.slice(0, 16)}`, secretAccessKey: randomUUID() + randomUUID() };
 }
 
-function controls({ store, access, faults, requests }: Parts) {
+function controls({ store, access, faults, requests, sts }: Parts) {
   const named = (key: Key) => ({ keyId: key.id, arn: key.arn });
   return {
     faults,
@@ -139,6 +147,12 @@ function controls({ store, access, faults, requests }: Parts) {
     addPrincipal: (principal: Principal) => access.addPrincipal(principal),
     removePrincipal: (accessKeyId: string) => access.removePrincipal(accessKeyId),
     addRole: (role: Role) => access.addRole(role),
+    openSession: (name: string, expires: number) => {
+      const role = access.findRole(`arn:aws:iam::${sts.account}:role/${name}`);
+      if (role === undefined) throw new Error(`there is no role ${name}`);
+      const { accessKeyId, secretAccessKey, sessionToken } = access.openSession(role, "pod", expires);
+      return { accessKeyId, secretAccessKey, sessionToken };
+    },
     requests: () => requests,
   };
 }

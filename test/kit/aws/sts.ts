@@ -89,8 +89,8 @@ function session(form: URLSearchParams, role: Role, access: AccessControl, now: 
     Credentials: {
       AccessKeyId: opened.accessKeyId,
       SecretAccessKey: opened.secretAccessKey,
-      SessionToken: opened.sessionToken ?? "",
-      Expiration: new Date(opened.expires ?? now).toISOString(),
+      SessionToken: opened.sessionToken,
+      Expiration: new Date(opened.expires).toISOString(),
     },
   };
 }

@@ -107,7 +107,7 @@ const BY_CODE: Readonly<Record<string, Diagnosis>> = {
 
 /** Node's codes of a certificate that is not believed; all others of a connection mean that nobody is there. */
 const CERTIFICATE =
-  /^(ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|DEPTH_ZERO_SELF_SIGNED_CERT$|SELF_SIGNED_CERT_IN_CHAIN$|EPROTO$)/;
+  /^(ERR_TLS_|ERR_SSL_|CERT_|CRL_|ERROR_IN_|UNABLE_TO_|INVALID_(CA|PURPOSE)$|HOSTNAME_MISMATCH$|.*SELF_SIGNED_CERT|EPROTO$)/;
 const NETWORK = /^(E[A-Z]+|UND_ERR_.*|TimeoutError|AbortError|TimedOut)$/;
 /** Errors hold the one that caused them; deeper is not looked. */
 const CAUSES_MAX = 5;
@@ -165,13 +165,13 @@ function codeOf(error: unknown): ErrorFacts {
     // Node tries IPv4 and IPv6 and throws what happened to both.
     if (e instanceof AggregateError && e.errors[0] instanceof Error) chain.push(e.errors[0]);
   }
-  const codes = chain.flatMap((e) => ("code" in e && typeof e.code === "string" ? [e.name, e.code] : [e.name]));
+  const codes = chain.flatMap((e) => ("code" in e && typeof e.code === "string" ? [e.code, e.name] : [e.name]));
   const status = chain.map(statusOf).find((s) => s !== undefined);
   // That no credentials could be had is the least telling: STS may have said why.
   const known = codes.find((code) => Object.hasOwn(BY_CODE, code) && BY_CODE[code] !== NO_CREDENTIALS);
   const missing = codes.find((code) => Object.hasOwn(BY_CODE, code));
   const connection = codes.find((code) => CERTIFICATE.test(code) || NETWORK.test(code));
-  return { code: known ?? missing ?? connection ?? codes[0] ?? "", status };
+  return { code: known ?? missing ?? connection ?? chain[0]?.name ?? "", status };
 }
 
 function statusOf(error: Error): number | undefined {
