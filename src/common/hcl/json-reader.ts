@@ -5,8 +5,8 @@ const TEXT = '"[^"\\\\\\u0000-\\u001f]*(?:\\\\.[^"\\\\\\u0000-\\u001f]*)*"';
 const TOKEN = `[ \\t\\r\\n]*([{}\\[\\]:,]|${TEXT}|-?\\d+(?:\\.\\d+)?(?:[eE][+-]?\\d+)?|true|false|null)?`;
 
 /** Parses a JSON object. Throws `invalid_request` "At line:column: …". */
-export function readJson(text: string, depthMax: number): HclObject {
-  const reader = new JsonReader(text, depthMax);
+export function readJson(text: string, depthMax: number, file?: string): HclObject {
+  const reader = new JsonReader(text, depthMax, file);
   const value = reader.value();
   const rest = reader.next();
   if (value.kind !== "object" || rest !== "") throw reader.unexpected(rest);
@@ -22,7 +22,9 @@ class JsonReader {
   #line = 1;
   #lineStart = 0;
   #counted = 0;
-  constructor(text: string, depthMax: number) {
+  readonly #file: string | undefined;
+  constructor(text: string, depthMax: number, file: string | undefined) {
+    this.#file = file;
     this.#text = text;
     this.#depthMax = depthMax;
   }
@@ -107,6 +109,6 @@ class JsonReader {
         this.#line++;
         this.#lineStart = this.#counted + 1;
       }
-    return { line: this.#line, column: this.#start - this.#lineStart + 1 };
+    return { line: this.#line, column: this.#start - this.#lineStart + 1, file: this.#file };
   }
 }

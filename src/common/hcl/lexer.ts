@@ -28,14 +28,16 @@ export class Lexer {
   // Sticky expressions keep a position, so every lexer has its own.
   readonly #identifier = new RegExp(IDENTIFIER_REST, "uy");
   readonly #number = new RegExp(NUMBER, "y");
-  constructor(text: string) {
+  readonly #file: string | undefined;
+  constructor(text: string, file?: string) {
     this.#text = text;
+    this.#file = file;
   }
 
   /** The next token; "EOF" again and again at the end. Throws `invalid_request` with the position. */
   next(): Token {
     this.#skipBlanks();
-    const position = { line: this.#line, column: this.#column };
+    const position = this.#position();
     const c = this.#text[this.#at];
     if (c === undefined) {
       this.#column++;
@@ -72,6 +74,10 @@ export class Lexer {
     return this.#token("number", number, number.length, position);
   }
 
+  #position(): Position {
+    return { line: this.#line, column: this.#column, file: this.#file };
+  }
+
   #match(pattern: RegExp): string {
     pattern.lastIndex = this.#at;
     return pattern.exec(this.#text)?.[0] ?? "";
@@ -105,8 +111,7 @@ export class Lexer {
   }
 
   #skipBlockComment(): void {
-    if (this.#text.indexOf("*/", this.#at + 2) < 0)
-      throw hclError({ line: this.#line, column: this.#column }, "comment not terminated");
+    if (this.#text.indexOf("*/", this.#at + 2) < 0) throw hclError(this.#position(), "comment not terminated");
     this.#advance(this.#lengthTo("*/", 2) + 2);
   }
 

@@ -20,12 +20,12 @@ export const HCL_DEPTH_MAX = 64;
 /** A block's name and labels, each of which is a level when labels become members; nothing here has more than three. */
 export const HCL_KEYS_MAX = 16;
 
-/** Parses a document. Throws `invalid_request` "At line:column: …". */
-export function parseHcl(text: string): HclObject {
+/** Parses a document. Throws `invalid_request` "At line:column: …", with the file's name in front if one is given. */
+export function parseHcl(text: string, file?: string): HclObject {
   if (text.length > HCL_TEXT_LENGTH_MAX)
     throw new CofferError("too_large", `the text is longer than ${HCL_TEXT_LENGTH_MAX} characters`);
-  if (text.trimStart().startsWith("{")) return readJson(text, HCL_DEPTH_MAX);
-  return new Parser(new Lexer(text)).document();
+  if (text.trimStart().startsWith("{")) return readJson(text, HCL_DEPTH_MAX, file);
+  return new Parser(new Lexer(text, file)).document();
 }
 
 class Parser {

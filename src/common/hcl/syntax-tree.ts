@@ -7,6 +7,8 @@ import type { JsonValue } from "../json.ts";
 export interface Position {
   readonly line: number;
   readonly column: number;
+  /** Which of several texts, where that matters. */
+  readonly file?: string | undefined;
 }
 
 export type HclScalar =
@@ -47,9 +49,10 @@ export interface HclBlock {
   readonly position: Position;
 }
 
-/** A fault of a text, with its position in front: "At 3:14: …". */
+/** A fault of a text, with its position in front: "At 3:14: …", or "a.hcl: At 3:14: …". */
 export function hclError(position: Position, problem: string): CofferError {
-  return new CofferError("invalid_request", `At ${position.line}:${position.column}: ${problem}`);
+  const file = position.file === undefined ? "" : `${position.file}: `;
+  return new CofferError("invalid_request", `${file}At ${position.line}:${position.column}: ${problem}`);
 }
 
 /** Name and position of an item. */
@@ -66,7 +69,12 @@ export function keyOf(item: HclItem): HclKey {
 export function blocksOf(object: HclObject, name: string, labelCount: number): readonly HclBlock[] {
   return object.items
     .filter((item) => keyOf(item).text === name)
-    .flatMap((item) => takeApart(item.value, item.keys.slice(1), labelCount, keyOf(item)));
+    .flatMap((item) => {
+      // An empty block without its labels says nothing; taking it for no block would hide the mistake.
+      const bare = item.assignLine === 0 && item.value.kind === "object" && item.value.items.length === 0;
+      if (bare && item.keys.length <= labelCount) throw labelMissing(keyOf(item), labelCount);
+      return takeApart(item.value, item.keys.slice(1), labelCount, keyOf(item));
+    });
 }
 
 function takeApart(value: HclValue, labels: readonly HclKey[], labelCount: number, name: HclKey): readonly HclBlock[] {
@@ -79,8 +87,12 @@ function takeApart(value: HclValue, labels: readonly HclKey[], labelCount: numbe
   if (
     value.items.some((item) => item.value.kind !== "object" && item.value.kind !== "list" && item.value.kind !== "null")
   )
-    throw hclError(name.position, `a label is missing; write ${shape(name, labelCount)}`);
+    throw labelMissing(name, labelCount);
   return value.items.flatMap((item) => takeApart(item.value, [...labels, ...item.keys], labelCount, name));
+}
+
+function labelMissing(name: HclKey, labelCount: number): CofferError {
+  return hclError(name.position, `a label is missing; write ${shape(name, labelCount)}`);
 }
 
 function shape(name: HclKey, labelCount: number): string {
