@@ -9,7 +9,6 @@ import * as kms from "@aws-sdk/client-kms";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { FakeClock, systemClock } from "#common/clock.ts";
 import type { JsonObject } from "#common/json.ts";
-import { silentLog } from "#common/log.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
 import { createCertificateAuthority, issueServerCertificate } from "#common/x509.ts";
 import { findSealType } from "#server/seal/registry.ts";
@@ -69,7 +68,6 @@ async function open(stanza: JsonObject = {}, clusterName = "main", clock = syste
     {
       clusterName,
       clock,
-      log: silentLog,
       environment: () => undefined,
       readFile: () => Promise.reject(new Error("the seal reads no file")),
     },

@@ -2,7 +2,6 @@
 // stanza. Seals get files, environment and time from here, never from the process.
 import type { Clock } from "#common/clock.ts";
 import type { JsonObject } from "#common/json.ts";
-import type { Log } from "#common/log.ts";
 import type { Seal } from "./seal.ts";
 
 /** What seals are given. */
@@ -10,7 +9,6 @@ export interface SealDependencies {
   /** The cluster's name as configured; bound to ciphertexts by seals that can, so it must not change later. */
   readonly clusterName: string;
   readonly clock: Clock;
-  readonly log: Log;
   /** Reads a whole file, given by an absolute path or one relative to the working directory. */
   readFile(path: string): Promise<Buffer>;
   /** A variable of the environment. */

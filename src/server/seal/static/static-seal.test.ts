@@ -3,7 +3,6 @@ import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { FakeClock } from "#common/clock.ts";
 import type { JsonObject } from "#common/json.ts";
-import { silentLog } from "#common/log.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
 import { findSealType } from "../registry.ts";
 import type { AutoSeal } from "../seal.ts";
@@ -20,7 +19,6 @@ async function open(config: JsonObject): Promise<AutoSeal> {
   const seal = await findSealType("static").parse(config, {
     clusterName: "test",
     clock: new FakeClock(),
-    log: silentLog,
     environment: (name) => variables.get(name),
     readFile: async (path) => {
       const content = files.get(path);
