@@ -105,6 +105,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "@kubernetes/client-node": ["kube/kube-endpoint.ts"],
   "@peculiar/x509": ["common/x509.ts"],
   express: ["server/http", "injector", "operator"],
+  bcryptjs: ["server/auth/userpass"],
   jose: ["server/auth"],
   lmdb: ["server/storage/lmdb"],
   "reflect-metadata": ["common/x509.ts"],
