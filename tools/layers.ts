@@ -104,7 +104,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "@aws-sdk/credential-providers": ["server/seal/awskms"],
   "@kubernetes/client-node": ["kube/kube-endpoint.ts"],
   "@peculiar/x509": ["common/x509.ts"],
-  express: ["server/http", "injector", "operator"],
+  express: ["injector", "kube", "operator", "server/http"],
   bcryptjs: ["server/auth/userpass"],
   jose: ["server/auth"],
   lmdb: ["server/storage/lmdb"],

@@ -52,7 +52,7 @@ export function readSources(root: string): Source[] {
     if (!program) throw new Error(`${root}/tsconfig.json makes no project`);
     return program
       .getSourceFileNames()
-      .filter((name) => name.startsWith(`${root}/`) && !name.includes("/node_modules/"))
+      .filter((name) => name.startsWith(`${root}/`) && name.endsWith(".ts") && !name.includes("/node_modules/"))
       .map((name) => {
         const file = program.getSourceFile(name);
         if (!file) throw new Error(`${name} cannot be parsed`);

@@ -23,8 +23,9 @@ const isProduct = (path: string) => path.startsWith("src/") && !isTest(path);
 
 type Rule = (source: Source) => readonly Omit<Problem, "path" | "rule">[];
 
-/** `file` as named by an import of `from`, from the root of the repository; `undefined` for packages. */
+/** The source that `from` imports, from the root of the repository; `undefined` for packages and for JSON data. */
 function importedPath(from: string, specifier: string): string | undefined {
+  if (specifier.endsWith(".json")) return undefined;
   if (specifier.startsWith(".")) return posix.join(posix.dirname(from), specifier);
   if (!specifier.startsWith("#")) return undefined;
   return specifier.startsWith("#test/") ? specifier.slice(1) : `src/${specifier.slice(1)}`;
@@ -47,7 +48,7 @@ const layers: Rule = ({ path, imports }) => {
 const packages: Rule = ({ path, imports }) => {
   if (!isProduct(path)) return [];
   return imports
-    .filter(({ specifier }) => importedPath(path, specifier) === undefined)
+    .filter(({ specifier }) => !/^[.#]/.test(specifier))
     .flatMap(({ specifier, line }) => {
       const message = packageBreach(path.slice("src/".length), specifier);
       return message === undefined ? [] : [{ line, message }];
@@ -156,9 +157,10 @@ const RULES: Readonly<Record<string, Rule>> = {
   "exports-by-name": exportsByName,
 };
 
-/** Files of the program that nothing but tests names. The CLI is where it begins; generators read parts of it too. */
+/** Files of the program that nothing but tests names. Programs begin at main.ts; generators read parts of it too. */
 function unusedFiles(sources: readonly Source[]): Problem[] {
-  const used = new Set(["src/cli/main.ts"]);
+  // The CLI starts the main.ts of the area that is asked for, by a name that it puts together.
+  const used = new Set(sources.map(({ path }) => path).filter((path) => /^src\/[a-z]+\/main\.ts$/.test(path)));
   for (const { path, imports } of sources.filter(({ path }) => !isTest(path) && !path.startsWith("test/"))) {
     for (const { specifier } of imports) {
       const target = importedPath(path, specifier);
