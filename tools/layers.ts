@@ -22,8 +22,7 @@ const SERVICES = [
 ];
 const BELOW_MOUNTS = ["common", "server/framework", "server/barrier", "server/storage"];
 const BELOW_SERVICES = [...BELOW_MOUNTS, "server/mounts"];
-const BELOW_SYS = [...BELOW_SERVICES, ...SERVICES, "server/seal"];
-const BELOW_CORE = [...BELOW_SYS, "server/sys"];
+const BELOW_CORE = [...BELOW_SERVICES, ...SERVICES, "server/seal"];
 const REGISTRIES = ["server/engines", "server/auth"];
 /** What a context hands to a handler: its storage and the kinds of record in it. */
 const BELOW_BACKENDS = ["common", "server/framework", "server/barrier/transaction.ts"];
@@ -39,15 +38,16 @@ const AREAS: Readonly<Record<string, Area>> = {
   agent: { may: ["common", "client"] },
   cli: { may: ["common", "client"] },
   /** The composition root sees every part. */
-  server: { may: ["server/http", "server/core", ...REGISTRIES, ...BELOW_CORE] },
+  server: { may: ["server/http", "server/core", "server/sys", ...REGISTRIES, ...BELOW_CORE] },
   "server/http": { may: ["server/core", ...BELOW_SERVICES, ...SERVICES] },
   "server/core": { may: BELOW_CORE },
   "server/mounts": { may: BELOW_MOUNTS },
-  "server/sys": { may: BELOW_SYS },
+  /** Is given the node to seal and unseal, so it sees core; core sees sys only as a backend among others. */
+  "server/sys": { may: ["server/core", ...BELOW_CORE] },
   "server/engines": { may: BELOW_BACKENDS, plugins: true },
   "server/auth": { may: [...BELOW_BACKENDS, "server/auth/token"], plugins: true },
   /** The face of the token service: privileged as sys is, so no plugin like the others. */
-  "server/auth/token": { may: BELOW_SYS },
+  "server/auth/token": { may: BELOW_CORE },
   ...Object.fromEntries(SERVICES.map((name) => [name, { may: [...BELOW_SERVICES, ...SERVICES] }])),
   /** Contexts and paths hand a transaction and a page to the engines; the types come from below. */
   "server/framework": { may: ["common", "server/barrier", "server/storage"] },

@@ -54,6 +54,7 @@ describe("layers", () => {
     ["server/engines/kv/backend.ts", "server/engines/pki/backend.ts"],
     ["server/engines/shared.ts", "server/engines/kv/backend.ts"],
     ["server/core/pipeline.ts", "server/auth/token/backend.ts"],
+    ["server/core/pipeline.ts", "server/sys/backend.ts"],
     ["server/barrier/barrier.ts", "server/storage/lmdb/lmdb-storage.ts"],
     ["common/clock.ts", "client/retry.ts"],
     ["agent/main.ts", "kube/apply.ts"],
