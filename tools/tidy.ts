@@ -84,7 +84,7 @@ const fileName: Rule = ({ path }) => {
   const name = posix.basename(path);
   const stem = name.split(".")[0] ?? "";
   if (EMPTY_NAMES.includes(stem)) return [{ line: 1, message: `${name} does not say what it holds` }];
-  const isKebab = /^[a-z0-9]+(-[a-z0-9]+)*(\.(test|config|d))?\.ts$/.test(name);
+  const isKebab = /^[a-z0-9]+(-[a-z0-9]+)*(\.((property\.)?test|config|d))?\.ts$/.test(name);
   return isKebab ? [] : [{ line: 1, message: `${name} is not in kebab case` }];
 };
 

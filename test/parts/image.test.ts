@@ -1,7 +1,8 @@
 // The image's builder: what is in the archive, that it runs with nothing else, and that it is the same every time.
-// The real program in its image is the end-to-end test's; here a small one stands for it, to be quick.
+// A small program with one import of each kind stands for the real one where the builder is meant; what the real one
+// does in its image is for the end-to-end tests.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { globSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -106,5 +107,30 @@ describe("the root file system", () => {
     const addons = execFileSync("find", [".", "-name", "*.node"], { cwd: root, encoding: "utf8" }).trim().split("\n");
     expect(addons).toHaveLength(1);
     expect(addons[0]).toContain("node.napi.glibc.node");
+  });
+});
+
+describe("Coffer's own image", () => {
+  const own = join(folder, "own");
+  beforeAll(() => {
+    const args = ["--name", "coffer/own:1", "--root", own, "-o", join(folder, "own.tar")];
+    execFileSync("tools/image/build-image", args, { cwd: REPOSITORY });
+  });
+
+  it("holds every program there is, each in files of its own, and the helper", () => {
+    const files = globSync("app/**/*.js", { cwd: own, exclude: ["app/node_modules"] });
+    const holding = (source: string) =>
+      files.filter((file) => readFileSync(join(own, file), "utf8").includes(`\n// ${source}\n`));
+    for (const main of globSync("src/*/main.ts", { cwd: REPOSITORY }))
+      expect([main, holding(main).length]).toEqual([main, 1]);
+    expect(holding("src/cli/main.ts")).not.toEqual(holding("src/agent/main.ts"));
+    expect(statSync(join(own, "coffer/helper")).mode & 0o777).toBe(0o755);
+  });
+
+  it("runs", () => {
+    const program = [join(own, "usr/local/bin/node"), join(own, "app/coffer.js")] as const;
+    expect(execFileSync(program[0], [program[1], "version"], { encoding: "utf8" })).toMatch(
+      /^Coffer v\d+\.\d+\.\d+\n$/,
+    );
   });
 });
