@@ -12,10 +12,25 @@ let server: FakeApiServer;
 let client: KubeClient;
 let clock: FakeClock;
 let ends: (() => Promise<void>)[];
+let underWay: number;
+
+function counted<A extends unknown[], R>(send: (...args: A) => Promise<R>): (...args: A) => Promise<R> {
+  return async (...args) => {
+    underWay++;
+    try {
+      return await send(...args);
+    } finally {
+      underWay--;
+    }
+  };
+}
+
 beforeEach(async () => {
   server = await startFakeApiServer();
   clock = new FakeClock();
-  client = await createKubeClient({ source: { from: "values", server: server.url }, fieldManager: "t" });
+  const real = await createKubeClient({ source: { from: "values", server: server.url }, fieldManager: "t" });
+  client = { ...real, get: counted(real.get), create: counted(real.create), replace: counted(real.replace) };
+  underWay = 0;
   ends = [];
 });
 afterEach(async () => {
@@ -49,13 +64,11 @@ function candidate(identity: string): Candidate {
 const holder = () => Object(server.stored(PATH)?.["spec"])["holderIdentity"];
 const transitions = () => Object(server.stored(PATH)?.["spec"])["leaseTransitions"];
 
-/** Lets time pass in small steps while requests travel. */
+/** Lets time pass in small steps, each ending when no request is under way. */
 async function pass(millis: number): Promise<void> {
   for (let passed = 0; passed < millis; passed += 500) {
     await clock.advance(500);
-    const before = server.requests.length;
-    for (let i = 0; i < 30; i++) await new Promise((resolve) => setImmediate(resolve));
-    if (server.requests.length !== before) await client.request("GET", "/version").catch(() => undefined);
+    await eventually(() => underWay === 0);
   }
 }
 
