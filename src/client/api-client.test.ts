@@ -132,6 +132,12 @@ describe("errors and repetition", () => {
     expect(error.message).not.toContain("hush");
   });
 
+  it("passes on what a listener says in plain text", async () => {
+    const text = "Client sent an HTTP request to an HTTPS server.\n";
+    await using t = await withApi(() => ({ status: 400, text, headers: { "Content-Type": "text/plain" } }));
+    expect((await failure(t.client.read("a"))).message).toContain("an HTTP request to an HTTPS server. (status 400)");
+  });
+
   it.each([412, 500, 502, 503])("repeats a read after %i", async (status) => {
     let calls = 0;
     await using t = await withApi(() => (++calls < 3 ? refused(status) : enveloped({ ok: true })));

@@ -22,6 +22,8 @@ const TIMEOUT_MILLIS_DEFAULT = 60_000;
 const RETRIES_DEFAULT = 2;
 /** Twice the largest request the server takes (32 MiB); lists and snapshots beyond that want a stream. */
 const RESPONSE_BYTES_MAX = 64 * 1024 * 1024;
+/** A sentence; more is a page for browsers. */
+const PLAIN_REASON_LENGTH_MAX = 200;
 /** A standby points to the active node once; a second hop is a loop. */
 const REDIRECTS_MAX = 2;
 
@@ -39,6 +41,8 @@ export interface ApiClientOptions extends TlsOptions {
   readonly retries?: number | undefined;
   readonly responseBytesMax?: number | undefined;
   readonly userAgent?: string | undefined;
+  /** Cancels every call that has no signal of its own. */
+  readonly signal?: AbortSignal | undefined;
   readonly clock: Clock;
 }
 
@@ -91,12 +95,15 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
 
 function clientOver(transport: Transport, base: URL, options: ApiClientOptions): ApiClient {
   const request: ApiClient["request"] = (method, path, call = {}) =>
-    requestWithRetries({ transport, base, options, method, path: logicalPath(path), call });
+    requestWithRetries({
+      ...{ transport, base, options, method, path: logicalPath(path) },
+      call: call.signal === undefined ? { ...call, signal: options.signal } : call,
+    });
   const verb = async (method: ApiMethod, path: string, call: RequestOptions): Promise<Envelope> => {
     const answer = await request(method, path, call);
     const failed = { method, path, address: options.address, body: answer.body };
     if (answer.status >= 400) {
-      throw new ApiError({ ...failed, status: answer.status, errors: errorLines(answer.body) });
+      throw new ApiError({ ...failed, status: answer.status, errors: reasonsIn(answer) });
     }
     try {
       return parseEnvelope(answer.body);
@@ -117,6 +124,12 @@ function clientOver(transport: Transport, base: URL, options: ApiClientOptions):
     close: () => transport.close(),
     [Symbol.dispose]: () => transport.close(),
   };
+}
+
+/** The API's own lines, else what a proxy or a TLS listener says in plain text. */
+function reasonsIn({ body, text, headers }: ApiResponse): readonly string[] {
+  if (body !== undefined || !headers["content-type"]?.startsWith("text/plain")) return errorLines(body);
+  return [text.trim().slice(0, PLAIN_REASON_LENGTH_MAX)];
 }
 
 async function listKeys(call: () => Promise<Envelope>): Promise<readonly string[]> {

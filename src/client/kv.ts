@@ -28,6 +28,8 @@ export interface KvWriteOptions extends CallOptions {
 export interface Kv {
   /** The mount of a path. Throws ApiError 403 when nothing is mounted there for this token. */
   mountOf(path: string, options?: CallOptions): Promise<Mount>;
+  /** Where the API keeps a secret's data: "secret/data/team/db" for "secret/team/db" on a KV v2 mount. */
+  locate(path: string, options?: CallOptions): Promise<string>;
   /** Throws ApiError 404 when there is no such secret or its version is deleted. `version` 0 is the latest. */
   read(path: string, options?: CallOptions & { readonly version?: number | undefined }): Promise<KvSecret>;
   /** Gives the new version's metadata (KV v2) or undefined (KV v1). */
@@ -59,6 +61,7 @@ export function createKv(client: ApiClient): Kv {
   };
   return {
     mountOf,
+    locate: async (path, options = {}) => (await place(path, "data", options)).at,
     async read(path, options = {}) {
       const { version, ...call } = options;
       const { mount, at } = await place(path, "data", call);
