@@ -1,7 +1,5 @@
 // The entry of everything: builds what programs and commands may use out of the process, and runs the one that the
 // arguments name. The only file of the CLI that touches `process`.
-import { createInterface } from "node:readline/promises";
-import { Writable } from "node:stream";
 import { systemClock } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import type { CliIo } from "./cli-io.ts";
@@ -29,6 +27,11 @@ async function askSecret(question: string): Promise<string> {
   if (process.stdin.isTTY !== true) {
     throw new CofferError("invalid_request", "there is no terminal to ask at; give the value as an argument, or -");
   }
+  // Only where a person is asked: an agent's memory has no use for it.
+  const [{ createInterface }, { Writable }] = await Promise.all([
+    import("node:readline/promises"),
+    import("node:stream"),
+  ]);
   process.stderr.write(question);
   // readline echoes what is typed to its output; this one swallows it.
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
