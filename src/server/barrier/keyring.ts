@@ -130,7 +130,8 @@ export class Keyring {
   /** Zeroes the keys that `successor` does not share (all without one). */
   dispose(successor?: Keyring): void {
     for (const term of this.#terms.values()) {
-      if (successor?.#terms.get(term.term)?.secret !== term.secret) term.secret[Symbol.dispose]();
+      const kept = successor ? successor.#terms.get(term.term)?.secret : undefined;
+      if (kept !== term.secret) term.secret[Symbol.dispose]();
     }
   }
 }

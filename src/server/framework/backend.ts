@@ -21,6 +21,11 @@ export interface Backend<C = Context> {
   /** In order of precedence: the first whose pattern matches answers. */
   readonly paths: readonly Path<C>[];
   readonly leaseKinds?: Readonly<Record<string, LeaseKind>>;
+  /** Converts the data of a mount whose options were others before, in the transaction that changes them. Answers warnings. */
+  upgrade?(
+    context: Pick<Context, "storage" | "clock" | "log">,
+    before: Readonly<Record<string, string>>,
+  ): Promise<readonly string[]>;
   /** Prefixes of its storage that hold keys: what seal wrap covers. */
   readonly sealWrapped?: readonly string[];
 }

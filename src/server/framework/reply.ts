@@ -37,12 +37,23 @@ export interface SecretLease {
   readonly internal: JsonObject;
 }
 
+/** Stands for a wrapped answer. */
+export interface WrapInfo {
+  readonly token: string;
+  readonly accessor: string;
+  readonly ttl: number;
+  readonly creation_time: string;
+  readonly creation_path: string;
+  readonly wrapped_accessor?: string;
+}
+
 /** The `auth` block of an answer, as clients see it. */
 export interface AuthBlock {
   readonly client_token: string;
   readonly accessor: string;
   readonly policies: readonly string[];
   readonly token_policies: readonly string[];
+  readonly identity_policies?: readonly string[];
   readonly metadata: Readonly<Record<string, string>> | null;
   readonly lease_duration: number;
   readonly renewable: boolean;
@@ -61,6 +72,10 @@ export interface Reply {
   /** A secret's lease duration where there is no lease (KV v1). */
   readonly leaseSeconds?: number;
   readonly lease?: SecretLease;
+  /** A lease that was moved on. */
+  readonly renewedLease?: { readonly leaseId: string; readonly seconds: number; readonly renewable: boolean };
+  /** A wrapping token in place of the answer. */
+  readonly wrapInfo?: WrapInfo;
   readonly grant?: Grant;
   readonly auth?: AuthBlock;
   /** Members of `data` stand at the top level as well: some `sys` reads of old. */
@@ -69,6 +84,8 @@ export interface Reply {
   readonly bare?: JsonValue;
   /** Bytes with their own content type. */
   readonly raw?: { readonly contentType: string; readonly body: Uint8Array | string };
+  /** Runs once the answer is audited and committed: for what ends the server's own ability to do either (seal). */
+  readonly afterwards?: () => void;
   /** An answer that was stored whole (unwrap). */
   readonly envelope?: JsonObject;
 }

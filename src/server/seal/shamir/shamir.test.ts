@@ -2,10 +2,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SecretBytes } from "#common/secret-bytes.ts";
-import { combine } from "./combine.ts";
-import { inverse, multiply } from "./field.ts";
+import { combine } from "../combine.ts";
+import { inverse, multiply } from "../field.ts";
+import { SHARED_SECRET_BYTES_MAX, SHARES_MAX, split } from "../split.ts";
 import { createShamirSeal } from "./shamir-seal.ts";
-import { SHARED_SECRET_BYTES_MAX, SHARES_MAX, split } from "./split.ts";
 
 const share = (hex: string) => new SecretBytes(Buffer.from(hex, "hex"));
 const hex = (secret: SecretBytes) => secret.expose().toString("hex");

@@ -1,0 +1,152 @@
+// The lines of the audit log. Everything a client sent or got that could be secret appears as an HMAC: all strings in
+// data, tokens and accessors. Numbers, booleans, names of fields and paths stand in clear (invariant I3).
+//
+// A line is one JSON object with a newline: { time, type: "request" | "response", auth, request, response?, error? }.
+import { createHmac, type KeyObject } from "node:crypto";
+import { isJsonArray, isJsonObject, isNumberLiteral, type JsonObject, type JsonValue } from "#common/json.ts";
+import type { Operation } from "../framework/context.ts";
+
+export interface AuditedAuth {
+  readonly accessor: string;
+  readonly clientToken: string;
+  readonly displayName: string;
+  readonly policies: readonly string[];
+  readonly metadata: Readonly<Record<string, string>> | undefined;
+  readonly entityId: string;
+  readonly tokenType: string;
+  readonly grantingPolicies: readonly string[];
+  readonly allowed: boolean;
+}
+
+export interface AuditedRequest {
+  readonly id: string;
+  readonly operation: Operation;
+  readonly path: string;
+  readonly data: JsonObject;
+  readonly clientToken: string;
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly namespace: string;
+  readonly wrapTtlSeconds: number | undefined;
+  readonly mountPath: string;
+  readonly mountType: string;
+  readonly mountAccessor: string;
+  /** Top-level fields that the mount declares as no secret. */
+  readonly nonHmacKeys: readonly string[];
+}
+
+export interface AuditedResponse {
+  readonly data: JsonValue;
+  readonly auth: JsonValue;
+  readonly wrapInfo: JsonValue;
+  readonly nonHmacKeys: readonly string[];
+}
+
+export interface AuditFormat {
+  readonly key: KeyObject;
+  /** The device writes what it is given, for devices whose readers are trusted. */
+  readonly raw: boolean;
+  readonly hmacAccessor: boolean;
+  readonly elideListResponses: boolean;
+}
+
+/** How a value appears in this device's lines; what `sys/audit-hash` answers. */
+export function auditHmac(key: KeyObject, text: string): string {
+  return `hmac-sha256:${createHmac("sha256", key).update(text).digest("hex")}`;
+}
+
+export function formatEntry(
+  format: AuditFormat,
+  entry: {
+    readonly timeMillis: number;
+    readonly type: "request" | "response";
+    readonly auth: AuditedAuth | undefined;
+    readonly request: AuditedRequest;
+    readonly response?: AuditedResponse;
+    readonly error?: string;
+  },
+): string {
+  const { request, auth } = entry;
+  const line = {
+    time: new Date(entry.timeMillis).toISOString(),
+    type: entry.type,
+    ...(entry.error !== undefined && { error: entry.error }),
+    auth: auth ? authOf(format, auth) : {},
+    request: requestOf(format, request),
+    ...(entry.response && { response: responseOf(format, request, entry.response) }),
+  };
+  return `${JSON.stringify(line)}\n`;
+}
+
+function hide(format: AuditFormat, text: string): string {
+  return format.raw || text === "" ? text : auditHmac(format.key, text);
+}
+
+function authOf(format: AuditFormat, auth: AuditedAuth): JsonObject {
+  return {
+    accessor: format.hmacAccessor ? hide(format, auth.accessor) : auth.accessor,
+    client_token: hide(format, auth.clientToken),
+    display_name: auth.displayName,
+    entity_id: auth.entityId,
+    metadata: auth.metadata ?? null,
+    policies: auth.policies,
+    policy_results: {
+      allowed: auth.allowed,
+      granting_policies: auth.grantingPolicies.map((name) => ({ name, type: "acl" })),
+    },
+    token_type: auth.tokenType,
+  };
+}
+
+function requestOf(format: AuditFormat, request: AuditedRequest): JsonObject {
+  return {
+    id: request.id,
+    operation: request.operation,
+    path: request.path,
+    data: hideData(format, request.data, request.nonHmacKeys),
+    client_token: hide(format, request.clientToken),
+    mount_accessor: request.mountAccessor,
+    mount_point: request.mountPath,
+    mount_type: request.mountType,
+    namespace: { id: "root", path: request.namespace },
+    remote_address: request.remoteAddress,
+    remote_port: request.remotePort,
+    ...(request.wrapTtlSeconds !== undefined && { wrap_ttl: request.wrapTtlSeconds }),
+  };
+}
+
+function responseOf(format: AuditFormat, request: AuditedRequest, response: AuditedResponse): JsonObject {
+  const elide = format.elideListResponses && request.operation === "list";
+  return {
+    auth: hideData(format, response.auth, [
+      "policies",
+      "token_policies",
+      "token_type",
+      ...(format.hmacAccessor ? [] : ["accessor"]),
+    ]),
+    data: elide ? null : hideData(format, response.data, response.nonHmacKeys),
+    wrap_info: hideData(format, response.wrapInfo, [
+      "creation_path",
+      "creation_time",
+      ...(format.hmacAccessor ? [] : ["accessor"]),
+    ]),
+    mount_accessor: request.mountAccessor,
+    mount_point: request.mountPath,
+    mount_type: request.mountType,
+  };
+}
+
+function hideData(format: AuditFormat, data: JsonValue, clearKeys: readonly string[]): JsonValue {
+  if (format.raw || !isJsonObject(data)) return hideValue(format, data);
+  return Object.fromEntries(
+    Object.entries(data).map(([key, value]) => [key, clearKeys.includes(key) ? value : hideValue(format, value)]),
+  );
+}
+
+function hideValue(format: AuditFormat, value: JsonValue): JsonValue {
+  if (format.raw) return value;
+  if (typeof value === "string") return auditHmac(format.key, value);
+  if (value === null || typeof value !== "object" || isNumberLiteral(value)) return value;
+  if (isJsonArray(value)) return value.map((item) => hideValue(format, item));
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, hideValue(format, member)]));
+}

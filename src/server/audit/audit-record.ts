@@ -1,0 +1,29 @@
+// The audit devices, one record for all: every request reads it, and there are few of them.
+import { boolean, type Infer, list, map, object, string } from "#common/schema.ts";
+import { recordKind, type Transaction } from "../barrier/transaction.ts";
+
+const deviceSchema = object({
+  /** With a slash at the end. */
+  path: string,
+  type: string,
+  description: string,
+  uuid: string,
+  local: boolean,
+  options: map(string),
+  /** Base64; the key of the HMACs in this device's lines. */
+  salt: string,
+});
+export type AuditDeviceRecord = Infer<typeof deviceSchema>;
+
+const tableKind = recordKind("audit table", object({ devices: list(deviceSchema) }), { cached: true });
+export type AuditTable = Infer<typeof tableKind.schema>;
+const TABLE_KEY = "core/audit";
+const EMPTY: AuditTable = { devices: [] };
+
+export async function readAuditTable(tx: Transaction): Promise<AuditTable> {
+  return (await tx.read(tableKind, TABLE_KEY)) ?? EMPTY;
+}
+
+export function writeAuditTable(tx: Transaction, table: AuditTable): void {
+  tx.write(tableKind, TABLE_KEY, table);
+}

@@ -1,0 +1,188 @@
+// Token roles: named recipes for tokens, and which policies they may carry. Records in the mount's own storage.
+import { CofferError } from "#common/errors.ts";
+import type { JsonObject } from "#common/json.ts";
+import {
+  boolean,
+  type Infer,
+  list,
+  number,
+  object,
+  oneOf,
+  withDefault as recordDefault,
+  string,
+} from "#common/schema.ts";
+import { recordKind, type StorageView } from "../../barrier/transaction.ts";
+import { field, type Values } from "../../framework/fields.ts";
+import { normalizePolicyNames } from "../../framework/token-parameters.ts";
+
+const roleSchema = object({
+  name: string,
+  allowedPolicies: list(string),
+  allowedPoliciesGlob: list(string),
+  disallowedPolicies: list(string),
+  disallowedPoliciesGlob: list(string),
+  allowedEntityAliases: recordDefault(list(string), []),
+  orphan: boolean,
+  renewable: boolean,
+  pathSuffix: string,
+  explicitMaxTtlSeconds: number,
+  periodSeconds: number,
+  boundCidrs: list(string),
+  type: oneOf("default-service", "default-batch", "service", "batch"),
+  noDefaultPolicy: boolean,
+  numUses: number,
+  boundaryPolicies: recordDefault(list(string), []),
+});
+export type TokenRole = Infer<typeof roleSchema>;
+const roleKind = recordKind("token role", roleSchema, { cached: true });
+
+export const roleFields = {
+  allowed_policies: field.list("Policies that tokens of this role may have."),
+  allowed_policies_glob: field.list("Patterns of such policies."),
+  disallowed_policies: field.list("Policies that they may not have."),
+  disallowed_policies_glob: field.list("Patterns of such policies."),
+  allowed_entity_aliases: field.list("Entity aliases that may be asked for."),
+  orphan: field.flag("Tokens of this role have no parent."),
+  renewable: field.flag("Tokens of this role may be renewed."),
+  path_suffix: field.text("Added to the path that the tokens carry."),
+  explicit_max_ttl: field.seconds("The old name of token_explicit_max_ttl.", { deprecated: true }),
+  period: field.seconds("The old name of token_period.", { deprecated: true }),
+  token_explicit_max_ttl: field.seconds("A hard end of the token's life."),
+  token_period: field.seconds("Makes periodic tokens."),
+  token_bound_cidrs: field.list("Blocks of addresses the tokens may be used from."),
+  bound_cidrs: field.list("The old name of token_bound_cidrs.", { deprecated: true }),
+  token_type: field.text("service, batch, default-service or default-batch."),
+  token_no_default_policy: field.flag("Leave out the default policy."),
+  token_num_uses: field.integer("How often the tokens may be used."),
+  token_boundary_policies: field.list("Permission boundary: what the token may do is its policies and these, both."),
+} as const;
+
+const EMPTY: TokenRole = {
+  name: "",
+  allowedPolicies: [],
+  allowedPoliciesGlob: [],
+  disallowedPolicies: [],
+  disallowedPoliciesGlob: [],
+  allowedEntityAliases: [],
+  orphan: false,
+  renewable: true,
+  pathSuffix: "",
+  explicitMaxTtlSeconds: 0,
+  periodSeconds: 0,
+  boundCidrs: [],
+  type: "default-service",
+  noDefaultPolicy: false,
+  numUses: 0,
+  boundaryPolicies: [],
+};
+
+export function readTokenRole(storage: StorageView, name: string): Promise<TokenRole | undefined> {
+  return storage.read(roleKind, `role/${name}`);
+}
+
+/** Lays what was sent over what was there. */
+export async function writeTokenRole(
+  storage: StorageView,
+  name: string,
+  sent: Values<typeof roleFields>,
+): Promise<void> {
+  const before = (await readTokenRole(storage, name)) ?? EMPTY;
+  const suffix = sent.path_suffix ?? before.pathSuffix;
+  if (suffix !== "" && !/^\w[\w\-.]+\w$/.test(suffix)) {
+    throw new CofferError(
+      "invalid_request",
+      "given role path suffix contains invalid characters; must match \\w[\\w-.]+\\w",
+    );
+  }
+  const role: TokenRole = {
+    name,
+    allowedPolicies: sent.allowed_policies ? normalizePolicyNames(sent.allowed_policies) : before.allowedPolicies,
+    allowedPoliciesGlob: sent.allowed_policies_glob ?? before.allowedPoliciesGlob,
+    disallowedPolicies: sent.disallowed_policies
+      ? normalizePolicyNames(sent.disallowed_policies)
+      : before.disallowedPolicies,
+    disallowedPoliciesGlob: sent.disallowed_policies_glob ?? before.disallowedPoliciesGlob,
+    allowedEntityAliases: sent.allowed_entity_aliases ?? before.allowedEntityAliases,
+    orphan: sent.orphan ?? before.orphan,
+    renewable: sent.renewable ?? before.renewable,
+    pathSuffix: suffix,
+    explicitMaxTtlSeconds: sent.token_explicit_max_ttl ?? sent.explicit_max_ttl ?? before.explicitMaxTtlSeconds,
+    periodSeconds: sent.token_period ?? sent.period ?? before.periodSeconds,
+    boundCidrs: sent.token_bound_cidrs ?? sent.bound_cidrs ?? before.boundCidrs,
+    type: roleType(sent.token_type, before.type),
+    noDefaultPolicy: sent.token_no_default_policy ?? before.noDefaultPolicy,
+    numUses: sent.token_num_uses ?? before.numUses,
+    boundaryPolicies: normalizePolicyNames(sent.token_boundary_policies ?? before.boundaryPolicies),
+  };
+  storage.write(roleKind, `role/${name}`, role);
+}
+
+function roleType(sent: string | undefined, before: TokenRole["type"]): TokenRole["type"] {
+  if (sent === undefined || sent === "" || sent === "default") return before;
+  if (sent === "service" || sent === "batch" || sent === "default-service" || sent === "default-batch") return sent;
+  throw new CofferError("invalid_request", `invalid 'token_type' value "${sent}"`);
+}
+
+export function tokenRoleReply(role: TokenRole): JsonObject {
+  return {
+    name: role.name,
+    allowed_policies: role.allowedPolicies,
+    allowed_policies_glob: role.allowedPoliciesGlob,
+    disallowed_policies: role.disallowedPolicies,
+    disallowed_policies_glob: role.disallowedPoliciesGlob,
+    allowed_entity_aliases: role.allowedEntityAliases.length > 0 ? role.allowedEntityAliases : null,
+    orphan: role.orphan,
+    renewable: role.renewable,
+    path_suffix: role.pathSuffix,
+    explicit_max_ttl: 0,
+    period: 0,
+    token_explicit_max_ttl: role.explicitMaxTtlSeconds,
+    token_period: role.periodSeconds,
+    token_type: role.type,
+    token_no_default_policy: role.noDefaultPolicy,
+    ...(role.numUses > 0 && { token_num_uses: role.numUses }),
+    ...(role.boundCidrs.length > 0 && { token_bound_cidrs: role.boundCidrs }),
+    ...(role.boundaryPolicies.length > 0 && { token_boundary_policies: role.boundaryPolicies }),
+  };
+}
+
+/** The policies a token of this role gets. Throws `invalid_request` for those it may not have. */
+export function policiesOfRole(
+  role: TokenRole,
+  asked: readonly string[],
+  parent: readonly string[],
+): readonly string[] {
+  const limited = role.allowedPolicies.length > 0 || role.allowedPoliciesGlob.length > 0;
+  const addDefault = (names: readonly string[]) =>
+    normalizePolicyNames([...names, ...(role.noDefaultPolicy ? [] : ["default"])]);
+  const allowed = limited ? addDefault(role.allowedPolicies) : addDefault(parent);
+  if (asked.length === 0 && role.allowedPoliciesGlob.length === 0)
+    return allowed.filter((name) => !isDisallowed(role, name));
+  const wanted = addDefault(asked);
+  const fits = (name: string) =>
+    allowed.includes(name) || role.allowedPoliciesGlob.some((glob) => matchesGlob(glob, name));
+  if (limited && !wanted.every(fits)) {
+    throw new CofferError(
+      "invalid_request",
+      `token policies (${goList(wanted)}) must be subset of the role's allowed policies (${goList(allowed)}) or glob policies (${goList(role.allowedPoliciesGlob)})`,
+    );
+  }
+  const refused = wanted.find((name) => isDisallowed(role, name));
+  if (refused !== undefined) {
+    throw new CofferError("invalid_request", `token policy "${refused}" is disallowed by this role`);
+  }
+  return wanted;
+}
+
+function isDisallowed(role: TokenRole, name: string): boolean {
+  return role.disallowedPolicies.includes(name) || role.disallowedPoliciesGlob.some((glob) => matchesGlob(glob, name));
+}
+
+function matchesGlob(glob: string, name: string): boolean {
+  const parts = glob.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
+  return new RegExp(`^${parts.join(".*")}$`, "s").test(name);
+}
+
+function goList(names: readonly string[]): string {
+  return `[${names.map((name) => JSON.stringify(name)).join(" ")}]`;
+}

@@ -1,0 +1,261 @@
+// One server process: initialised or not, sealed or not. Performs what node-state.ts decides. It knows seals and
+// barrier; mounts, tokens and policies are filled in by a function it is given.
+import type { Clock } from "#common/clock.ts";
+import { CofferError } from "#common/errors.ts";
+import type { Log } from "#common/log.ts";
+import { SecretBytes } from "#common/secret-bytes.ts";
+import type { Barrier } from "../barrier/barrier.ts";
+import type { Transaction } from "../barrier/transaction.ts";
+import { combine } from "../seal/combine.ts";
+import type { AutoSeal, Seal, WrappedKey } from "../seal/seal.ts";
+import { SealError } from "../seal/seal.ts";
+import { split } from "../seal/split.ts";
+import type { Storage } from "../storage/storage.ts";
+import { type NodeEvent, type NodeState, transition } from "./node-state.ts";
+import { newSealWrites, readSeal, type SealConfig, type StoredSeal, sealKeysWrite } from "./seal-store.ts";
+import { UnsealProgress } from "./unseal-progress.ts";
+
+const ROOT_KEY_BYTES = 32;
+const ROOT_PURPOSE = "root-key";
+const RECOVERY_PURPOSE = "recovery-key";
+/** Shamir's x coordinates are one byte. */
+export const SHARES_MAX = 255;
+
+export interface InitOptions {
+  readonly shares: number;
+  readonly threshold: number;
+  readonly recoveryShares: number;
+  readonly recoveryThreshold: number;
+  /** Writes the first records in the commit that initialises. */
+  fill(tx: Transaction): Promise<void>;
+}
+
+export interface InitResult {
+  readonly keys: readonly Buffer[];
+  readonly recoveryKeys: readonly Buffer[];
+}
+
+/** Why a seal did not open, for status and metrics. */
+export interface SealTrouble {
+  readonly seal: string;
+  readonly fault: string;
+  readonly message: string;
+  readonly sinceMillis: number;
+}
+
+export interface NodeDependencies {
+  readonly storage: Storage;
+  readonly barrier: Barrier;
+  readonly seals: readonly Seal[];
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class Node {
+  readonly #deps: NodeDependencies;
+  readonly #progress = new UnsealProgress();
+  #state: NodeState = "uninitialised";
+  #stored: StoredSeal | undefined;
+  #troubles: readonly SealTrouble[] = [];
+  readonly #onUnsealed: (() => void)[] = [];
+  constructor(dependencies: NodeDependencies) {
+    this.#deps = dependencies;
+  }
+
+  get state(): NodeState {
+    return this.#state;
+  }
+  get sealType(): string {
+    return this.#stored?.config.type ?? this.#deps.seals[0]?.type ?? "shamir";
+  }
+  get isAutoSeal(): boolean {
+    return this.#deps.seals[0]?.kind === "auto";
+  }
+  get config(): SealConfig | undefined {
+    return this.#stored?.config;
+  }
+  get progress(): { count: number; nonce: string } {
+    return { count: this.#progress.count, nonce: this.#progress.nonce };
+  }
+  /** What keeps the seals from opening, most recent attempt. */
+  get troubles(): readonly SealTrouble[] {
+    return this.#troubles;
+  }
+  /** Runs now if unsealed, and at every unseal from then on. */
+  onUnsealed(run: () => void): void {
+    this.#onUnsealed.push(run);
+    if (this.#state === "unsealed") run();
+  }
+
+  /** Looks whether the store has been initialised (perhaps by another process). */
+  async refresh(): Promise<NodeState> {
+    if (this.#state !== "uninitialised") return this.#state;
+    this.#stored = await readSeal(this.#deps.storage);
+    if (this.#stored) this.#move("initialised");
+    return this.#state;
+  }
+
+  /** Makes the keys and the first records, all in one commit. Throws `invalid_request` when that was done before. */
+  async initialize(options: InitOptions): Promise<InitResult> {
+    if ((await this.refresh()) !== "uninitialised")
+      throw new CofferError("invalid_request", "Vault is already initialized");
+    using rootKey = SecretBytes.random(ROOT_KEY_BYTES);
+    const made = this.isAutoSeal ? await this.#wrapByAutoSeals(rootKey, options) : this.#wrapByShamir(rootKey, options);
+    const config: SealConfig = {
+      type: this.#deps.seals[0]?.type ?? "shamir",
+      shares: this.isAutoSeal ? 1 : options.shares,
+      threshold: this.isAutoSeal ? 1 : options.threshold,
+      recoveryShares: options.recoveryShares,
+      recoveryThreshold: options.recoveryThreshold,
+    };
+    const plain = newSealWrites(config, { root: made.root, recovery: made.recovery });
+    const outcome = await this.#deps.barrier.initialize({ rootKey, plain, fill: options.fill });
+    if (outcome === "conflict") throw new CofferError("invalid_request", "Vault is already initialized");
+    await this.refresh();
+    this.#deps.log.info("initialised", { seal: config.type });
+    if (this.isAutoSeal) await this.#open(rootKey);
+    return { keys: made.keys, recoveryKeys: made.recoveryKeys };
+  }
+
+  #wrapByShamir(rootKey: SecretBytes, options: InitOptions) {
+    const seal = this.#deps.seals[0];
+    if (seal?.kind !== "shamir") throw new Error("a node without an auto seal has the shamir seal");
+    using kek = SecretBytes.random(ROOT_KEY_BYTES);
+    const keys = split(kek, { shares: options.shares, threshold: options.threshold });
+    return {
+      root: [seal.wrap(rootKey, ROOT_PURPOSE, kek)],
+      recovery: [],
+      keys: keys.map((key) => key.expose()),
+      recoveryKeys: [],
+    };
+  }
+
+  async #wrapByAutoSeals(rootKey: SecretBytes, options: InitOptions) {
+    const seals = this.#autoSeals();
+    const root = await Promise.all(seals.map((seal) => seal.wrap(rootKey, ROOT_PURPOSE)));
+    if (options.recoveryShares === 0) return { root, recovery: [], keys: [], recoveryKeys: [] };
+    using recoveryKey = SecretBytes.random(ROOT_KEY_BYTES);
+    const recovery = await Promise.all(seals.map((seal) => seal.wrap(recoveryKey, RECOVERY_PURPOSE)));
+    const shares = split(recoveryKey, { shares: options.recoveryShares, threshold: options.recoveryThreshold });
+    return { root, recovery, keys: [], recoveryKeys: shares.map((share) => share.expose()) };
+  }
+
+  #autoSeals(): readonly AutoSeal[] {
+    return this.#deps.seals.filter((seal): seal is AutoSeal => seal.kind === "auto");
+  }
+
+  /** One try of all auto seals in order of priority. True when the node is unsealed afterwards. */
+  async tryAutoUnseal(signal?: AbortSignal): Promise<boolean> {
+    await this.refresh();
+    if (this.#state !== "sealed" || !this.#stored) return this.#state === "unsealed";
+    const troubles: SealTrouble[] = [];
+    for (const seal of this.#autoSeals()) {
+      const wrapped = this.#stored.keys.root.find((key) => key.seal === seal.name);
+      if (!wrapped) continue;
+      const trouble = await this.#openBy(seal, wrapped, signal);
+      if (!trouble) {
+        this.#troubles = [];
+        return true;
+      }
+      troubles.push(trouble);
+    }
+    this.#troubles = troubles;
+    return false;
+  }
+
+  async #openBy(
+    seal: AutoSeal,
+    wrapped: WrappedKey,
+    signal: AbortSignal | undefined,
+  ): Promise<SealTrouble | undefined> {
+    try {
+      using rootKey = await seal.unwrap(wrapped, ROOT_PURPOSE, signal);
+      await this.#open(rootKey);
+      return undefined;
+    } catch (error) {
+      const fault = error instanceof SealError ? error.fault : "Failed";
+      const message = error instanceof Error ? error.message : String(error);
+      const before = this.#troubles.find((known) => known.seal === seal.name && known.fault === fault);
+      return { seal: seal.name, fault, message, sinceMillis: before?.sinceMillis ?? this.#deps.clock.now() };
+    }
+  }
+
+  /** Wraps the root key by auto seals that have no copy of it yet (added since the last start). */
+  async wrapByNewSeals(): Promise<void> {
+    const stored = await readSeal(this.#deps.storage);
+    if (!stored || this.#state !== "unsealed") return;
+    const missing = this.#autoSeals().filter((seal) => !stored.keys.root.some((key) => key.seal === seal.name));
+    if (missing.length === 0) return;
+    using rootKey = this.#deps.barrier.cloneRootKey();
+    const added = await Promise.all(missing.map((seal) => seal.wrap(rootKey, ROOT_PURPOSE)));
+    const keys = { ...stored.keys, root: [...stored.keys.root, ...added] };
+    await this.#deps.storage.commit(plainCommit(sealKeysWrite(keys, stored.keysVersion)));
+  }
+
+  /** One more share. Throws `invalid_request` for a share that cannot be one, or when the set does not open. */
+  async submitShare(share: SecretBytes): Promise<void> {
+    await this.refresh();
+    if (this.#state === "unsealed") return;
+    const stored = this.#stored;
+    if (!stored) throw new CofferError("invalid_request", "server is not yet initialized; run 'coffer operator init'");
+    this.#progress.add(share);
+    if (this.#progress.count < stored.config.threshold) return;
+    try {
+      using kek = combine(this.#progress.shares(), stored.config.threshold);
+      await this.#openByShamir(stored, kek);
+    } finally {
+      this.#progress.reset();
+    }
+  }
+
+  async #openByShamir(stored: StoredSeal, kek: SecretBytes): Promise<void> {
+    const seal = this.#deps.seals.find((candidate) => candidate.kind === "shamir");
+    const wrapped = stored.keys.root.find((key) => key.seal === seal?.name);
+    if (seal?.kind !== "shamir" || !wrapped)
+      throw new CofferError("invalid_request", "this server is not sealed by shares");
+    try {
+      using rootKey = seal.unwrap(wrapped, ROOT_PURPOSE, kek);
+      await this.#open(rootKey);
+    } catch (error) {
+      if (!(error instanceof SealError)) throw error;
+      throw new CofferError("invalid_request", "unseal failed, invalid key; enter the shares again", { cause: error });
+    }
+  }
+
+  resetShares(): void {
+    this.#progress.reset();
+  }
+
+  async #open(rootKey: SecretBytes): Promise<void> {
+    if ((await this.#deps.barrier.unseal(rootKey)) === "wrong_key") {
+      throw new SealError("InvalidCiphertext", "the seal opened a key that does not fit this store", {
+        transient: false,
+      });
+    }
+    this.#move("opened");
+    this.#deps.log.info("unsealed");
+    for (const run of this.#onUnsealed) run();
+  }
+
+  /** Forgets all keys. The node stays sealed until it is unsealed again or restarted. */
+  seal(): void {
+    if (this.#state !== "unsealed") return;
+    this.#deps.barrier.seal();
+    this.#move("closed");
+    this.#deps.log.info("sealed");
+  }
+
+  stop(): void {
+    this.#progress.reset();
+    this.#deps.barrier.seal();
+    this.#move("stopped");
+  }
+
+  #move(event: NodeEvent): void {
+    this.#state = transition(this.#state, event) ?? this.#state;
+  }
+}
+
+function plainCommit(write: ReturnType<typeof sealKeysWrite>) {
+  return { expected: new Map([[write.key, write.expected]]), writes: new Map([[write.key, write.value]]) };
+}

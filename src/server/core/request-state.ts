@@ -1,0 +1,76 @@
+// What is known of a request while it passes the pipeline. Each step fills in its part; a conflict at commit throws all
+// of it away and the request runs again (invariant I1).
+
+import type { Clock } from "#common/clock.ts";
+import type { JsonObject } from "#common/json.ts";
+import type { Log } from "#common/log.ts";
+import type { AuditService } from "../audit/audit-service.ts";
+import type { Barrier } from "../barrier/barrier.ts";
+import type { Transaction } from "../barrier/transaction.ts";
+import type { Operation, PrivilegedContext } from "../framework/context.ts";
+import type { Path } from "../framework/path.ts";
+import type { AuthBlock, Reply, WrapInfo } from "../framework/reply.ts";
+import type { Identity } from "../identity/identity.ts";
+import type { Expiration } from "../leases/expiration.ts";
+import type { Backends, HostedBackend } from "../mounts/backends.ts";
+import type { TtlDefaults } from "../mounts/mount-info.ts";
+import type { MountRecord } from "../mounts/mount-record.ts";
+import type { Acl } from "../policy/acl.ts";
+import type { Decision } from "../policy/permissions.ts";
+import type { PolicyStore } from "../policy/policy-store.ts";
+import type { TokenRecord } from "../tokens/token-record.ts";
+import type { TokenService } from "../tokens/token-service.ts";
+import type { Node } from "./node.ts";
+import type { Request } from "./request.ts";
+
+/** The services that steps work with; made once by the composition root. */
+export interface CoreServices {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly node: Node;
+  readonly barrier: Barrier;
+  readonly backends: Backends;
+  readonly tokens: TokenService;
+  readonly policies: PolicyStore;
+  readonly identity: Identity;
+  readonly expiration: Expiration;
+  readonly audit: AuditService;
+  readonly ttl: TtlDefaults;
+}
+
+/** Where a request goes: the mount, its backend and the path definition that matches. */
+export interface Route {
+  readonly mount: MountRecord;
+  readonly hosted: HostedBackend;
+  /** Path below the mount. */
+  readonly path: string;
+  readonly definition: Path<PrivilegedContext> | undefined;
+  readonly parameters: Readonly<Record<string, string>>;
+}
+
+export interface LeaseOfReply {
+  readonly leaseId: string;
+  readonly seconds: number;
+  readonly renewable: boolean;
+}
+
+export interface RequestState {
+  readonly request: Request;
+  /** Undefined while the server is sealed. */
+  readonly tx: Transaction | undefined;
+  operation: Operation;
+  route?: Route;
+  context?: PrivilegedContext;
+  token?: TokenRecord;
+  acl?: Acl;
+  decision?: Decision;
+  reply?: Reply | undefined;
+  auth?: AuthBlock;
+  lease?: LeaseOfReply;
+  wrapInfo?: WrapInfo;
+  warnings: string[];
+  /** The audit request line is written once, however often the transaction runs. */
+  audited: { request: boolean };
+  /** The body that was wrapped away. */
+  envelope?: JsonObject;
+}

@@ -1,0 +1,31 @@
+// A request as the core sees it, after the HTTP edge has decoded it and before anything is known of mounts or tokens.
+import type { JsonObject } from "#common/json.ts";
+import type { Operation } from "../framework/context.ts";
+import type { Page } from "../storage/storage.ts";
+
+export interface Request {
+  readonly id: string;
+  /** "update" for every POST and PUT; whether it is a create is decided by the path's existence check. */
+  readonly operation: Operation;
+  /** Without "/v1/" and without a leading slash. */
+  readonly path: string;
+  /** As sent, trimmed of slashes; "" is the root namespace. */
+  readonly namespace: string;
+  readonly clientToken: string;
+  /** Body; for reads, lists and deletes the query. */
+  readonly data: JsonObject;
+  readonly query: JsonObject;
+  readonly wrapTtlSeconds: number | undefined;
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly page: Page;
+}
+
+/** What the HTTP edge sends. */
+export interface Answer {
+  readonly status: number;
+  /** Undefined: no body. */
+  readonly body: string | Uint8Array | undefined;
+  readonly contentType: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}

@@ -1,0 +1,42 @@
+// From a request path to mount, backend and path definition. Knows nothing of tokens.
+import { CofferError } from "#common/errors.ts";
+import type { Transaction } from "../barrier/transaction.ts";
+import type { PrivilegedContext } from "../framework/context.ts";
+import type { Path } from "../framework/path.ts";
+import type { Backends } from "../mounts/backends.ts";
+import type { MountRecord } from "../mounts/mount-record.ts";
+import { findMount } from "../mounts/mount-table.ts";
+import { multiError } from "./multi-error.ts";
+import type { Request } from "./request.ts";
+import type { Route } from "./request-state.ts";
+
+/** The route of a request, or undefined when no mount serves its path. */
+export async function findRoute(tx: Transaction, backends: Backends, request: Request): Promise<Route | undefined> {
+  const mount = await findMount(tx, request.path);
+  if (!mount) return undefined;
+  return routeWithin(mount, backends, request.path);
+}
+
+export function routeWithin(mount: MountRecord, backends: Backends, requestPath: string): Route {
+  const hosted = backends.of(mount);
+  const path = requestPath.slice(mount.path.length);
+  for (const candidate of path.length > 1 && path.endsWith("/") ? [path, path.slice(0, -1)] : [path]) {
+    for (const definition of hosted.backend.paths) {
+      const parameters = definition.match(candidate);
+      if (parameters) return { mount, hosted, path, definition, parameters };
+    }
+  }
+  return { mount, hosted, path, definition: undefined, parameters: {} };
+}
+
+/** The definition that a request needs, or the error that clients expect. */
+export function definitionFor(route: Route | undefined, request: Request): Path<PrivilegedContext> {
+  if (!route) throw new CofferError("not_found", `no handler for route "${request.path}". route entry not found.`);
+  const { definition } = route;
+  if (!definition) throw multiError("unsupported_path", "unsupported path");
+  const { operation } = request;
+  if (operation === "help" || definition.operations.has(operation)) return definition;
+  // The paths that answer while sealed are outside the logical API and answer as bare HTTP does.
+  if (definition.when === "always") throw new CofferError("unsupported_operation", "");
+  throw multiError("unsupported_operation", "unsupported operation");
+}

@@ -1,0 +1,80 @@
+// Steps "audit-request" and "audit-response" (invariant I3). The request line is written before the handler runs, the
+// response line before the answer is sent; both also for requests that are refused.
+
+import type { JsonObject } from "#common/json.ts";
+import type { AuditedAuth, AuditedRequest } from "../../audit/audit-entry.ts";
+import type { Transaction } from "../../barrier/transaction.ts";
+import type { CoreServices, RequestState } from "../request-state.ts";
+
+export async function auditRequest(state: RequestState, services: CoreServices): Promise<void> {
+  if (!state.tx || state.audited.request || isUnaudited(state)) return;
+  await services.audit.record(state.tx, {
+    timeMillis: services.clock.now(),
+    type: "request",
+    auth: authOf(state),
+    request: requestOf(state),
+  });
+  state.audited.request = true;
+}
+
+/** `tx` is a fresh one after a failure, because the request's own may be spoilt. */
+export async function auditResponse(
+  state: RequestState,
+  services: CoreServices,
+  tx: Transaction,
+  error?: string,
+): Promise<void> {
+  if (isUnaudited(state)) return;
+  if (!state.audited.request) await auditRequest({ ...state, tx }, services);
+  await services.audit.record(tx, {
+    timeMillis: services.clock.now(),
+    type: "response",
+    auth: authOf(state),
+    request: requestOf(state),
+    response: {
+      data: state.wrapInfo ? null : (state.reply?.data ?? null),
+      auth: state.auth && !state.wrapInfo ? { ...state.auth } : null,
+      wrapInfo: state.wrapInfo ? { ...state.wrapInfo } : null,
+      nonHmacKeys: state.route?.mount.config.auditNonHmacResponseKeys ?? [],
+    },
+    ...(error !== undefined && { error }),
+  });
+}
+
+/** Paths that answer while sealed cannot depend on devices whose list is sealed away. */
+function isUnaudited(state: RequestState): boolean {
+  return state.route?.definition?.when === "always";
+}
+
+function authOf({ token, request, decision }: RequestState): AuditedAuth | undefined {
+  if (!token) return undefined;
+  return {
+    accessor: token.accessor,
+    clientToken: request.clientToken,
+    displayName: token.displayName,
+    policies: token.policies,
+    metadata: token.metadata,
+    entityId: token.entityId,
+    tokenType: token.type,
+    grantingPolicies: decision?.grantingPolicies ?? [],
+    allowed: decision?.allowed ?? false,
+  };
+}
+
+function requestOf({ request, operation, route }: RequestState): AuditedRequest {
+  return {
+    id: request.id,
+    operation,
+    path: request.path,
+    data: request.data satisfies JsonObject,
+    clientToken: request.clientToken,
+    remoteAddress: request.remoteAddress,
+    remotePort: request.remotePort,
+    namespace: request.namespace,
+    wrapTtlSeconds: request.wrapTtlSeconds,
+    mountPath: route?.mount.path ?? "",
+    mountType: route?.mount.type ?? "",
+    mountAccessor: route?.mount.accessor ?? "",
+    nonHmacKeys: route?.mount.config.auditNonHmacRequestKeys ?? [],
+  };
+}

@@ -1,0 +1,38 @@
+// Step "authenticate": who asks. Public paths take no token and a bad one does not harm them.
+import { isWithin } from "#common/cidr.ts";
+import type { Caller } from "../../framework/context.ts";
+import { type TokenRecord, tokenKey, tokenKind } from "../../tokens/token-record.ts";
+import { invalidToken } from "../multi-error.ts";
+import type { CoreServices, RequestState } from "../request-state.ts";
+
+export async function authenticate(state: RequestState, services: CoreServices): Promise<void> {
+  const { tx, request } = state;
+  if (!tx || state.route?.definition?.access === "public") return;
+  const token = request.clientToken === "" ? undefined : await services.tokens.find(tx, request.clientToken);
+  if (!token || !mayComeFrom(request.remoteAddress, token)) throw invalidToken();
+  if (token.numUses > 0) {
+    // -1: this was the last use; the token is revoked when the request ends.
+    tx.write(tokenKind, tokenKey(token.hash), { ...token, numUses: token.numUses === 1 ? -1 : token.numUses - 1 });
+  }
+  const entity = token.entityId === "" ? undefined : await services.identity.view(tx, token.entityId);
+  if (entity?.disabled) throw invalidToken();
+  state.token = token;
+  state.acl = await services.policies.aclOfToken(tx, token, entity);
+  if (state.context) state.context = { ...state.context, caller: callerOf(token) };
+}
+
+function callerOf(token: TokenRecord): Caller {
+  return {
+    tokenAccessor: token.accessor,
+    tokenHash: token.hash,
+    cubbyholeId: token.cubbyholeId,
+    policies: token.policies,
+    displayName: token.displayName,
+    metadata: token.metadata ?? {},
+    entityId: token.entityId,
+  };
+}
+
+function mayComeFrom(address: string, token: TokenRecord): boolean {
+  return token.boundCidrs.length === 0 || isWithin(token.boundCidrs, address);
+}

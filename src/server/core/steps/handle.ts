@@ -1,0 +1,49 @@
+// Step "handle": the path's own handler, and the warnings about what the client sent in vain.
+import { CofferError } from "#common/errors.ts";
+import type { PrivilegedContext } from "../../framework/context.ts";
+import type { Path } from "../../framework/path.ts";
+import { describePath } from "../help.ts";
+import type { CoreServices, RequestState } from "../request-state.ts";
+import { definitionFor } from "../route.ts";
+import { ordinaryContext } from "./resolve.ts";
+
+export async function handle(state: RequestState, _services: CoreServices): Promise<void> {
+  const { request, route, context } = state;
+  const definition = definitionFor(route, request);
+  if (!route || !context) throw new Error("a definition without its route");
+  if (request.operation === "help") {
+    state.reply = { bare: describePath(definition) };
+    return;
+  }
+  assertWritable(request.operation, request.path);
+  const seen = route.hosted.privileged ? context : withoutPrivilege(context);
+  state.reply = await definition.handle(state.operation, seen, route.parameters);
+  state.warnings.push(...(state.reply?.warnings ?? []), ...fieldWarnings(definition, state));
+}
+
+/** What an ordinary backend is called with at run time has no privileged member, whatever its type says. */
+function withoutPrivilege(context: PrivilegedContext): PrivilegedContext {
+  return ordinaryContext(context) as PrivilegedContext; // handlers of ordinary backends are typed by Context alone
+}
+
+function assertWritable(operation: string, path: string): void {
+  if ((operation === "update" || operation === "patch") && path.endsWith("/")) {
+    throw new CofferError("invalid_request", "cannot write to a path ending in '/'");
+  }
+}
+
+function fieldWarnings(definition: Path<PrivilegedContext>, { request, route, operation }: RequestState): string[] {
+  if (definition.freeForm || (operation !== "update" && operation !== "create" && operation !== "patch")) return [];
+  const parameters = route?.parameters ?? {};
+  const sent = Object.keys(request.data);
+  const unknown = sent.filter((name) => !(name in definition.fields) && !(name in parameters)).sort();
+  const replaced = sent.filter((name) => name in parameters).sort();
+  const warnings: string[] = [];
+  if (unknown.length > 0) warnings.push(`Endpoint ignored these unrecognized parameters: [${unknown.join(" ")}]`);
+  if (replaced.length > 0) {
+    warnings.push(
+      `Endpoint replaced the value of these parameters with the values captured from the endpoint's path: [${replaced.join(" ")}]`,
+    );
+  }
+  return warnings;
+}

@@ -1,0 +1,145 @@
+// Step "issue": a login's grant becomes a token, a secret that ends becomes a lease. In the request's transaction, so
+// that neither exists without the other or without the answer.
+
+import type { Transaction } from "../../barrier/transaction.ts";
+import type { AuthBlock, Grant, SecretLease } from "../../framework/reply.ts";
+import { normalizePolicyNames } from "../../framework/token-parameters.ts";
+import { putLease } from "../../leases/lease-store.ts";
+import { mountInfo } from "../../mounts/mount-info.ts";
+import { newAccessor } from "../../tokens/token-hash.ts";
+import type { TokenRecord } from "../../tokens/token-record.ts";
+import type { NewToken } from "../../tokens/token-service.ts";
+import { resolveTtl } from "../../tokens/token-ttl.ts";
+import type { CoreServices, RequestState, Route } from "../request-state.ts";
+
+export async function issue(state: RequestState, services: CoreServices): Promise<void> {
+  const { tx, reply, route } = state;
+  if (!tx || !reply || !route) return;
+  if (reply.grant) await issueToken(state, services, tx, route, reply.grant);
+  else if (reply.auth) state.auth = reply.auth;
+  if (reply.renewedLease) state.lease = reply.renewedLease;
+  if (reply.wrapInfo) state.wrapInfo = reply.wrapInfo;
+  if (reply.lease) issueLease(state, services, tx, route, reply.lease);
+}
+
+async function issueToken(
+  state: RequestState,
+  services: CoreServices,
+  tx: Transaction,
+  route: Route,
+  grant: Grant,
+): Promise<void> {
+  const { mount } = route;
+  const entityId = await services.identity.entityForLogin(tx, {
+    mountAccessor: mount.accessor,
+    mountPath: mount.path,
+    mountType: mount.type,
+    name: grant.aliasName,
+    metadata: grant.metadata,
+  });
+  const { wanted, warnings } = tokenOfGrant(state, services, route, grant, entityId);
+  const issued = await services.tokens.create(tx, wanted);
+  const entity = await services.identity.view(tx, entityId);
+  state.auth = authBlock(issued.token, issued.record, entity?.policies ?? []);
+  state.warnings.push(...warnings);
+}
+
+function tokenOfGrant(
+  state: RequestState,
+  services: CoreServices,
+  route: Route,
+  grant: Grant,
+  entityId: string,
+): { wanted: NewToken; warnings: readonly string[] } {
+  const { mount } = route;
+  const info = mountInfo(mount, services.ttl);
+  const { token } = grant;
+  const maxTtlSeconds =
+    token.maxTtlSeconds > 0 ? Math.min(token.maxTtlSeconds, info.maxTtlSeconds) : info.maxTtlSeconds;
+  const ttl = resolveTtl(token.ttlSeconds, {
+    defaultSeconds: info.defaultTtlSeconds,
+    maxSeconds: maxTtlSeconds,
+    explicitMaxSeconds: token.explicitMaxTtlSeconds,
+    periodSeconds: token.periodSeconds,
+    ageSeconds: 0,
+  });
+  const type = tokenType(token.type, mount.config.tokenType);
+  const wanted: NewToken = {
+    type,
+    parent: "",
+    policies: normalizePolicyNames([...grant.policies, ...(token.noDefaultPolicy ? [] : ["default"])]),
+    boundaries: [mount.config.boundaryPolicies, token.boundaryPolicies].filter((names) => names.length > 0),
+    path: state.request.path,
+    ...(Object.keys(grant.metadata).length > 0 && { metadata: grant.metadata }),
+    displayName: `${mount.path.slice("auth/".length, -1).replaceAll("/", "-")}-${grant.displayName}`,
+    numUses: token.numUses,
+    ttlSeconds: ttl.ttlSeconds,
+    explicitMaxTtlSeconds: token.explicitMaxTtlSeconds,
+    maxTtlSeconds,
+    periodSeconds: token.periodSeconds,
+    renewable: type === "service",
+    role: "",
+    entityId,
+    boundCidrs: token.boundCidrs,
+  };
+  return { wanted, warnings: ttl.warnings };
+}
+
+/** The role decides where it does not say "default"; then the mount; then service. */
+function tokenType(ofRole: string, ofMount: string | undefined): "service" | "batch" {
+  if (ofMount === "batch" || ofMount === "service") return ofMount;
+  const chosen = ofRole === "default" ? (ofMount ?? "default-service") : ofRole;
+  return chosen === "batch" || chosen === "default-batch" ? "batch" : "service";
+}
+
+/** The `auth` block of a token as clients see it. */
+export function authBlock(token: string, record: TokenRecord, identityPolicies: readonly string[] = []): AuthBlock {
+  return {
+    client_token: token,
+    accessor: record.accessor,
+    policies: normalizePolicyNames([...record.policies, ...identityPolicies]),
+    token_policies: record.policies,
+    ...(identityPolicies.length > 0 && { identity_policies: identityPolicies }),
+    metadata: record.metadata ?? null,
+    lease_duration: record.ttlSeconds,
+    renewable: record.renewable,
+    entity_id: record.entityId,
+    token_type: record.type,
+    orphan: record.parent === "",
+    mfa_requirement: null,
+    num_uses: record.numUses,
+  };
+}
+
+function issueLease(
+  state: RequestState,
+  services: CoreServices,
+  tx: Transaction,
+  route: Route,
+  lease: SecretLease,
+): void {
+  const { mount } = route;
+  const info = mountInfo(mount, services.ttl);
+  const now = services.tokens.nowSeconds();
+  const cap = lease.maxTtlSeconds > 0 ? Math.min(lease.maxTtlSeconds, info.maxTtlSeconds) : info.maxTtlSeconds;
+  const ttlSeconds = Math.min(lease.ttlSeconds > 0 ? lease.ttlSeconds : info.defaultTtlSeconds, cap);
+  const leaseId = `${state.request.path}/${newAccessor()}`;
+  putLease(tx, {
+    leaseId,
+    kind: "secret",
+    path: state.request.path,
+    tokenHash: state.token?.hash ?? "",
+    issuedAtSeconds: now,
+    expiresAtSeconds: now + ttlSeconds,
+    secret: {
+      mountPath: mount.path,
+      mountUuid: mount.uuid,
+      kind: lease.kind,
+      renewable: lease.renewable ? "yes" : "no",
+      ttlSeconds,
+      maxExpiresAtSeconds: now + cap,
+      internal: lease.internal,
+    },
+  });
+  state.lease = { leaseId, seconds: ttlSeconds, renewable: lease.renewable };
+}

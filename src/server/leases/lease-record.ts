@@ -1,0 +1,68 @@
+// A lease: something that ends at a time. One record each, and beside it an index key in the order of expiry, so that
+// nothing is loaded at unseal and the sweep reads only what is due.
+//
+//   core/lease/<lease id>                    LeaseRecord
+//   core/expiry/<unix seconds, 12 digits>/<sha256 of the id, 32 hex digits>   { leaseId }
+//   core/token-lease/<token hash>/<sha256 of the id>                          { leaseId }: leases that end with a token
+import { createHash } from "node:crypto";
+import { type Infer, jsonObject, number, object, oneOf, optional, string } from "#common/schema.ts";
+import { recordKind } from "../barrier/transaction.ts";
+
+const leaseSchema = object({
+  leaseId: string,
+  /** "token": the life of a service token, whose own record rules; "secret": something a backend made. */
+  kind: oneOf("token", "secret"),
+  /** The request path that made it. */
+  path: string,
+  tokenHash: string,
+  issuedAtSeconds: number,
+  expiresAtSeconds: number,
+  lastRenewalSeconds: optional(number),
+  /** Secrets only. */
+  secret: optional(
+    object({
+      mountPath: string,
+      mountUuid: string,
+      kind: string,
+      renewable: oneOf("yes", "no"),
+      ttlSeconds: number,
+      maxExpiresAtSeconds: number,
+      internal: jsonObject,
+    }),
+  ),
+  /** Failed attempts to end it, and what the last one said. */
+  attempts: optional(number),
+  lastError: optional(string),
+});
+export type LeaseRecord = Infer<typeof leaseSchema>;
+export const leaseKind = recordKind("lease", leaseSchema);
+
+export const leaseReferenceKind = recordKind("lease reference", object({ leaseId: string }));
+
+export const LEASE_PREFIX = "core/lease/";
+export const EXPIRY_PREFIX = "core/expiry/";
+
+export function leaseKey(leaseId: string): string {
+  return LEASE_PREFIX + leaseId;
+}
+
+function digest(leaseId: string): string {
+  return createHash("sha256").update(leaseId).digest("hex").slice(0, 32);
+}
+
+export function expiryKey(lease: Pick<LeaseRecord, "leaseId" | "expiresAtSeconds">): string {
+  return `${expiryBucket(lease.expiresAtSeconds)}/${digest(lease.leaseId)}`;
+}
+
+/** All keys of leases that end before this second sort below it. */
+export function expiryBucket(seconds: number): string {
+  return EXPIRY_PREFIX + String(seconds).padStart(12, "0");
+}
+
+export function tokenLeasePrefix(tokenHash: string): string {
+  return `core/token-lease/${tokenHash}/`;
+}
+
+export function tokenLeaseKey(lease: Pick<LeaseRecord, "leaseId" | "tokenHash">): string {
+  return tokenLeasePrefix(lease.tokenHash) + digest(lease.leaseId);
+}

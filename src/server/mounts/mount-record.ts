@@ -1,0 +1,79 @@
+// One record per mount (a table in one record would limit their number and make every change a conflict).
+// Stored at core/mount/<path, percent-encoded>, so that one listing level holds all of them whatever their depth.
+import {
+  boolean,
+  type Infer,
+  list,
+  map,
+  number,
+  object,
+  oneOf,
+  optional,
+  string,
+  withDefault,
+} from "#common/schema.ts";
+import { recordKind } from "../barrier/transaction.ts";
+
+const mountConfigSchema = object({
+  /** 0: the server's default. */
+  defaultLeaseTtlSeconds: number,
+  /** 0: the server's maximum. */
+  maxLeaseTtlSeconds: number,
+  forceNoCache: boolean,
+  /** Auth methods only. */
+  tokenType: optional(string),
+  listingVisibility: optional(oneOf("hidden", "unauth")),
+  auditNonHmacRequestKeys: withDefault(list(string), []),
+  auditNonHmacResponseKeys: withDefault(list(string), []),
+  passthroughRequestHeaders: withDefault(list(string), []),
+  allowedResponseHeaders: withDefault(list(string), []),
+  /** Permission boundary of every token that this auth method issues. */
+  boundaryPolicies: withDefault(list(string), []),
+});
+export type MountConfig = Infer<typeof mountConfigSchema>;
+
+const mountSchema = object({
+  /** With a slash at the end; auth methods begin with "auth/". */
+  path: string,
+  type: string,
+  accessor: string,
+  uuid: string,
+  description: string,
+  local: boolean,
+  sealWrap: boolean,
+  options: map(string),
+  config: mountConfigSchema,
+});
+export type MountRecord = Infer<typeof mountSchema>;
+export const mountKind = recordKind("mount", mountSchema, { cached: true });
+
+export const noMountConfig: MountConfig = {
+  defaultLeaseTtlSeconds: 0,
+  maxLeaseTtlSeconds: 0,
+  forceNoCache: false,
+  auditNonHmacRequestKeys: [],
+  auditNonHmacResponseKeys: [],
+  passthroughRequestHeaders: [],
+  allowedResponseHeaders: [],
+  boundaryPolicies: [],
+};
+
+export const MOUNT_PREFIX = "core/mount/";
+
+export function mountKey(path: string): string {
+  return MOUNT_PREFIX + encodeURIComponent(path);
+}
+
+/** Where the mount keeps its data. By uuid: a new mount at an old path never sees the old one's records. */
+export function mountStoragePrefix(mount: MountRecord): string {
+  return `mount/${mount.uuid}/`;
+}
+
+export function isAuthMount(mount: MountRecord): boolean {
+  return mount.path.startsWith("auth/");
+}
+
+/** The path as `sys/auth` and `sys/mounts` name it: auth methods without their prefix. */
+export function shownPath(mount: MountRecord): string {
+  return isAuthMount(mount) ? mount.path.slice("auth/".length) : mount.path;
+}

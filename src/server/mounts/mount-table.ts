@@ -1,0 +1,108 @@
+// The mount table: which mount serves a path. It lives in storage alone (invariant I2): every request reads what it
+// routes by through its own transaction, so a mount that is gone on one node is gone on all for the next request.
+import { randomBytes, randomUUID } from "node:crypto";
+import { CofferError } from "#common/errors.ts";
+import type { Transaction } from "../barrier/transaction.ts";
+import {
+  MOUNT_PREFIX,
+  type MountConfig,
+  type MountRecord,
+  mountKey,
+  mountKind,
+  noMountConfig,
+} from "./mount-record.ts";
+
+/** Deeper mount paths are refused: each level is one more key to look at for every request. */
+export const MOUNT_SEGMENTS_MAX = 16;
+const LIST_PAGE = 1_000;
+
+/** The mount of a request path, or undefined. Mounts never nest, so at most one matches. */
+export async function findMount(tx: Transaction, path: string): Promise<MountRecord | undefined> {
+  const keys = ancestors(path).map(mountKey);
+  if (keys.length > 1) await tx.prefetch(keys);
+  for (const key of keys) {
+    const mount = await tx.read(mountKind, key);
+    if (mount) return mount;
+  }
+  return undefined;
+}
+
+/** The mount with exactly this path (slash at the end). */
+export function readMount(tx: Transaction, path: string): Promise<MountRecord | undefined> {
+  return tx.read(mountKind, mountKey(path));
+}
+
+/** "a/b/c" -> "a/", "a/b/", "a/b/c/": every mount path that could serve it. "auth/" alone is no mount. */
+function ancestors(path: string): readonly string[] {
+  const found: string[] = [];
+  for (let at = path.indexOf("/"); at >= 0 && found.length < MOUNT_SEGMENTS_MAX; at = path.indexOf("/", at + 1)) {
+    found.push(path.slice(0, at + 1));
+  }
+  if (!path.endsWith("/") && found.length < MOUNT_SEGMENTS_MAX) found.push(`${path}/`);
+  return found[0] === "auth/" ? found.slice(1) : found;
+}
+
+/** All mounts, in the order of their paths. */
+export async function listMounts(tx: Transaction): Promise<readonly MountRecord[]> {
+  const mounts: MountRecord[] = [];
+  for (let after: string | undefined; ; ) {
+    const names = await tx.list(MOUNT_PREFIX, { limit: LIST_PAGE, ...(after !== undefined && { after }) });
+    await tx.prefetch(names.map((name) => MOUNT_PREFIX + name));
+    for (const name of names) {
+      const mount = await tx.read(mountKind, MOUNT_PREFIX + name);
+      if (mount) mounts.push(mount);
+    }
+    if (names.length < LIST_PAGE) return mounts;
+    after = names.at(-1);
+  }
+}
+
+export interface NewMount {
+  readonly path: string;
+  readonly type: string;
+  readonly description?: string;
+  readonly options?: Readonly<Record<string, string>>;
+  readonly config?: MountConfig;
+  readonly local?: boolean;
+  readonly sealWrap?: boolean;
+}
+
+/** Adds a mount. Throws `invalid_request` when its path is taken, lies below or above another mount's. */
+export async function createMount(tx: Transaction, wanted: NewMount): Promise<MountRecord> {
+  await assertFree(tx, wanted.path);
+  const isAuth = wanted.path.startsWith("auth/");
+  const mount: MountRecord = {
+    path: wanted.path,
+    type: wanted.type,
+    accessor: `${isAuth ? "auth_" : ""}${wanted.type}_${randomBytes(4).toString("hex")}`,
+    uuid: randomUUID(),
+    description: wanted.description ?? "",
+    local: wanted.local ?? false,
+    sealWrap: wanted.sealWrap ?? false,
+    options: wanted.options ?? {},
+    config: wanted.config ?? noMountConfig,
+  };
+  tx.write(mountKind, mountKey(mount.path), mount);
+  return mount;
+}
+
+export async function assertFree(tx: Transaction, path: string): Promise<void> {
+  const taken = (await findMount(tx, path)) ?? (await firstBelow(tx, path));
+  if (!taken) return;
+  const shown = path.startsWith("auth/") ? taken.path.slice("auth/".length) : taken.path;
+  throw new CofferError("invalid_request", `path is already in use at ${shown}`);
+}
+
+async function firstBelow(tx: Transaction, path: string): Promise<MountRecord | undefined> {
+  const from = mountKey(path);
+  const [key] = await tx.scan({ from, to: `${from}~`, limit: 1 }); // "~" follows all that encodeURIComponent emits but itself
+  return key === undefined ? undefined : tx.read(mountKind, key);
+}
+
+export function writeMount(tx: Transaction, mount: MountRecord): void {
+  tx.write(mountKind, mountKey(mount.path), mount);
+}
+
+export function removeMount(tx: Transaction, mount: MountRecord): void {
+  tx.delete(mountKey(mount.path));
+}

@@ -1,0 +1,29 @@
+// The sys mount: an ordinary backend that is given privileged services.
+import type { Backend } from "../framework/backend.ts";
+import type { PrivilegedContext } from "../framework/context.ts";
+import { auditPaths } from "./audit-paths.ts";
+import { internalPaths } from "./internal-paths.ts";
+import { leasePaths } from "./lease-paths.ts";
+import { mountPaths } from "./mount-paths.ts";
+import { capabilityPaths, policyPaths } from "./policy-paths.ts";
+import { keyPaths, sealPaths } from "./seal-paths.ts";
+import type { SysServices } from "./services.ts";
+import { wrappingPaths } from "./wrapping-paths.ts";
+
+export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
+  return {
+    type: "system",
+    summary: "The server itself: seal, mounts, policies, leases, audit.",
+    paths: [
+      ...sealPaths(services),
+      ...keyPaths(services),
+      ...mountPaths(services),
+      ...policyPaths(services),
+      ...capabilityPaths(services),
+      ...auditPaths(services),
+      ...leasePaths(services),
+      ...wrappingPaths(services),
+      ...internalPaths(services),
+    ],
+  };
+}

@@ -1,0 +1,130 @@
+// sys/internal: what user interfaces and CLIs ask to find their way; the OpenAPI document; metrics.
+import { CofferError } from "#common/errors.ts";
+import type { JsonObject } from "#common/json.ts";
+import { METRICS_CONTENT_TYPE } from "#common/metrics.ts";
+import { openApiPath } from "../core/help.ts";
+import { invalidToken } from "../core/multi-error.ts";
+import type { PrivilegedContext } from "../framework/context.ts";
+import { field } from "../framework/fields.ts";
+import { definePrivilegedPath } from "../framework/path.ts";
+import { dataReply, type Reply } from "../framework/reply.ts";
+import { isAuthMount, type MountRecord, shownPath } from "../mounts/mount-record.ts";
+import { findMount, listMounts } from "../mounts/mount-table.ts";
+import type { Acl } from "../policy/acl.ts";
+import { shownMount } from "./mount-config.ts";
+import type { SysServices } from "./services.ts";
+
+export function internalPaths(services: SysServices) {
+  return [
+    definePrivilegedPath("internal/ui/mounts", {
+      summary: "The mounts that the caller may use.",
+      access: "public",
+      operations: { read: { summary: "Show them.", handler: (context) => visibleMounts(context, services) } },
+    }),
+    definePrivilegedPath("internal/ui/mounts/:path*", {
+      summary: "The mount of a path: how CLIs learn KV's version.",
+      access: "public",
+      operations: { read: { summary: "Show it.", handler: (context, { path }) => mountOf(context, services, path) } },
+    }),
+    definePrivilegedPath("internal/ui/resultant-acl", {
+      summary: "All that the caller's policies come to.",
+      operations: {
+        read: {
+          summary: "Show it.",
+          handler: async (context) => dataReply({ ...(await requireAcl(context, services)).resultant() }),
+        },
+      },
+    }),
+    definePrivilegedPath("internal/specs/openapi", {
+      summary: "The API as an OpenAPI 3.0.2 document.",
+      access: "public",
+      fields: { generic_mount_paths: field.flag("Kept for clients."), context: field.text("Kept for clients.") },
+      operations: { read: { summary: "Show it.", handler: (context) => openApi(context, services) } },
+    }),
+    definePrivilegedPath("metrics", {
+      summary: "Metrics in the Prometheus text format.",
+      operations: {
+        read: {
+          summary: "Show them.",
+          handler: () => ({ raw: { contentType: METRICS_CONTENT_TYPE, body: services.metrics.render() } }),
+        },
+      },
+    }),
+    definePrivilegedPath("config/state/sanitized", {
+      summary: "The configuration without its secrets.",
+      operations: { read: { summary: "Show it.", handler: () => dataReply(services.sanitizedConfig) } },
+    }),
+  ];
+}
+
+async function aclOf(context: PrivilegedContext, services: SysServices): Promise<Acl | undefined> {
+  const { transaction: tx, clientToken } = context;
+  const token = clientToken === "" ? undefined : await services.tokens.find(tx, clientToken);
+  if (!token) return undefined;
+  const entity = token.entityId === "" ? undefined : await services.identity.view(tx, token.entityId);
+  return services.policies.aclOfToken(tx, token, entity);
+}
+
+async function requireAcl(context: PrivilegedContext, services: SysServices): Promise<Acl> {
+  const acl = await aclOf(context, services);
+  if (!acl) throw invalidToken();
+  return acl;
+}
+
+async function visibleMounts(context: PrivilegedContext, services: SysServices): Promise<Reply> {
+  const acl = await aclOf(context, services);
+  const mounts = await listMounts(context.transaction);
+  const visible = mounts.filter((mount) => mount.config.listingVisibility === "unauth" || acl?.grantsBelow(mount.path));
+  const shown = (auth: boolean) =>
+    Object.fromEntries(
+      visible
+        .filter((mount) => isAuthMount(mount) === auth)
+        .map((mount) => [shownPath(mount), acl ? shownMount(mount) : briefMount(mount)]),
+    );
+  return dataReply({ secret: shown(false), auth: shown(true) });
+}
+
+function briefMount(mount: MountRecord): JsonObject {
+  return {
+    type: mount.type,
+    description: mount.description,
+    options: Object.keys(mount.options).length > 0 ? mount.options : null,
+  };
+}
+
+async function mountOf(context: PrivilegedContext, services: SysServices, path: string): Promise<Reply> {
+  const acl = await requireAcl(context, services);
+  const mount = await findMount(context.transaction, path);
+  if (!mount || !acl.grantsBelow(mount.path)) {
+    const asked = path.endsWith("/") ? path : `${path}/`;
+    throw new CofferError(
+      "permission_denied",
+      `preflight capability check returned 403, please ensure client's policies grant access to path ${JSON.stringify(asked)}`,
+    );
+  }
+  return dataReply({ ...shownMount(mount), path: shownPath(mount) });
+}
+
+async function openApi(context: PrivilegedContext, services: SysServices): Promise<Reply> {
+  const acl = await aclOf(context, services);
+  const mounts = (await listMounts(context.transaction)).filter(
+    (mount) => acl?.grantsBelow(mount.path) ?? mount.path === "sys/",
+  );
+  const paths: Record<string, JsonObject> = {};
+  for (const mount of mounts) {
+    for (const path of services.backends().of(mount).backend.paths) {
+      paths[`/${mount.path}${path.pattern.replace(/:(\w+)[*?]?/g, "{$1}")}`] = openApiPath(path);
+    }
+  }
+  return {
+    bare: {
+      openapi: "3.0.2",
+      info: {
+        title: "Coffer",
+        description: "HTTP API of this server, made from its path definitions.",
+        version: services.version,
+      },
+      paths,
+    },
+  };
+}

@@ -1,0 +1,176 @@
+// sys/leases: look up, list, renew, revoke.
+import { CofferError } from "#common/errors.ts";
+import type { JsonObject } from "#common/json.ts";
+import type { PrivilegedContext } from "../framework/context.ts";
+import { field, withDefault } from "../framework/fields.ts";
+import { definePrivilegedPath } from "../framework/path.ts";
+import { dataReply, listReply, noContent, type Reply } from "../framework/reply.ts";
+import { LEASE_PREFIX, type LeaseRecord } from "../leases/lease-record.ts";
+import { readLease } from "../leases/lease-store.ts";
+import { readToken } from "../tokens/token-store.ts";
+import type { SysServices } from "./services.ts";
+
+const leaseFields = {
+  lease_id: withDefault(field.text("The lease."), ""),
+  increment: withDefault(field.seconds("How long it is to live from now."), 0),
+  sync: withDefault(field.flag("Wait until it has ended; Coffer always does for what fits one commit."), true),
+} as const;
+
+export function leasePaths(services: SysServices) {
+  return [...lookupPaths(services), ...renewPaths(services), ...revokePaths(services)];
+}
+
+function lookupPaths(services: SysServices) {
+  return [
+    definePrivilegedPath("leases/lookup", {
+      summary: "Shows a lease.",
+      fields: leaseFields,
+      operations: {
+        update: {
+          summary: "Show it.",
+          handler: async (context, { lease_id }) => {
+            if (lease_id === "") throw new CofferError("invalid_request", "lease_id must be specified");
+            const lease = await liveLease(context, services, lease_id);
+            if (!lease) throw new CofferError("invalid_request", "invalid lease");
+            return dataReply(await shownLease(context, services, lease));
+          },
+        },
+      },
+    }),
+    ...["leases/lookup", "leases/lookup/:prefix*"].map((pattern) =>
+      definePrivilegedPath(pattern, {
+        summary: "Leases below a prefix, one level.",
+        access: "sudo",
+        operations: {
+          list: {
+            summary: "List them.",
+            handler: async (context) => {
+              const prefix = context.path.slice("leases/lookup".length).replace(/^\//, "");
+              const folder = prefix === "" || prefix.endsWith("/") ? prefix : `${prefix}/`;
+              return listReply(await context.transaction.list(LEASE_PREFIX + folder, context.page));
+            },
+          },
+        },
+      }),
+    ),
+  ];
+}
+
+async function liveLease(
+  context: PrivilegedContext,
+  services: SysServices,
+  leaseId: string,
+): Promise<LeaseRecord | undefined> {
+  const lease = await readLease(context.transaction, leaseId);
+  const expired = lease && lease.expiresAtSeconds > 0 && lease.expiresAtSeconds <= services.tokens.nowSeconds();
+  return expired ? undefined : lease;
+}
+
+async function shownLease(context: PrivilegedContext, services: SysServices, lease: LeaseRecord): Promise<JsonObject> {
+  const token = lease.kind === "token" ? await readToken(context.transaction, lease.tokenHash) : undefined;
+  const lastRenewal = token?.lastRenewalSeconds ?? lease.lastRenewalSeconds;
+  return {
+    expire_time: time(lease.expiresAtSeconds),
+    id: lease.leaseId,
+    issue_time: time(lease.issuedAtSeconds),
+    last_renewal: lastRenewal === undefined ? null : time(lastRenewal),
+    path: lease.path,
+    renewable: token ? token.renewable : lease.secret?.renewable === "yes",
+    ttl: lease.expiresAtSeconds - services.tokens.nowSeconds(),
+  };
+}
+
+function time(seconds: number): string {
+  return new Date(seconds * 1000).toISOString();
+}
+
+function renewPaths(services: SysServices) {
+  const renew = async (context: PrivilegedContext, leaseId: string, increment: number): Promise<Reply> => {
+    if (leaseId === "") throw new CofferError("invalid_request", "lease_id must be specified");
+    const lease = await liveLease(context, services, leaseId);
+    if (!lease) throw new CofferError("invalid_request", "lease not found");
+    const after = await services.expiration.renew(context.transaction, lease, increment);
+    const seconds = after.expiresAtSeconds - services.tokens.nowSeconds();
+    return { renewedLease: { leaseId, seconds, renewable: true } };
+  };
+  const patterns = ["leases/renew", "renew"];
+  return [
+    ...patterns.map((pattern) =>
+      definePrivilegedPath(pattern, {
+        summary: "Prolongs a lease.",
+        fields: leaseFields,
+        operations: {
+          update: {
+            summary: "Renew it.",
+            handler: (context, { lease_id, increment }) => renew(context, lease_id, increment),
+          },
+        },
+      }),
+    ),
+    ...patterns.map((pattern) =>
+      definePrivilegedPath(`${pattern}/:url_lease_id*`, {
+        summary: "Prolongs a lease.",
+        fields: leaseFields,
+        operations: {
+          update: {
+            summary: "Renew it.",
+            handler: (context, values) => renew(context, lastOf(context, pattern), values.increment),
+          },
+        },
+      }),
+    ),
+  ];
+}
+
+/** The lease id in a path, whose own slashes the pattern must not touch. */
+function lastOf(context: PrivilegedContext, pattern: string): string {
+  return context.path.slice(pattern.length + 1);
+}
+
+function revokePaths(services: SysServices) {
+  const revoke = async (context: PrivilegedContext, leaseId: string): Promise<Reply> => {
+    if (leaseId === "") throw new CofferError("invalid_request", "lease_id must be specified");
+    await services.expiration.end(context.transaction, leaseId);
+    return noContent;
+  };
+  const byPrefix = (pattern: string, force: boolean) =>
+    definePrivilegedPath(`${pattern}/:prefix*`, {
+      summary: force ? "Ends leases even where their backend fails." : "Ends all leases below a prefix.",
+      access: "sudo",
+      fields: { sync: leaseFields.sync },
+      operations: {
+        update: {
+          summary: "Revoke them.",
+          handler: async (context, { sync }) => {
+            const prefix = lastOf(context, pattern);
+            await services.expiration.revokePrefix(context.transaction, prefix.endsWith("/") ? prefix : `${prefix}/`, {
+              force,
+            });
+            return sync ? noContent : { status: 202 };
+          },
+        },
+      },
+    });
+  return [
+    byPrefix("leases/revoke-prefix", false),
+    byPrefix("revoke-prefix", false),
+    byPrefix("leases/revoke-force", true),
+    byPrefix("revoke-force", true),
+    ...["leases/revoke", "revoke"].flatMap((pattern) => [
+      definePrivilegedPath(pattern, {
+        summary: "Ends a lease.",
+        fields: leaseFields,
+        operations: {
+          update: { summary: "Revoke it.", handler: (context, { lease_id }) => revoke(context, lease_id) },
+        },
+      }),
+      definePrivilegedPath(`${pattern}/:url_lease_id*`, {
+        summary: "Ends a lease.",
+        fields: leaseFields,
+        operations: {
+          update: { summary: "Revoke it.", handler: (context) => revoke(context, lastOf(context, pattern)) },
+        },
+      }),
+    ]),
+  ];
+}

@@ -1,0 +1,130 @@
+// What clients say about a mount (config, tune) and how a mount is shown. One place for both directions.
+
+import { parseDurationSeconds } from "#common/duration.ts";
+import { CofferError } from "#common/errors.ts";
+import { isJsonArray, isJsonObject, type JsonObject, type JsonValue } from "#common/json.ts";
+import { normalizePolicyNames } from "../framework/token-parameters.ts";
+import { mountInfo, type TtlDefaults } from "../mounts/mount-info.ts";
+import { isAuthMount, type MountConfig, type MountRecord } from "../mounts/mount-record.ts";
+
+const TOKEN_TYPES = ["default-service", "default-batch", "service", "batch"];
+
+/** Lays the members of a client's config over what was. Throws `invalid_request` naming the member. */
+export function mergeMountConfig(
+  sent: JsonObject,
+  before: MountConfig,
+  isAuth: boolean,
+  durationError: (text: string, which: string) => string,
+): MountConfig {
+  const ttl = (name: "default_lease_ttl" | "max_lease_ttl", current: number, which: string) => {
+    const value = sent[name];
+    if (value === undefined || value === null || value === "") return current;
+    if (value === "system") return 0;
+    const seconds =
+      typeof value === "number" ? value : typeof value === "string" ? parseDurationSeconds(value) : undefined;
+    if (seconds === undefined || seconds < 0)
+      throw new CofferError("invalid_request", durationError(String(value), which));
+    return seconds;
+  };
+  return {
+    ...before,
+    defaultLeaseTtlSeconds: ttl("default_lease_ttl", before.defaultLeaseTtlSeconds, "default"),
+    maxLeaseTtlSeconds: ttl("max_lease_ttl", before.maxLeaseTtlSeconds, "max"),
+    forceNoCache: flag(sent["force_no_cache"], before.forceNoCache),
+    ...(isAuth && tokenTypeOf(sent, before)),
+    ...visibilityOf(sent, before),
+    auditNonHmacRequestKeys: names(sent["audit_non_hmac_request_keys"], before.auditNonHmacRequestKeys),
+    auditNonHmacResponseKeys: names(sent["audit_non_hmac_response_keys"], before.auditNonHmacResponseKeys),
+    passthroughRequestHeaders: names(sent["passthrough_request_headers"], before.passthroughRequestHeaders),
+    allowedResponseHeaders: names(sent["allowed_response_headers"], before.allowedResponseHeaders),
+    boundaryPolicies: normalizePolicyNames(names(sent["token_boundary_policies"], before.boundaryPolicies)),
+  };
+}
+
+function flag(value: JsonValue | undefined, before: boolean): boolean {
+  return value === undefined || value === null ? before : value === true || value === "true";
+}
+
+function names(value: JsonValue | undefined, before: readonly string[]): readonly string[] {
+  if (value === undefined || value === null) return before;
+  if (isJsonArray(value)) return value.map(String);
+  return typeof value === "string" && value !== "" ? value.split(",").map((name) => name.trim()) : [];
+}
+
+function tokenTypeOf(sent: JsonObject, before: MountConfig): { tokenType?: string } {
+  const value = sent["token_type"];
+  if (value === undefined || value === null || value === "")
+    return before.tokenType === undefined ? { tokenType: "default-service" } : {};
+  if (typeof value !== "string" || !TOKEN_TYPES.includes(value))
+    throw new CofferError("invalid_request", "invalid value for 'token_type'");
+  return { tokenType: value };
+}
+
+function visibilityOf(sent: JsonObject, before: MountConfig): Pick<MountConfig, "listingVisibility"> {
+  const value = sent["listing_visibility"];
+  if (value === undefined || value === null) return { listingVisibility: before.listingVisibility };
+  if (value === "") return { listingVisibility: undefined };
+  if (value === "hidden" || value === "unauth") return { listingVisibility: value };
+  throw new CofferError("invalid_request", `invalid listing_visibility ${String(value)}`);
+}
+
+/** Options as text pairs; numbers count as text. */
+export function mountOptions(sent: JsonValue | undefined): Readonly<Record<string, string>> {
+  if (!isJsonObject(sent)) return {};
+  return Object.fromEntries(Object.entries(sent).map(([key, value]) => [key, String(value)]));
+}
+
+/** The members that are shown only when they are set. */
+function optionalConfig(config: MountConfig): JsonObject {
+  return {
+    ...(config.listingVisibility !== undefined && { listing_visibility: config.listingVisibility }),
+    ...(config.auditNonHmacRequestKeys.length > 0 && { audit_non_hmac_request_keys: config.auditNonHmacRequestKeys }),
+    ...(config.auditNonHmacResponseKeys.length > 0 && {
+      audit_non_hmac_response_keys: config.auditNonHmacResponseKeys,
+    }),
+    ...(config.passthroughRequestHeaders.length > 0 && {
+      passthrough_request_headers: config.passthroughRequestHeaders,
+    }),
+    ...(config.allowedResponseHeaders.length > 0 && { allowed_response_headers: config.allowedResponseHeaders }),
+    ...(config.boundaryPolicies.length > 0 && { token_boundary_policies: config.boundaryPolicies }),
+  };
+}
+
+export function shownMount(mount: MountRecord): JsonObject {
+  const { config } = mount;
+  return {
+    accessor: mount.accessor,
+    config: {
+      default_lease_ttl: config.defaultLeaseTtlSeconds,
+      force_no_cache: config.forceNoCache,
+      max_lease_ttl: config.maxLeaseTtlSeconds,
+      ...(isAuthMount(mount) && { token_type: config.tokenType ?? "default-service" }),
+      ...optionalConfig(config),
+    },
+    deprecation_status: "supported",
+    description: mount.description,
+    external_entropy_access: false,
+    local: mount.local,
+    options: Object.keys(mount.options).length > 0 ? mount.options : null,
+    plugin_version: "",
+    running_plugin_version: "",
+    running_sha256: "",
+    seal_wrap: mount.sealWrap,
+    type: mount.type,
+    uuid: mount.uuid,
+  };
+}
+
+/** What tune shows: the same with time limits resolved. */
+export function shownTuning(mount: MountRecord, ttl: TtlDefaults): JsonObject {
+  const info = mountInfo(mount, ttl);
+  return {
+    default_lease_ttl: info.defaultTtlSeconds,
+    description: mount.description,
+    force_no_cache: mount.config.forceNoCache,
+    max_lease_ttl: info.maxTtlSeconds,
+    ...(isAuthMount(mount) && { token_type: mount.config.tokenType ?? "default-service" }),
+    ...optionalConfig(mount.config),
+    ...(Object.keys(mount.options).length > 0 && { options: mount.options }),
+  };
+}

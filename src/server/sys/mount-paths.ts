@@ -1,0 +1,233 @@
+// sys/mounts and sys/auth: enable, disable, tune. The two are the same thing for the two classes of mounts.
+import { CofferError } from "#common/errors.ts";
+import { isJsonObject, type JsonObject } from "#common/json.ts";
+import { storageView } from "../barrier/storage-view.ts";
+import type { PrivilegedContext } from "../framework/context.ts";
+import { field, withDefault } from "../framework/fields.ts";
+import { definePrivilegedPath } from "../framework/path.ts";
+import { noContent, type Reply } from "../framework/reply.ts";
+import { putJob } from "../leases/revocation-job.ts";
+import { isAuthMount, type MountRecord, mountStoragePrefix, noMountConfig, shownPath } from "../mounts/mount-record.ts";
+import { createMount, listMounts, readMount, removeMount, writeMount } from "../mounts/mount-table.ts";
+import { mergeMountConfig, mountOptions, shownMount, shownTuning } from "./mount-config.ts";
+import type { SysServices } from "./services.ts";
+
+interface MountClass {
+  readonly isAuth: boolean;
+  /** "mounts" or "auth". */
+  readonly root: string;
+  readonly noun: string;
+}
+const SECRETS: MountClass = { isAuth: false, root: "mounts", noun: "secret engine" };
+const AUTH: MountClass = { isAuth: true, root: "auth", noun: "auth engine" };
+const RESERVED = ["sys/", "auth/", "cubbyhole/", "identity/"];
+
+const mountFields = {
+  type: withDefault(field.text("Type of the backend."), ""),
+  description: withDefault(field.text("For people."), ""),
+  config: withDefault(field.object("Time limits, visibility, audit of this mount."), {}),
+  options: field.json("Options of the backend, such as KV's version."),
+  local: withDefault(field.flag("Not replicated."), false),
+  seal_wrap: withDefault(field.flag("Wrap what is critical by the seal as well."), false),
+  external_entropy_access: withDefault(field.flag("Kept for clients."), false),
+  plugin_name: withDefault(field.text("Kept for clients: the same as type."), ""),
+  plugin_version: withDefault(field.text("Kept for clients."), ""),
+} as const;
+
+const tuneFields = {
+  default_lease_ttl: field.json("Default TTL, or system."),
+  max_lease_ttl: field.json("Maximum TTL, or system."),
+  description: field.text("For people."),
+  force_no_cache: field.flag("Kept for clients."),
+  options: field.json("Options of the backend."),
+  listing_visibility: field.json("unauth or hidden."),
+  audit_non_hmac_request_keys: field.json("Request fields that audit shows in clear."),
+  audit_non_hmac_response_keys: field.json("Response fields that audit shows in clear."),
+  passthrough_request_headers: field.json("Headers that the backend sees."),
+  allowed_response_headers: field.json("Headers that the backend may set."),
+  token_type: field.json("Kind of tokens (auth methods)."),
+  token_boundary_policies: field.json("Permission boundary of all tokens of this auth method."),
+  plugin_version: field.text("Kept for clients."),
+  user_lockout_config: field.json("Kept for clients."),
+} as const;
+
+export function mountPaths(services: SysServices) {
+  return [SECRETS, AUTH].flatMap((kind) => [
+    definePrivilegedPath(kind.root, {
+      summary: `All ${kind.noun}s.`,
+      access: kind.isAuth ? "sudo" : "token",
+      operations: { read: { summary: "Show them.", handler: (context) => showAll(context, kind) } },
+    }),
+    definePrivilegedPath(`${kind.root}/:path*/tune`, {
+      summary: "Settings of a mount.",
+      access: kind.isAuth ? "sudo" : "token",
+      fields: tuneFields,
+      operations: {
+        read: {
+          summary: "Show them.",
+          handler: (context, { path }) => showTuning(context, services, fullPath(kind, path)),
+        },
+        update: {
+          summary: "Change them.",
+          handler: (context, { path }) => tune(context, services, fullPath(kind, path)),
+        },
+      },
+    }),
+    definePrivilegedPath(`${kind.root}/:path*`, {
+      summary: `A ${kind.noun}.`,
+      access: kind.isAuth ? "sudo" : "token",
+      fields: mountFields,
+      operations: {
+        read: { summary: "Show it.", handler: (context, { path }) => showOne(context, kind, path) },
+        update: {
+          summary: "Enable it.",
+          handler: (context, values) => enable(context, services, kind, values.path, values),
+        },
+        delete: { summary: "Disable it.", handler: (context, { path }) => disable(context, services, kind, path) },
+      },
+    }),
+  ]);
+}
+
+function withSlash(path: string): string {
+  return path.endsWith("/") ? path : `${path}/`;
+}
+
+function fullPath(kind: MountClass, path: string): string {
+  return kind.isAuth ? `auth/${withSlash(path)}` : withSlash(path);
+}
+
+async function showAll(context: PrivilegedContext, kind: MountClass): Promise<Reply> {
+  const mounts = (await listMounts(context.transaction)).filter((mount) => isAuthMount(mount) === kind.isAuth);
+  return { data: Object.fromEntries(mounts.map((mount) => [shownPath(mount), shownMount(mount)])), repeatAtTop: true };
+}
+
+async function showOne(context: PrivilegedContext, kind: MountClass, path: string): Promise<Reply> {
+  const mount = await readMount(context.transaction, fullPath(kind, path));
+  if (!mount)
+    throw new CofferError("invalid_request", `No ${kind.noun} ${kind.isAuth ? "" : "mount "}at ${withSlash(path)}`);
+  return { data: shownMount(mount), repeatAtTop: true };
+}
+
+type MountValues = {
+  type: string;
+  description: string;
+  config: JsonObject;
+  options?: unknown;
+  local: boolean;
+  seal_wrap: boolean;
+};
+
+async function enable(
+  context: PrivilegedContext,
+  services: SysServices,
+  kind: MountClass,
+  path: string,
+  values: MountValues,
+): Promise<Reply> {
+  const full = fullPath(kind, path);
+  if (values.type === "") throw new CofferError("invalid_request", "backend type must be specified as a string");
+  assertMountable(services, kind, path, values.type);
+  const options = mountOptions(context.data["options"]);
+  services.backends().validate(kind.isAuth ? "auth" : "engines", values.type, options);
+  const config = mergeMountConfig(
+    values.config,
+    noMountConfig,
+    kind.isAuth,
+    (text, which) => `unable to parse ${which} TTL of ${text}: time: invalid duration ${JSON.stringify(text)}`,
+  );
+  if (config.maxLeaseTtlSeconds > 0 && config.defaultLeaseTtlSeconds > config.maxLeaseTtlSeconds) {
+    throw new CofferError("invalid_request", "given default lease TTL greater than given max lease TTL");
+  }
+  await createMount(context.transaction, {
+    path: full,
+    type: values.type,
+    description: values.description,
+    options,
+    config,
+    local: values.local,
+    sealWrap: values.seal_wrap,
+  });
+  return noContent;
+}
+
+function assertMountable(services: SysServices, kind: MountClass, path: string, type: string): void {
+  if (kind.isAuth && type === "token")
+    throw new CofferError("invalid_request", "token credential backend cannot be instantiated");
+  if (!kind.isAuth && services.backends().isSingleton(type)) {
+    throw new CofferError("invalid_request", `mount type of ${JSON.stringify(type)} is not mountable`);
+  }
+  if (/[\p{Cc}]/u.test(path) || path.split("/").includes(".."))
+    throw new CofferError("invalid_request", "path has characters that a mount's path may not have");
+  if (!kind.isAuth && RESERVED.some((reserved) => withSlash(path).startsWith(reserved))) {
+    throw new CofferError("invalid_request", `cannot mount ${JSON.stringify(withSlash(path))}`);
+  }
+}
+
+async function disable(
+  context: PrivilegedContext,
+  services: SysServices,
+  kind: MountClass,
+  path: string,
+): Promise<Reply> {
+  const full = fullPath(kind, path);
+  if (full === "auth/token/") throw new CofferError("invalid_request", "token credential backend cannot be disabled");
+  if (RESERVED.includes(full)) throw new CofferError("invalid_request", `cannot unmount ${JSON.stringify(full)}`);
+  const { transaction: tx } = context;
+  const mount = await readMount(tx, full);
+  if (!mount) return noContent;
+  // Leases first, while the backend can still be asked to end them; then the mount; its data in the background.
+  await services.expiration.revokePrefix(tx, full, { force: false });
+  removeMount(tx, mount);
+  putJob(tx, { kind: "data", target: mountStoragePrefix(mount), force: false });
+  return noContent;
+}
+
+async function showTuning(context: PrivilegedContext, services: SysServices, full: string): Promise<Reply> {
+  const mount = await readMount(context.transaction, full);
+  if (!mount) throw new CofferError("invalid_request", `cannot fetch sysview for path ${JSON.stringify(full)}`);
+  return { data: shownTuning(mount, services.ttl), repeatAtTop: true };
+}
+
+async function tune(context: PrivilegedContext, services: SysServices, full: string): Promise<Reply> {
+  const mount = await readMount(context.transaction, full);
+  if (!mount)
+    throw new CofferError("invalid_request", `tune of path ${JSON.stringify(full)} failed: no mount entry found`);
+  const { data } = context;
+  const config = mergeMountConfig(
+    data,
+    mount.config,
+    isAuthMount(mount),
+    (text) => `time: invalid duration ${JSON.stringify(text)}`,
+  );
+  const { defaultLeaseTtlSeconds: initial, maxLeaseTtlSeconds: max } = config;
+  if (max > 0 && initial > max) {
+    throw new CofferError(
+      "invalid_request",
+      `backend max lease TTL of ${max} would be less than backend default lease TTL of ${initial}`,
+    );
+  }
+  const options = isJsonObject(data["options"])
+    ? { ...mount.options, ...mountOptions(data["options"]) }
+    : mount.options;
+  const description = typeof data["description"] === "string" ? data["description"] : mount.description;
+  const after: MountRecord = { ...mount, config, options, description };
+  const warnings = await changeOptions(context, services, mount, after);
+  writeMount(context.transaction, after);
+  return warnings.length > 0 ? { warnings } : noContent;
+}
+
+/** A backend whose options change may have to convert its data (KV version 1 to 2). */
+async function changeOptions(
+  context: PrivilegedContext,
+  services: SysServices,
+  before: MountRecord,
+  after: MountRecord,
+): Promise<readonly string[]> {
+  if (JSON.stringify(before.options) === JSON.stringify(after.options)) return [];
+  services.backends().validate(isAuthMount(after) ? "auth" : "engines", after.type, after.options);
+  const { backend } = services.backends().of(after);
+  if (!backend.upgrade) return [];
+  const storage = storageView(context.transaction, mountStoragePrefix(after));
+  return backend.upgrade({ storage, clock: services.clock, log: context.log }, before.options);
+}

@@ -1,0 +1,185 @@
+// sys/policies/acl, its elder sys/policy, and sys/capabilities*.
+import { CofferError } from "#common/errors.ts";
+import type { JsonObject } from "#common/json.ts";
+import { multiError } from "../core/multi-error.ts";
+import type { PrivilegedContext } from "../framework/context.ts";
+import { field, withDefault } from "../framework/fields.ts";
+import { definePrivilegedPath } from "../framework/path.ts";
+import { dataReply, noContent, type Reply } from "../framework/reply.ts";
+import { policyTextOf } from "../policy/policy-store.ts";
+import type { TokenRecord } from "../tokens/token-record.ts";
+import { readTokenByAccessor } from "../tokens/token-store.ts";
+import type { SysServices } from "./services.ts";
+
+const policyFields = {
+  policy: withDefault(field.text("The policy's text, HCL or JSON, plain or base64."), ""),
+  rules: withDefault(field.text("The old name of policy.", { deprecated: true }), ""),
+  cas: field.integer("The version that the policy must have; 0 is none."),
+} as const;
+
+export function policyPaths(services: SysServices) {
+  const { policies } = services;
+  const list = async (context: PrivilegedContext): Promise<Reply> =>
+    dataReply({ keys: await policies.list(context.transaction) });
+  const old = async (context: PrivilegedContext): Promise<Reply> => {
+    const keys = await policies.list(context.transaction);
+    return { data: { keys, policies: keys }, repeatAtTop: true };
+  };
+  return [
+    definePrivilegedPath("policies/acl", {
+      summary: "All policies.",
+      operations: {
+        list: { summary: "List policies.", handler: list },
+        read: { summary: "List policies.", handler: list },
+      },
+    }),
+    definePrivilegedPath("policies/acl/:name*", {
+      summary: "A policy.",
+      fields: policyFields,
+      operations: {
+        read: {
+          summary: "Show it.",
+          handler: async (context, { name }) => {
+            const policy = await policies.get(context.transaction, name);
+            return policy && dataReply({ name: policy.name, policy: policy.text, version: policy.version });
+          },
+        },
+        update: { summary: "Write it.", handler: (context, values) => writePolicy(context, services, values) },
+        delete: { summary: "Delete it.", handler: (context, { name }) => deletePolicy(context, services, name) },
+      },
+    }),
+    definePrivilegedPath("policy", {
+      summary: "All policies, in the old form.",
+      operations: {
+        list: { summary: "List policies.", handler: old },
+        read: { summary: "List policies.", handler: old },
+      },
+    }),
+    definePrivilegedPath("policy/:name*", {
+      summary: "A policy, in the old form.",
+      fields: policyFields,
+      operations: {
+        read: {
+          summary: "Show it.",
+          handler: async (context, { name }) => {
+            const policy = await policies.get(context.transaction, name);
+            return policy && { data: { name: policy.name, rules: policy.text }, repeatAtTop: true };
+          },
+        },
+        update: { summary: "Write it.", handler: (context, values) => writePolicy(context, services, values) },
+        delete: { summary: "Delete it.", handler: (context, { name }) => deletePolicy(context, services, name) },
+      },
+    }),
+  ];
+}
+
+async function writePolicy(
+  context: PrivilegedContext,
+  { policies }: SysServices,
+  values: { name: string; policy: string; rules: string; cas: number | undefined },
+): Promise<Reply> {
+  const text = policyTextOf(values.policy || values.rules);
+  const record = await policies.set(context.transaction, values.name, text, values.cas);
+  const warnings = [
+    ...(values.policy === "" && values.rules !== "" ? ["'rules' is deprecated, please use 'policy' instead"] : []),
+    ...(record.name !== values.name ? [`policy name was converted to ${record.name}`] : []),
+  ];
+  return warnings.length > 0 ? { warnings } : noContent;
+}
+
+function deletePolicy(context: PrivilegedContext, { policies }: SysServices, name: string): Reply {
+  policies.delete(context.transaction, name);
+  return noContent;
+}
+
+const pathsFields = {
+  path: field.list("One path (old form)."),
+  paths: field.list("The paths to ask about."),
+} as const;
+
+export function capabilityPaths(services: SysServices) {
+  return [
+    definePrivilegedPath("capabilities-self", {
+      summary: "What the caller's token may do on paths.",
+      fields: { ...pathsFields, token: field.text("Not used: the caller's own token counts.") },
+      operations: {
+        update: {
+          summary: "Show it.",
+          handler: async (context, values) => {
+            const paths = pathsOf(values);
+            return capabilities(
+              context,
+              services,
+              await services.tokens.find(context.transaction, context.clientToken),
+              paths,
+            );
+          },
+        },
+      },
+    }),
+    definePrivilegedPath("capabilities", {
+      summary: "What a token may do on paths.",
+      fields: { ...pathsFields, token: withDefault(field.text("The token."), "") },
+      operations: {
+        update: {
+          summary: "Show it.",
+          handler: async (context, values) => {
+            const paths = pathsOf(values);
+            return capabilities(
+              context,
+              services,
+              await services.tokens.find(context.transaction, values.token),
+              paths,
+            );
+          },
+        },
+      },
+    }),
+    definePrivilegedPath("capabilities-accessor", {
+      summary: "What a token may do on paths, by its accessor.",
+      fields: { ...pathsFields, accessor: withDefault(field.text("The token's accessor."), "") },
+      operations: {
+        update: {
+          summary: "Show it.",
+          handler: async (context, values) => {
+            const paths = pathsOf(values);
+            return capabilities(
+              context,
+              services,
+              await readTokenByAccessor(context.transaction, values.accessor),
+              paths,
+            );
+          },
+        },
+      },
+    }),
+  ];
+}
+
+function pathsOf(values: {
+  path: readonly string[] | undefined;
+  paths: readonly string[] | undefined;
+}): readonly string[] {
+  const paths = values.paths?.length ? values.paths : (values.path ?? []);
+  if (paths.length === 0) throw new CofferError("invalid_request", "paths must be supplied");
+  return paths;
+}
+
+async function capabilities(
+  context: PrivilegedContext,
+  services: SysServices,
+  token: TokenRecord | undefined,
+  paths: readonly string[],
+): Promise<Reply> {
+  if (!token) throw multiError("invalid_request", "invalid token");
+  const { transaction: tx } = context;
+  const entity = token.entityId === "" ? undefined : await services.identity.view(tx, token.entityId);
+  const acl = await services.policies.aclOfToken(tx, token, entity);
+  const found: Record<string, readonly string[]> = Object.fromEntries(
+    paths.map((path) => [path, acl.capabilities(path)]),
+  );
+  const [only] = paths;
+  const data: JsonObject =
+    paths.length === 1 && only !== undefined ? { ...found, capabilities: found[only] ?? [] } : found;
+  return { data, repeatAtTop: true };
+}

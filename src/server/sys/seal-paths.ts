@@ -1,0 +1,237 @@
+// sys: initialise, seal, unseal, and the states that anyone may ask for.
+
+import { formatGoDuration } from "#common/duration.ts";
+import { CofferError } from "#common/errors.ts";
+import { SecretBytes } from "#common/secret-bytes.ts";
+import { SHARES_MAX } from "../core/node.ts";
+import { field, withDefault } from "../framework/fields.ts";
+import { definePrivilegedPath } from "../framework/path.ts";
+import { dataReply, noContent, type Reply } from "../framework/reply.ts";
+import type { SysServices } from "./services.ts";
+import { health, sealStatus } from "./status.ts";
+
+const HEALTH_CODES = { active: ["activecode", 200], sealed: ["sealedcode", 503], uninit: ["uninitcode", 501] } as const;
+
+export function sealPaths(services: SysServices) {
+  return [
+    definePrivilegedPath("init", {
+      summary: "Whether the server is initialised; initialises it.",
+      access: "public",
+      when: "always",
+      fields: {
+        secret_shares: withDefault(field.integer("Shares to split the unseal key into."), 0),
+        secret_threshold: withDefault(field.integer("Shares needed to unseal."), 0),
+        recovery_shares: withDefault(
+          field.integer("Shares of the recovery key (servers that unseal by themselves)."),
+          0,
+        ),
+        recovery_threshold: withDefault(field.integer("Recovery shares needed."), 0),
+        stored_shares: field.integer("Kept for old clients; must be 1 if set."),
+      },
+      operations: {
+        read: {
+          summary: "Whether it is initialised.",
+          handler: async () => ({ bare: { initialized: (await services.node.refresh()) !== "uninitialised" } }),
+        },
+        update: { summary: "Initialise.", handler: (_context, values) => initialise(services, values) },
+      },
+    }),
+    definePrivilegedPath("seal-status", {
+      summary: "Whether the server is sealed, and why.",
+      access: "public",
+      when: "always",
+      operations: { read: { summary: "Show it.", handler: async () => ({ bare: await sealStatus(services) }) } },
+    }),
+    definePrivilegedPath("unseal", {
+      summary: "Takes one share of the unseal key.",
+      access: "public",
+      when: "always",
+      fields: {
+        key: withDefault(field.text("A share, hex or base64."), ""),
+        reset: withDefault(field.flag("Forget the shares entered so far."), false),
+        migrate: withDefault(field.flag("Kept for clients that send it."), false),
+      },
+      operations: {
+        update: { summary: "Enter a share.", handler: (_context, { key, reset }) => unseal(services, key, reset) },
+      },
+    }),
+    definePrivilegedPath("health", {
+      summary: "The node's state as an HTTP status, for load balancers and probes.",
+      access: "public",
+      when: "always",
+      operations: { read: { summary: "Show it.", handler: (context) => healthReply(services, context.query) } },
+    }),
+    definePrivilegedPath("leader", {
+      summary: "Every node is active: there is no leader to name.",
+      access: "public",
+      when: "always",
+      operations: { read: { summary: "Show it.", handler: () => ({ bare: { ha_enabled: false } }) } },
+    }),
+    definePrivilegedPath("seal", {
+      summary: "Seals this node.",
+      access: "sudo",
+      operations: {
+        update: {
+          summary: "Seal.",
+          handler: () => ({ afterwards: () => services.node.seal() }),
+        },
+      },
+    }),
+  ];
+}
+
+type InitValues = {
+  secret_shares: number;
+  secret_threshold: number;
+  recovery_shares: number;
+  recovery_threshold: number;
+};
+
+async function initialise(services: SysServices, values: InitValues): Promise<Reply> {
+  if ((await services.node.refresh()) !== "uninitialised")
+    throw new CofferError("invalid_request", "Vault is already initialized");
+  const auto = services.node.isAutoSeal;
+  assertShares(
+    auto ? "recovery" : "secret",
+    auto ? values.recovery_shares : values.secret_shares,
+    auto ? values.recovery_threshold : values.secret_threshold,
+    auto,
+  );
+  let rootToken = "";
+  const made = await services.node.initialize({
+    shares: values.secret_shares,
+    threshold: values.secret_threshold,
+    recoveryShares: values.recovery_shares,
+    recoveryThreshold: values.recovery_threshold,
+    fill: async (tx) => {
+      await services.initial.write(tx);
+      rootToken = await services.initial.writeRootToken(tx);
+    },
+  });
+  const keys = {
+    keys: made.keys.map((key) => key.toString("hex")),
+    keys_base64: made.keys.map((key) => key.toString("base64")),
+  };
+  const recovery = {
+    recovery_keys: made.recoveryKeys.map((key) => key.toString("hex")),
+    recovery_keys_base64: made.recoveryKeys.map((key) => key.toString("base64")),
+  };
+  return { bare: { ...keys, ...(auto && recovery), root_token: rootToken } };
+}
+
+function assertShares(kind: "secret" | "recovery", shares: number, threshold: number, mayBeNone: boolean): void {
+  const wrong = (message: string): never => {
+    throw new CofferError("invalid_request", message);
+  };
+  if (mayBeNone && shares === 0 && threshold === 0) return;
+  if (shares < 1 || shares > SHARES_MAX) wrong(`${kind}_shares must be from 1 to ${SHARES_MAX}`);
+  if (threshold < 1 || threshold > shares) wrong(`${kind}_threshold must be from 1 to ${kind}_shares`);
+  if (shares > 1 && threshold === 1) wrong(`${kind}_threshold must be greater than 1 when there are several shares`);
+}
+
+async function unseal(services: SysServices, key: string, reset: boolean): Promise<Reply> {
+  const { node } = services;
+  if (reset) {
+    if ((await node.refresh()) === "unsealed") throw new CofferError("invalid_request", "vault is unsealed");
+    node.resetShares();
+    return { bare: await sealStatus(services) };
+  }
+  if (key === "")
+    throw new CofferError("invalid_request", "'key' must be specified in request body as JSON, or 'reset' set to true");
+  using share = new SecretBytes(decodeShare(key));
+  await node.submitShare(share.clone());
+  return { bare: await sealStatus(services) };
+}
+
+/** A share is a key of 32 bytes with or without its x coordinate. */
+const SHARE_BYTES_MIN = 16;
+const SHARE_TEXT_MAX = 256;
+
+function decodeShare(text: string): Buffer {
+  if (text.length > SHARE_TEXT_MAX) throw new CofferError("invalid_request", "'key' is too long to be a share");
+  const isHex = /^([0-9a-fA-F]{2})+$/.test(text);
+  const isBase64 = /^[A-Za-z0-9+/_-]+={0,2}$/.test(text);
+  if (!isHex && !isBase64) throw new CofferError("invalid_request", "'key' must be a valid hex or base64 string");
+  const bytes = Buffer.from(text, isHex ? "hex" : "base64");
+  if (bytes.length < SHARE_BYTES_MIN)
+    throw new CofferError("invalid_request", `invalid key: key is shorter than minimum ${SHARE_BYTES_MIN} bytes`);
+  return bytes;
+}
+
+async function healthReply(services: SysServices, query: { readonly [key: string]: unknown }): Promise<Reply> {
+  const { body, kind } = await health(services);
+  const [parameter, fallback] = HEALTH_CODES[kind];
+  const sent = query[parameter];
+  if (sent === undefined) return { bare: body, status: fallback };
+  const status = Number(sent);
+  if (!Number.isInteger(status) || status < 200 || status > 599) throw new CofferError("invalid_request", "");
+  return { bare: body, status };
+}
+
+export function keyPaths(services: SysServices) {
+  const rotate = async () => {
+    await services.barrier.rotate();
+    return noContent;
+  };
+  return [
+    definePrivilegedPath("key-status", {
+      summary: "The barrier's current key.",
+      operations: {
+        read: {
+          summary: "Show it.",
+          handler: () => {
+            const { term, installedAt, encryptions } = services.barrier.keyStatus();
+            return {
+              ...dataReply({ term, install_time: new Date(installedAt).toISOString(), encryptions }),
+              repeatAtTop: true,
+            };
+          },
+        },
+      },
+    }),
+    ...["rotate", "rotate/keyring"].map((pattern) =>
+      definePrivilegedPath(pattern, {
+        summary: "Begins a new key; what is stored stays readable.",
+        access: "sudo",
+        operations: { update: { summary: "Rotate.", handler: rotate } },
+      }),
+    ),
+    ...["rotate/config", "rotate/keyring/config"].map((pattern) => rotationConfigPath(services, pattern)),
+  ];
+}
+
+function rotationConfigPath(services: SysServices, pattern: string) {
+  return definePrivilegedPath(pattern, {
+    summary: "When keys rotate by themselves.",
+    fields: {
+      enabled: field.flag("Whether they do."),
+      max_operations: field.integer("Encryptions after which a key ends."),
+      interval: field.seconds("Age at which a key ends; 0 is never."),
+    },
+    operations: {
+      read: {
+        summary: "Show it.",
+        handler: () => {
+          const policy = services.barrier.rotationPolicy();
+          return dataReply({
+            enabled: policy.enabled,
+            interval: policy.interval_millis === 0 ? 0 : formatGoDuration(policy.interval_millis / 1000),
+            max_operations: policy.max_encryptions,
+          });
+        },
+      },
+      update: {
+        summary: "Change it.",
+        handler: async (_context, { enabled, max_operations, interval }) => {
+          const before = services.barrier.rotationPolicy();
+          await services.barrier.setRotationPolicy({
+            enabled: enabled ?? before.enabled,
+            max_encryptions: max_operations ?? before.max_encryptions,
+            interval_millis: interval === undefined ? before.interval_millis : interval * 1000,
+          });
+          return noContent;
+        },
+      },
+    },
+  });
+}

@@ -1,0 +1,35 @@
+// What the sys mount is given: it is the one backend that works on the server itself.
+import type { Clock } from "#common/clock.ts";
+import type { JsonObject } from "#common/json.ts";
+import type { Metrics } from "#common/metrics.ts";
+import type { AuditService } from "../audit/audit-service.ts";
+import type { Barrier } from "../barrier/barrier.ts";
+import type { InitialRecords } from "../core/initial-records.ts";
+import type { Node } from "../core/node.ts";
+import type { Identity } from "../identity/identity.ts";
+import type { Expiration } from "../leases/expiration.ts";
+import type { Backends } from "../mounts/backends.ts";
+import type { TtlDefaults } from "../mounts/mount-info.ts";
+import type { PolicyStore } from "../policy/policy-store.ts";
+import type { TokenService } from "../tokens/token-service.ts";
+
+export interface SysServices {
+  readonly clock: Clock;
+  readonly node: Node;
+  readonly barrier: Barrier;
+  /** Made after the sys backend itself, hence a function. */
+  backends(): Backends;
+  readonly tokens: TokenService;
+  readonly policies: PolicyStore;
+  readonly identity: Identity;
+  readonly expiration: Expiration;
+  readonly audit: AuditService;
+  readonly ttl: TtlDefaults;
+  readonly metrics: Metrics;
+  readonly initial: InitialRecords;
+  readonly storageType: string;
+  readonly version: string;
+  readonly buildDate: string;
+  /** The configuration without its secrets, for `sys/config/state/sanitized`. */
+  readonly sanitizedConfig: JsonObject;
+}

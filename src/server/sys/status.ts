@@ -1,0 +1,63 @@
+// The state of the node in the shapes that clients poll: seal-status, health, leader.
+import type { JsonObject } from "#common/json.ts";
+import { readCluster } from "../core/initial-records.ts";
+import type { SysServices } from "./services.ts";
+
+export async function sealStatus(services: SysServices): Promise<JsonObject> {
+  const { node } = services;
+  const state = await node.refresh();
+  const auto = node.isAutoSeal;
+  const config = node.config;
+  return {
+    type: node.sealType,
+    initialized: state !== "uninitialised",
+    sealed: state !== "unsealed",
+    t: (auto ? config?.recoveryThreshold : config?.threshold) ?? 0,
+    n: (auto ? config?.recoveryShares : config?.shares) ?? 0,
+    progress: node.progress.count,
+    nonce: node.progress.nonce,
+    version: services.version,
+    build_date: services.buildDate,
+    migration: false,
+    recovery_seal: auto,
+    ...(auto && { recovery_seal_type: "shamir" }),
+    storage_type: services.storageType,
+    ...(await clusterOf(services)),
+    ...(node.troubles.length > 0 && { seal_troubles: troublesOf(services) }),
+  };
+}
+
+/** Why it is sealed: what each seal said at the last try. */
+function troublesOf({ node }: SysServices): readonly JsonObject[] {
+  return node.troubles.map((trouble) => ({
+    seal: trouble.seal,
+    reason: trouble.fault,
+    message: trouble.message,
+    since: new Date(trouble.sinceMillis).toISOString(),
+  }));
+}
+
+async function clusterOf(services: SysServices): Promise<JsonObject> {
+  if (services.barrier.isSealed) return {};
+  const cluster = await readCluster(services.barrier.begin());
+  return cluster ? { cluster_name: cluster.name, cluster_id: cluster.id } : {};
+}
+
+export async function health(
+  services: SysServices,
+): Promise<{ body: JsonObject; kind: "active" | "sealed" | "uninit" }> {
+  const state = await services.node.refresh();
+  const kind = state === "unsealed" ? "active" : state === "uninitialised" ? "uninit" : "sealed";
+  const body = {
+    initialized: state !== "uninitialised",
+    sealed: state !== "unsealed",
+    standby: kind !== "active",
+    performance_standby: false,
+    replication_performance_mode: kind === "active" ? "disabled" : "unknown",
+    replication_dr_mode: kind === "active" ? "disabled" : "unknown",
+    server_time_utc: Math.floor(services.clock.now() / 1000),
+    version: services.version,
+    ...(await clusterOf(services)),
+  };
+  return { body, kind };
+}

@@ -1,0 +1,46 @@
+// How a token becomes the key of its record: HMAC-SHA256 with a salt of the store. Whoever reads the store cannot log
+// in with what is there, and cannot test guesses without the salt, which is encrypted.
+import { createHmac, createSecretKey, type KeyObject, randomBytes, randomInt } from "node:crypto";
+import { object, string } from "#common/schema.ts";
+import { recordKind, type Transaction } from "../barrier/transaction.ts";
+
+const saltKind = recordKind("token salt", object({ salt: string }), { cached: true });
+const SALT_KEY = "core/token-salt";
+
+const BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/** 28 characters of 62 are 166 bits. */
+const TOKEN_LENGTH = 28;
+const ACCESSOR_LENGTH = 24;
+
+function randomText(length: number): string {
+  let text = "";
+  for (let i = 0; i < length; i++) text += BASE62[randomInt(BASE62.length)];
+  return text;
+}
+
+export function newServiceToken(): string {
+  return `hvs.${randomText(TOKEN_LENGTH)}`;
+}
+export function newAccessor(): string {
+  return randomText(ACCESSOR_LENGTH);
+}
+
+/** Makes the store's salt, once, at initialisation. */
+export function writeTokenSalt(tx: Transaction): void {
+  tx.write(saltKind, SALT_KEY, { salt: randomBytes(32).toString("base64") });
+}
+
+export class TokenHasher {
+  readonly #keys = new WeakMap<object, KeyObject>();
+
+  async hash(tx: Transaction, token: string): Promise<string> {
+    const record = await tx.read(saltKind, SALT_KEY);
+    if (!record) throw new Error("the store has no token salt");
+    let key = this.#keys.get(record);
+    if (!key) {
+      key = createSecretKey(Buffer.from(record.salt, "base64"));
+      this.#keys.set(record, key);
+    }
+    return createHmac("sha256", key).update(token).digest("hex");
+  }
+}

@@ -1,0 +1,76 @@
+// Tokens as the rest of the server sees them: make one, find the one that a request carries. The only place that
+// handles token texts.
+import type { Clock } from "#common/clock.ts";
+import type { Transaction } from "../barrier/transaction.ts";
+import { BATCH_PREFIX, BatchTokens, writeBatchTokenKey } from "./batch-token.ts";
+import { newAccessor, newServiceToken, TokenHasher, writeTokenSalt } from "./token-hash.ts";
+import type { TokenRecord } from "./token-record.ts";
+import { putToken, readToken } from "./token-store.ts";
+
+/** What a new token is to be; the rest follows from it. */
+export type NewToken = Omit<
+  TokenRecord,
+  "hash" | "accessor" | "issuedAtSeconds" | "expiresAtSeconds" | "cubbyholeId"
+> & {
+  /** A token text that the client chose. */
+  readonly id?: string;
+};
+
+export interface IssuedToken {
+  readonly token: string;
+  readonly record: TokenRecord;
+}
+
+export class TokenService {
+  readonly #clock: Clock;
+  readonly #hasher = new TokenHasher();
+  readonly #batch = new BatchTokens();
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Writes what all tokens of a store depend on; part of initialisation. */
+  static initialize(tx: Transaction): void {
+    writeTokenSalt(tx);
+    writeBatchTokenKey(tx);
+  }
+
+  nowSeconds(): number {
+    return Math.floor(this.#clock.now() / 1000);
+  }
+
+  async create(tx: Transaction, wanted: NewToken): Promise<IssuedToken> {
+    const { id, ...rest } = wanted;
+    const issuedAtSeconds = this.nowSeconds();
+    const expiresAtSeconds = wanted.ttlSeconds > 0 ? issuedAtSeconds + wanted.ttlSeconds : 0;
+    const common = { ...rest, issuedAtSeconds, expiresAtSeconds };
+    if (wanted.type === "batch") {
+      const record: TokenRecord = { ...common, hash: "", accessor: "", cubbyholeId: "", renewable: false };
+      return { token: await this.#batch.seal(tx, record), record };
+    }
+    const token = id ?? newServiceToken();
+    const hash = await this.#hasher.hash(tx, token);
+    const record: TokenRecord = { ...common, hash, accessor: newAccessor(), cubbyholeId: newAccessor() };
+    putToken(tx, record);
+    return { token, record };
+  }
+
+  hash(tx: Transaction, token: string): Promise<string> {
+    return this.#hasher.hash(tx, token);
+  }
+
+  /** The live token of this text, or undefined: unknown, expired, used up, or child of a parent that is gone. */
+  async find(tx: Transaction, token: string): Promise<TokenRecord | undefined> {
+    const record = token.startsWith(BATCH_PREFIX)
+      ? await this.#batch.open(tx, token)
+      : await readToken(tx, await this.#hasher.hash(tx, token));
+    if (!record || !this.isLive(record)) return undefined;
+    if (record.type === "batch" && record.parent !== "" && !(await readToken(tx, record.parent))) return undefined;
+    return record;
+  }
+
+  isLive(record: TokenRecord): boolean {
+    if (record.numUses < 0) return false;
+    return record.expiresAtSeconds === 0 || this.#clock.now() < record.expiresAtSeconds * 1000;
+  }
+}
