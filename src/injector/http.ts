@@ -11,7 +11,7 @@ export interface WebhookOptions {
   readonly catalog: Catalog;
   readonly settings: InjectorSettings;
   readonly log: Log;
-  readonly onOutcome: (outcome: Outcome) => void;
+  readonly onOutcome: (outcome: Outcome, seconds: number) => void;
 }
 
 /** An express application that answers POST /mutate. */
@@ -32,6 +32,7 @@ export function createWebhook(options: WebhookOptions): Express {
 
 /** Until both kinds have been listed nothing can be decided; the API server then tells the user to try again. */
 function answer(request: Request, response: Response, { catalog, settings, log, onOutcome }: WebhookOptions): void {
+  const startedAt = performance.now();
   try {
     if (!catalog.isSynced()) {
       throw new CofferError("unavailable", "the injector has not read the SecretBindings yet: try again");
@@ -39,7 +40,7 @@ function answer(request: Request, response: Response, { catalog, settings, log, 
     const bytes: unknown = request.body;
     const admission = parseAdmissionReview(bytes instanceof Uint8Array ? bytes : "");
     const decided = review(admission, catalog, settings);
-    onOutcome(decided.outcome);
+    onOutcome(decided.outcome, (performance.now() - startedAt) / 1000);
     log.debug("reviewed", { namespace: admission.namespace, name: admission.name, outcome: decided.outcome });
     if (decided.outcome === "denied") {
       log.info("denied", { namespace: admission.namespace, name: admission.name, reason: decided.response.message });
