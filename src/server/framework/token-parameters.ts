@@ -72,7 +72,7 @@ export function mergeTokenParameters(
     noDefaultPolicy: values.token_no_default_policy ?? before.noDefaultPolicy,
     boundCidrs: values.token_bound_cidrs ?? before.boundCidrs,
     boundaryPolicies: normalizePolicyNames(values.token_boundary_policies ?? before.boundaryPolicies),
-    policies: normalizePolicyNames(values.token_policies ?? before.policies),
+    policies: distinctNames(values.token_policies ?? before.policies),
   };
   assertSensible(merged);
   return merged;
@@ -106,7 +106,12 @@ function assertSensible(merged: RoleTokenParameters): void {
 
 /** Policy names in their stored form: trimmed, lower case, sorted, each once. */
 export function normalizePolicyNames(names: readonly string[]): readonly string[] {
-  return [...new Set(names.map((name) => name.trim().toLowerCase()).filter((name) => name !== ""))].sort();
+  return distinctNames(names).toSorted();
+}
+
+/** The same in the order in which they were sent: a role shows its policies as they were written. */
+function distinctNames(names: readonly string[]): readonly string[] {
+  return [...new Set(names.map((name) => name.trim().toLowerCase()).filter((name) => name !== ""))];
 }
 
 /** A role's token fields as a read answers them. */

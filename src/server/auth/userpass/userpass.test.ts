@@ -28,7 +28,7 @@ describe("userpass: users", () => {
       token_no_default_policy: false,
       token_num_uses: 0,
       token_period: 0,
-      token_policies: ["p1", "p2"],
+      token_policies: ["p2", "p1"],
       token_ttl: 1200,
       token_type: "default",
     });
@@ -75,7 +75,7 @@ describe("userpass: login", () => {
     expect((await userpass.call("update", "login/ALICE", { password: "pw one" }))?.grant).toMatchObject({
       displayName: "alice",
       aliasName: "alice",
-      policies: ["p1", "p2"],
+      policies: ["p2", "p1"],
       metadata: { username: "alice" },
       token: { ttlSeconds: 1200, maxTtlSeconds: 2400 },
     });
