@@ -76,11 +76,12 @@ export function createTransport(options: { tls: TlsOptions; clock: Clock }): Tra
 /** Per call, not per pool: the pool keeps connections of different settings apart by itself. */
 function tlsSettings(tls: TlsOptions): https.RequestOptions {
   const ca = typeof tls.ca === "function" ? tls.ca() : tls.ca;
+  const own = tls.clientCertificate;
   return {
     minVersion: "TLSv1.2",
     rejectUnauthorized: !(tls.skipVerify ?? false),
     ...(ca === undefined ? {} : { ca }),
-    ...(tls.clientCertificate === undefined ? {} : tls.clientCertificate),
+    ...(own === undefined ? {} : { cert: own.cert, key: own.key }),
     ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
   };
 }
