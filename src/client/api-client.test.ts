@@ -78,6 +78,12 @@ describe("what is sent", () => {
   });
 });
 
+it("gives up on redirects that lead in circles", async () => {
+  await using t = await withApi(() => ({ status: 307, headers: { Location: "/v1/secret/a" } }));
+  expect((await failure(t.client.read("secret/a"))).status).toBe(307);
+  expect(t.api.seen.length).toBe(3);
+});
+
 describe("answers", () => {
   it("keeps numbers that a double cannot hold", async () => {
     const text = '{"request_id":"r","data":{"n":9007199254740993}}';

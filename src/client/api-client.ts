@@ -74,7 +74,7 @@ export interface ApiClient extends Disposable {
   readonly namespace: string | undefined;
   /** Any call. Gives answers of every status; throws ApiError only when there was none, and CofferError when cancelled. */
   request(method: ApiMethod, path: string, options?: RequestOptions): Promise<ApiResponse>;
-  /** The five verbs throw ApiError for every status of 400 and more, "nothing there" (404) included. */
+  /** The five verbs throw ApiError for every status of 300 and more, "nothing there" (404) included. */
   read(path: string, options?: CallOptions): Promise<Envelope>;
   write(path: string, body?: JsonValue, options?: CallOptions): Promise<Envelope>;
   patch(path: string, body: JsonValue, options?: CallOptions): Promise<Envelope>;
@@ -102,7 +102,8 @@ function clientOver(transport: Transport, base: URL, options: ApiClientOptions):
   const verb = async (method: ApiMethod, path: string, call: RequestOptions): Promise<Envelope> => {
     const answer = await request(method, path, call);
     const failed = { method, path, address: options.address, body: answer.body };
-    if (answer.status >= 400) {
+    // A redirect that was not followed is no success either.
+    if (answer.status >= 300) {
       throw new ApiError({ ...failed, status: answer.status, errors: reasonsIn(answer) });
     }
     try {
