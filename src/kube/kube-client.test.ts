@@ -6,7 +6,7 @@ import { FakeClock } from "#common/clock.ts";
 import { type FakeApiServer, startFakeApiServer } from "#test/kube/fake-api-server.ts";
 import { createKubeClient, type KubeClient, LIST_PAGE_OBJECTS } from "./kube-client.ts";
 import { endpointSourceOf, openKubeEndpoint } from "./kube-endpoint.ts";
-import { KubeError } from "./kube-error.ts";
+import { isExpired, KubeError } from "./kube-error.ts";
 import { CONFIG_MAP, NAMESPACE, SECRET } from "./resource-kinds.ts";
 
 let server: FakeApiServer;
@@ -98,6 +98,41 @@ describe("the verbs", () => {
   it("refuses a namespaced kind without and a cluster-wide kind with a namespace", async () => {
     await expect(client.get(CONFIG_MAP, { name: "one" })).rejects.toMatchObject({ code: "invalid_request" });
     await expect(client.get(NAMESPACE, REF)).rejects.toMatchObject({ code: "invalid_request" });
+  });
+});
+
+describe("a watch", () => {
+  const watch = async (lines: string) => {
+    server.intercept((_request, response) => {
+      response.writeHead(200).end(lines);
+      return true;
+    });
+    const options = { resourceVersion: "5", timeoutSeconds: 45, signal: new AbortController().signal };
+    return Array.fromAsync(client.watch(CONFIG_MAP, options));
+  };
+  const added = JSON.stringify({ type: "ADDED", object: { metadata: { name: "one", resourceVersion: "6" } } });
+
+  it("asks for bookmarks and a planned end, and gives events", async () => {
+    const bookmark = '{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9"}}}';
+    const events = await watch(`${added}\n${bookmark}\n`);
+    expect(events.map(({ type, object }) => [type, object.metadata.resourceVersion])).toEqual([
+      ["ADDED", "6"],
+      ["BOOKMARK", "9"],
+    ]);
+    expect(Object.fromEntries(server.requests[0]?.query ?? [])).toEqual({
+      watch: "true",
+      allowWatchBookmarks: "true",
+      resourceVersion: "5",
+      timeoutSeconds: "45",
+    });
+  });
+  it("throws what the server says inside it", async () => {
+    const status = { kind: "Status", code: 410, reason: "Expired", message: "too old resource version" };
+    const error = await failure(watch(`${JSON.stringify({ type: "ERROR", object: status })}\n`));
+    expect(isExpired(error)).toBe(true);
+  });
+  it("leaves out an event that was cut off", async () => {
+    expect((await watch(`${added}\n${added.slice(0, 20)}`)).length).toBe(1);
   });
 });
 

@@ -120,6 +120,13 @@ describe("a serving certificate", () => {
     const authority = data("ca.crt") ?? "";
     for (const { certificates } of replicas) expect(isSignedBy(certificates[0] ?? "", authority)).toBe(true);
   });
+  it("is refused with lives that would be renewed all the time", () => {
+    const secret = { namespace: "a", name: "webhook-ca" };
+    const options = { client, secret, dnsNames: ["x"] as const, webhooks: [], log: silentLog };
+    expect(() => createServingCertificate({ ...options, authorityDays: 2, leafDays: 1 })).not.toThrow();
+    expect(() => createServingCertificate({ ...options, authorityDays: 1 })).toThrow("authorityDays");
+    expect(() => createServingCertificate({ ...options, leafDays: 0.04 })).toThrow("leafDays");
+  });
   it("fills a Secret that exists empty or damaged", async () => {
     installHooks();
     server.put(SECRET_PATH, { data: { "ca.crt": "AAAA", "ca.key": "AAAA" } });

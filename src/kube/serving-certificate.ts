@@ -9,7 +9,7 @@
 // A replica is ready when its certificate is signed by an authority that the live caBundle holds.
 import type { SecureContextOptions } from "node:tls";
 import { type Clock, type Millis, systemClock } from "#common/clock.ts";
-import { messageOf } from "#common/errors.ts";
+import { CofferError, messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import { type CertificateFacts, type CertificatePair, issueServerCertificate, readCertificate } from "#common/x509.ts";
 import { backoffMillis } from "./backoff.ts";
@@ -24,6 +24,8 @@ export interface ServingCertificateOptions {
   readonly secret: ObjectRef;
   /** Names of the Service: "name.namespace.svc" is what the API server calls. */
   readonly dnsNames: readonly [string, ...string[]];
+  /** For configurations that call an address rather than a Service, as when the webhook runs outside the cluster. */
+  readonly ipAddresses?: readonly string[] | undefined;
   readonly webhooks: readonly WebhookConfigurationRef[];
   /** 365 and 1 when absent. */
   readonly authorityDays?: number | undefined;
@@ -50,6 +52,8 @@ export interface ServingCertificate {
 }
 
 const LEAF_DAYS = 1;
+const LEAF_DAYS_MIN = 1 / 24;
+const AUTHORITY_DAYS_MIN = 2;
 /** How often the Secret and the live configurations are looked at: bounds how long a caBundle that was overwritten hurts. */
 const CHECK_MILLIS: Millis = 10_000;
 const CHECK_UNREADY_MILLIS: Millis = 1000;
@@ -59,7 +63,14 @@ export const PROPAGATION_MILLIS: Millis = 30_000;
 const RENEW_PART_LEFT = 1 / 3;
 const BACKOFF = { initialMillis: 1000, maxMillis: 30_000 };
 
+/** Starts nothing before `run`. Throws `invalid_request` for lives so short that they would be renewed all the time. */
 export function createServingCertificate(options: ServingCertificateOptions): ServingCertificate {
+  const { authorityDays = AUTHORITY_DAYS_MIN, leafDays = LEAF_DAYS } = options;
+  if (authorityDays < AUTHORITY_DAYS_MIN || leafDays < LEAF_DAYS_MIN || leafDays > authorityDays / 2)
+    throw new CofferError(
+      "invalid_request",
+      "authorityDays must be at least 2, leafDays from an hour up to half of authorityDays",
+    );
   return new Serving(options);
 }
 
@@ -117,10 +128,11 @@ class Serving implements ServingCertificate {
     const { client, secret, webhooks, dnsNames, authorityDays: days, log } = this.#options;
     const commonName = `${dnsNames[0].slice(0, 50)} webhook CA`;
     const authorities = await shareAuthorities({ client, secret, commonName, days, clock: this.#clock, log }, signal);
+    using keys = new DisposableStack();
+    for (const { pair } of authorities) keys.use(pair.privateKeyPem);
     const bundle = authorities.map(({ pair }) => pair.certificatePem).join("");
     this.#remember(await trustBundle(client, webhooks, bundle, signal));
     await this.#renewLeaf(this.#signerAmong(authorities));
-    for (const { pair } of authorities) pair.privateKeyPem[Symbol.dispose]();
   }
 
   #remember(trusted: ReadonlySet<string>): void {
@@ -139,11 +151,12 @@ class Serving implements ServingCertificate {
   }
 
   async #renewLeaf(signer: Authority): Promise<void> {
-    const { dnsNames, leafDays: days = LEAF_DAYS, log } = this.#options;
+    const { dnsNames, ipAddresses = [], leafDays: days = LEAF_DAYS, log } = this.#options;
     const old = this.#leaf;
     if (old?.signer === signer.facts.fingerprint && !isOld(old.facts, this.#clock.now())) return;
     const commonName = dnsNames[0].slice(0, 64);
-    const pair = await issueServerCertificate(signer.pair, { commonName, dnsNames, days, clock: this.#clock });
+    const names = { commonName, dnsNames, ipAddresses };
+    const pair = await issueServerCertificate(signer.pair, { ...names, days, clock: this.#clock });
     const leaf = { pair, facts: readCertificate(pair.certificatePem), signer: signer.facts.fingerprint };
     this.#leaf = leaf;
     for (const handler of this.#handlers) handler(identityOf(leaf));
