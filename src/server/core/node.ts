@@ -1,7 +1,7 @@
 // One server process: initialised or not, sealed or not. Performs what node-state.ts decides. It knows seals and
 // barrier; mounts, tokens and policies are filled in by a function it is given.
 import type { Clock } from "#common/clock.ts";
-import { CofferError } from "#common/errors.ts";
+import { CofferError, messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
 import type { Barrier } from "../barrier/barrier.ts";
@@ -111,6 +111,7 @@ export class Node {
     const plain = newSealWrites(config, { root: made.root, recovery: made.recovery });
     const outcome = await this.#deps.barrier.initialize({ rootKey, plain, fill: options.fill });
     if (outcome === "conflict") throw new CofferError("invalid_request", "Vault is already initialized");
+    this.#troubles = [];
     await this.refresh();
     this.#deps.log.info("initialised", { seal: config.type });
     if (this.isAutoSeal) await this.#open(rootKey);
@@ -178,6 +179,15 @@ export class Node {
       const before = this.#troubles.find((known) => known.seal === seal.name && known.fault === fault);
       return { seal: seal.name, fault, message, sinceMillis: before?.sinceMillis ?? this.#deps.clock.now() };
     }
+  }
+
+  /** Keeps what went wrong while initialising, so that status can say why the node does not come up. */
+  noteTrouble(error: unknown): void {
+    const seal = this.#deps.seals[0]?.name ?? "";
+    const fault = error instanceof SealError ? error.fault : "Failed";
+    const before = this.#troubles.find((known) => known.fault === fault);
+    const sinceMillis = before?.sinceMillis ?? this.#deps.clock.now();
+    this.#troubles = [{ seal, fault, message: messageOf(error), sinceMillis }];
   }
 
   /** Wraps the root key by auto seals that have no copy of it yet (added since the last start). */

@@ -25,7 +25,7 @@ const BACKOFF_SECONDS = 10;
 const PREFIX_BUDGET = 200;
 
 export interface ExpirationDependencies {
-  readonly backends: Backends;
+  backends(): Backends;
   readonly clock: Clock;
   readonly log: Log;
   readonly ttl: TtlDefaults;
@@ -93,7 +93,7 @@ export class Expiration {
     if (!secret) return undefined;
     const mount = await readMount(tx, secret.mountPath);
     if (!mount || mount.uuid !== secret.mountUuid) return undefined;
-    const kind = this.#deps.backends.of(mount).backend.leaseKinds?.[secret.kind];
+    const kind = this.#deps.backends().of(mount).backend.leaseKinds?.[secret.kind];
     if (!kind) throw new CofferError("internal", `the backend of ${mount.path} has no lease kind "${secret.kind}"`);
     const { clock, log, ttl } = this.#deps;
     const context = { storage: storageView(tx, mountStoragePrefix(mount)), clock, log, mount: mountInfo(mount, ttl) };

@@ -71,7 +71,7 @@ function tokenOfGrant(
     boundaries: [mount.config.boundaryPolicies, token.boundaryPolicies].filter((names) => names.length > 0),
     path: state.request.path,
     ...(Object.keys(grant.metadata).length > 0 && { metadata: grant.metadata }),
-    displayName: `${mount.path.slice("auth/".length, -1).replaceAll("/", "-")}-${grant.displayName}`,
+    displayName: [mount.path.slice("auth/".length, -1).replaceAll("/", "-"), grant.displayName].filter(Boolean).join("-"),
     numUses: token.numUses,
     ttlSeconds: ttl.ttlSeconds,
     explicitMaxTtlSeconds: token.explicitMaxTtlSeconds,

@@ -1,20 +1,59 @@
 // Step "resolve": which mount and path a request is for, and what its handler will see.
+
+import { CofferError } from "#common/errors.ts";
 import { storageView } from "../../barrier/storage-view.ts";
 import type { Transaction } from "../../barrier/transaction.ts";
 import type { Context, PrivilegedContext } from "../../framework/context.ts";
+import type { Backends } from "../../mounts/backends.ts";
 import { mountInfo } from "../../mounts/mount-info.ts";
-import { mountStoragePrefix } from "../../mounts/mount-record.ts";
+import { type MountRecord, mountStoragePrefix, noMountConfig } from "../../mounts/mount-record.ts";
 import type { CoreServices, RequestState, Route } from "../request-state.ts";
-import { findRoute } from "../route.ts";
+import { findRoute, routeWithin } from "../route.ts";
 
 export async function resolve(state: RequestState, services: CoreServices): Promise<void> {
   const { tx, request } = state;
-  if (!tx) return;
-  const route = await findRoute(tx, services.backends, request);
+  const route = tx
+    ? await findRoute(tx, services.backends, request)
+    : routeWhileSealed(services.backends, request.path);
   if (!route) return;
   state.route = route;
-  state.context = buildContext(state, services, route, tx);
+  state.context = buildContext(state, services, route, tx ?? sealedTransaction);
 }
+
+/** While sealed the mount table cannot be read; the system mount is where it always is. */
+function routeWhileSealed(backends: Backends, path: string): Route | undefined {
+  return path.startsWith(SYSTEM_MOUNT.path) ? routeWithin(SYSTEM_MOUNT, backends, path) : undefined;
+}
+
+const SYSTEM_MOUNT: MountRecord = {
+  path: "sys/",
+  type: "system",
+  accessor: "",
+  uuid: "sealed",
+  description: "",
+  local: false,
+  sealWrap: false,
+  options: {},
+  config: noMountConfig,
+};
+
+function sealed(): never {
+  throw new CofferError("sealed", "Vault is sealed");
+}
+
+/** What paths that answer while sealed would find if they asked for storage. */
+const sealedTransaction: Transaction = {
+  dirty: false,
+  get: sealed,
+  prefetch: sealed,
+  put: sealed,
+  delete: sealed,
+  list: sealed,
+  scan: sealed,
+  read: sealed,
+  write: sealed,
+  commit: sealed,
+};
 
 function buildContext(state: RequestState, services: CoreServices, route: Route, tx: Transaction): PrivilegedContext {
   const { request } = state;

@@ -1,0 +1,99 @@
+// The composition root of the server: makes the parts and joins them, top down. Knows every service, does none of
+// their work.
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Clock } from "#common/clock.ts";
+import type { JsonObject } from "#common/json.ts";
+import type { Log } from "#common/log.ts";
+import type { Metrics } from "#common/metrics.ts";
+import { AuditService } from "./audit/audit-service.ts";
+import { auditRegistry } from "./audit/registry.ts";
+import { authRegistry } from "./auth/registry.ts";
+import { tokenBackend } from "./auth/token/backend.ts";
+import { Barrier } from "./barrier/barrier.ts";
+import { Background } from "./core/background.ts";
+import { InitialRecords } from "./core/initial-records.ts";
+import { Node } from "./core/node.ts";
+import { serve } from "./core/pipeline.ts";
+import type { Answer, Request } from "./core/request.ts";
+import type { CoreServices } from "./core/request-state.ts";
+import { engineRegistry } from "./engines/registry.ts";
+import type { BackendHost } from "./framework/backend.ts";
+import { createPages } from "./http/pages.ts";
+import { identityBackend } from "./identity/backend.ts";
+import { IdentityStore } from "./identity/identity-store.ts";
+import { Expiration } from "./leases/expiration.ts";
+import { Backends } from "./mounts/backends.ts";
+import type { TtlDefaults } from "./mounts/mount-info.ts";
+import { PolicyStore } from "./policy/policy-store.ts";
+import type { Seal } from "./seal/seal.ts";
+import type { Storage } from "./storage/storage.ts";
+import { sysBackend } from "./sys/backend.ts";
+import { TokenService } from "./tokens/token-service.ts";
+
+export interface ServerParts {
+  readonly storage: Storage;
+  readonly storageType: string;
+  readonly seals: readonly Seal[];
+  readonly host: BackendHost;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly ttl: TtlDefaults;
+  readonly clusterName: string;
+  readonly version: string;
+  readonly buildDate: string;
+  readonly sanitizedConfig: JsonObject;
+}
+
+export interface AssembledServer {
+  readonly services: CoreServices;
+  readonly initial: InitialRecords;
+  readonly background: Background;
+  readonly serve: (request: Request) => Promise<Answer>;
+  readonly pages: (request: IncomingMessage, response: ServerResponse) => void;
+}
+
+export function assemble(parts: ServerParts): AssembledServer {
+  const { clock, log, storage, ttl } = parts;
+  const barrier = new Barrier({ storage, clock, log });
+  const node = new Node({ storage, barrier, seals: parts.seals, clock, log });
+  const tokens = new TokenService(clock);
+  const policies = new PolicyStore(clock);
+  const identity = new IdentityStore(clock);
+  const audit = new AuditService(auditRegistry, log);
+  const initial = new InitialRecords(tokens, parts.clusterName);
+  const lazy: { backends?: Backends } = {};
+  const backendsOf = () => {
+    if (!lazy.backends) throw new Error("the backends are made right below");
+    return lazy.backends;
+  };
+  const expiration = new Expiration({ backends: backendsOf, clock, log, ttl });
+  const { metrics, version, buildDate, sanitizedConfig, storageType } = parts;
+  const system = sysBackend({
+    ...{ clock, node, barrier, backends: backendsOf, tokens, policies, identity, expiration, audit, ttl },
+    ...{ metrics, initial, storageType, version, buildDate, sanitizedConfig },
+  });
+  const singletons = [system, tokenBackend({ tokens, policies, expiration }), identityBackend(identity)];
+  const backends = new Backends({ engines: engineRegistry, auth: authRegistry, singletons }, parts.host);
+  lazy.backends = backends;
+  const services: CoreServices = {
+    clock,
+    log,
+    node,
+    barrier,
+    backends,
+    tokens,
+    policies,
+    identity,
+    expiration,
+    audit,
+    ttl,
+  };
+  return {
+    services,
+    initial,
+    background: new Background({ barrier, expiration, clock, log }),
+    serve: (request) => serve(request, services),
+    pages: createPages(),
+  };
+}

@@ -1,0 +1,133 @@
+// From an HTTP message to a Request of the core: method to operation, path, token, wrapping, paging.
+import { randomUUID } from "node:crypto";
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
+import { parseDurationSeconds } from "#common/duration.ts";
+import { CofferError } from "#common/errors.ts";
+import type { JsonObject, JsonValue } from "#common/json.ts";
+import type { Request } from "../core/request.ts";
+import type { Operation } from "../framework/context.ts";
+import type { Page } from "../storage/storage.ts";
+import { LIST_STAND_IN } from "./list-method.ts";
+import { parseBody, parseForm, readBody } from "./read-body.ts";
+
+/** Longer paths are refused: they would not fit a storage key. */
+export const PATH_BYTES_MAX = 2_048;
+/** Names on one page when the client does not say. */
+export const PAGE_LIMIT_DEFAULT = 100_000;
+
+const METHODS: Readonly<Record<string, Operation>> = {
+  GET: "read",
+  HEAD: "read",
+  POST: "update",
+  PUT: "update",
+  PATCH: "patch",
+  DELETE: "delete",
+  [LIST_STAND_IN]: "list",
+  LIST: "list",
+};
+const READS_BODY: ReadonlySet<Operation> = new Set(["update", "patch"]);
+
+export interface DecodeOptions {
+  readonly bodyBytesMax: number;
+  /** The client's address, proxies that are believed taken into account. */
+  readonly remoteAddress: string;
+}
+
+/** Throws CofferError for what cannot be a request. `target` is the part behind "/v1/". */
+export async function decodeRequest(
+  message: IncomingMessage,
+  target: string,
+  options: DecodeOptions,
+): Promise<Request> {
+  const at = target.indexOf("?");
+  const query = at < 0 ? {} : parseForm(target.slice(at + 1));
+  const operation = operationOf(message, query);
+  const path = decodePath(at < 0 ? target : target.slice(0, at));
+  const body = READS_BODY.has(operation) ? await readBody(message, options.bodyBytesMax) : undefined;
+  return {
+    id: randomUUID(),
+    operation,
+    path,
+    namespace: headerText(message.headers, "x-vault-namespace").replace(/^\/+|\/+$/g, ""),
+    clientToken: tokenOf(message.headers),
+    data: body ? parseBody(body, message.headers["content-type"]) : query,
+    query,
+    wrapTtlSeconds: wrapTtlOf(message.headers),
+    remoteAddress: options.remoteAddress,
+    remotePort: message.socket.remotePort ?? 0,
+    page: pageOf(query),
+  };
+}
+
+function operationOf(message: IncomingMessage, query: JsonObject): Operation {
+  const operation = METHODS[message.method ?? ""];
+  if (!operation) throw new CofferError("unsupported_operation", "");
+  if (operation === "patch" && !message.headers["content-type"]?.startsWith("application/merge-patch+json")) {
+    throw new CofferError("unsupported_media_type", "PATCH wants the content type application/merge-patch+json");
+  }
+  if (operation !== "read") return operation;
+  if (query["help"] !== undefined && flagOf(query["help"])) return "help";
+  if (query["scan"] !== undefined && flagOf(query["scan"])) return "scan";
+  return query["list"] !== undefined && flagOf(query["list"]) ? "list" : "read";
+}
+
+function flagOf(value: JsonValue): boolean {
+  if (value === "1" || value === "t" || value === "T" || value === "true" || value === "True" || value === "TRUE")
+    return true;
+  if (value === "0" || value === "f" || value === "F" || value === "false" || value === "False" || value === "FALSE")
+    return false;
+  throw new CofferError("invalid_request", "");
+}
+
+function decodePath(raw: string): string {
+  let path: string;
+  try {
+    path = decodeURIComponent(raw);
+  } catch (error) {
+    throw new CofferError("invalid_request", "the path is not valid UTF-8 in percent encoding", { cause: error });
+  }
+  if (/\p{Cc}/u.test(path)) throw new CofferError("invalid_request", "");
+  if (Buffer.byteLength(path) > PATH_BYTES_MAX)
+    throw new CofferError("invalid_request", `the path is longer than ${PATH_BYTES_MAX} bytes`);
+  return path.replace(/^\/+/, "");
+}
+
+function headerText(headers: IncomingHttpHeaders, name: string): string {
+  const value = headers[name];
+  return (Array.isArray(value) ? value[0] : value) ?? "";
+}
+
+/** X-Vault-Token, else a bearer token. */
+function tokenOf(headers: IncomingHttpHeaders): string {
+  const token = headerText(headers, "x-vault-token");
+  if (token !== "") return token;
+  const authorization = headers.authorization ?? "";
+  return authorization.startsWith("Bearer ") ? authorization.slice("Bearer ".length).trim() : "";
+}
+
+function wrapTtlOf(headers: IncomingHttpHeaders): number | undefined {
+  const text = headerText(headers, "x-vault-wrap-ttl");
+  if (text === "") return undefined;
+  const seconds = parseDurationSeconds(text);
+  if (seconds === undefined) {
+    throw new CofferError(
+      "invalid_request",
+      `error parsing X-Vault-Wrap-TTL header: time: invalid duration ${JSON.stringify(text)}`,
+    );
+  }
+  if (seconds < 0)
+    throw new CofferError(
+      "invalid_request",
+      "error parsing X-Vault-Wrap-TTL header: requested wrap ttl cannot be negative",
+    );
+  return seconds;
+}
+
+function pageOf(query: JsonObject): Page {
+  const { after, limit } = query;
+  const parsed = typeof limit === "string" ? Number(limit) : Number.NaN;
+  return {
+    limit: Number.isInteger(parsed) && parsed > 0 ? Math.min(parsed, PAGE_LIMIT_DEFAULT) : PAGE_LIMIT_DEFAULT,
+    ...(typeof after === "string" && after !== "" && { after }),
+  };
+}

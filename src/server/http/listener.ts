@@ -1,0 +1,95 @@
+// A listening socket: HTTP or HTTPS, limits on everything that a client can make long, certificates read anew when
+// their files change.
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import { messageOf } from "#common/errors.ts";
+import type { Log } from "#common/log.ts";
+import type { ListenerConfig } from "../config/listener-config.ts";
+import type { Answer, Request } from "../core/request.ts";
+import { handleApi } from "./api-handler.ts";
+import { clientAddressOf } from "./client-address.ts";
+import { acceptListMethod } from "./list-method.ts";
+import { readTlsOptions, watchTlsFiles } from "./tls-files.ts";
+
+/** Headers of a request in all; a batch token is the longest thing that belongs there. */
+const HEADER_BYTES_MAX = 16 * 1024;
+/** A client that takes longer for its headers is not one. */
+const HEADERS_MILLIS_MAX = 10_000;
+/** Longer than the idle time of common load balancers, so that the server is not the first to hang up. */
+const KEEP_ALIVE_MILLIS = 75_000;
+
+export interface Listener {
+  /** "https://127.0.0.1:8200", with the port that was really taken. */
+  readonly address: string;
+  /** Stops taking connections, lets what runs end. */
+  close(): Promise<void>;
+}
+
+export interface ListenerServices {
+  readonly serve: (request: Request) => Promise<Answer>;
+  readonly pages: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly log: Log;
+}
+
+export async function listen(config: ListenerConfig, services: ListenerServices): Promise<Listener> {
+  const { log } = services;
+  const options = {
+    maxHeaderSize: HEADER_BYTES_MAX,
+    headersTimeout: HEADERS_MILLIS_MAX,
+    requestTimeout: config.maxRequestSeconds * 1000,
+    keepAliveTimeout: KEEP_ALIVE_MILLIS,
+  };
+  const handler = makeHandler(config, services);
+  const server = config.tls
+    ? createTlsServer({ ...options, ...(await readTlsOptions(config.tls)) }, handler)
+    : createServer(options, handler);
+  acceptListMethod(server);
+  const watcher = config.tls && "setSecureContext" in server ? watchTlsFiles(config.tls, server, log) : undefined;
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ host: config.host, port: config.port }, resolve);
+  }).catch((error: unknown) => {
+    throw new Error(`cannot listen on ${config.host}:${config.port}: ${messageOf(error)}`, { cause: error });
+  });
+  const address = `${config.tls ? "https" : "http"}://${shown(config.host)}:${portOf(server)}`;
+  log.info("listening", { address });
+  return {
+    address,
+    async close() {
+      watcher?.[Symbol.dispose]();
+      await closeServer(server);
+    },
+  };
+}
+
+function makeHandler(config: ListenerConfig, services: ListenerServices) {
+  const options = {
+    serve: services.serve,
+    log: services.log,
+    bodyBytesMax: config.maxRequestBytes,
+    requestSecondsMax: config.maxRequestSeconds,
+    isTls: config.tls !== undefined,
+    clientAddress: (message: IncomingMessage) => clientAddressOf(message, config.forwardedFor),
+  };
+  return (message: IncomingMessage, response: ServerResponse): void => {
+    if (message.url?.startsWith("/v1/") || message.url?.startsWith("//")) void handleApi(message, response, options);
+    else services.pages(message, response);
+  };
+}
+
+function shown(host: string): string {
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+function portOf(server: Server): number {
+  const address: AddressInfo | string | null = server.address();
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeIdleConnections();
+  });
+}

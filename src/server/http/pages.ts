@@ -1,0 +1,29 @@
+// What is not the API: a page for people who open the address in a browser. Express serves it, off the hot path.
+import express, { type Express } from "express";
+
+export function createPages(): Express {
+  const app = express();
+  app.disable("x-powered-by");
+  app.get("/", (_request, response) => response.redirect(307, "/ui/"));
+  app.get(["/ui", "/ui/"], (_request, response) => {
+    response.set({
+      "Cache-Control": "no-store",
+      "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+      "X-Content-Type-Options": "nosniff",
+    });
+    response.type("html").send(PAGE);
+  });
+  app.use((_request, response) => {
+    response.status(404).set("Cache-Control", "no-store").json({ errors: [] });
+  });
+  return app;
+}
+
+const PAGE = `<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Coffer</title>
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:4em auto;padding:0 1em}code{background:#eee;padding:.1em .3em}</style>
+<h1>Coffer</h1>
+<p>This server speaks the Vault v1 HTTP API. Its state: <a href="/v1/sys/seal-status">seal status</a>, <a href="/v1/sys/health">health</a>.</p>
+<p>Use it with <code>coffer</code> or any client of Vault: set <code>VAULT_ADDR</code> to this page's address without <code>/ui/</code>.</p>
+</html>
+`;
