@@ -1,0 +1,171 @@
+// Storage in an LMDB environment on the local disk: durable by group commit, read by memory map, shared by all
+// processes of the machine. Bytes and versions are described in format.ts; opening and its errors are in open.ts.
+import type { Clock } from "#common/clock.ts";
+import { CofferError, messageOf } from "#common/errors.ts";
+import { assertKey, assertKeyText, assertPrefix, assertWrites, skipScan } from "../key.ts";
+import type { CommitBatch, Entry, Page, Range, Storage } from "../storage.ts";
+import { encodeEntry, encodeVersion, VERSION_BYTES, VERSION_KEY } from "./format.ts";
+import { type Environment, type LmdbOptions, openEnvironment } from "./open.ts";
+
+/** How soon a change by another process is told: one look of 5 µs at the version record each time. */
+const WATCH_INTERVAL_MILLIS = 100;
+/** The smallest key there is, where a scan of everything begins. */
+const FIRST_KEY = "\0";
+
+/** Opens or makes the store in a directory. Errors as openEnvironment. */
+export async function openLmdbStorage(options: LmdbOptions & { readonly clock: Clock }): Promise<Storage> {
+  return new LmdbStorage(await openEnvironment(options), options.clock);
+}
+
+class LmdbStorage implements Storage {
+  readonly #environment: Environment;
+  readonly #clock: Clock;
+  readonly #closing = new AbortController();
+  /** Commits of this process that have written, to tell them from those of others. */
+  #ownCommits = 0n;
+
+  constructor(environment: Environment, clock: Clock) {
+    this.#environment = environment;
+    this.#clock = clock;
+  }
+
+  async get(keys: readonly string[]): Promise<readonly (Entry | undefined)[]> {
+    this.#begin();
+    const found: (Entry | undefined)[] = [];
+    for (const key of keys) {
+      assertKey(key);
+      found.push(this.#read(key));
+    }
+    return found;
+  }
+
+  async list(prefix: string, page: Page): Promise<readonly string[]> {
+    assertPrefix(prefix);
+    this.#begin();
+    using cursor = new Cursor(this.#environment);
+    return skipScan(prefix, page, (from, inclusive) => cursor.seek(from, inclusive));
+  }
+
+  async scan({ from, to, limit }: Range): Promise<readonly string[]> {
+    assertKeyText(from);
+    assertKeyText(to);
+    this.#begin();
+    if (to === "" || limit <= 0) return [];
+    const start = from === "" ? FIRST_KEY : from;
+    return [...this.#environment.entries.getKeys({ start, end: to, ...(Number.isFinite(limit) && { limit }) })];
+  }
+
+  async commit(batch: CommitBatch): Promise<"committed" | "conflict"> {
+    assertWrites(batch.writes);
+    this.#assertOpen();
+    try {
+      return await this.#environment.root.transaction(() => this.#apply(batch));
+    } catch (cause) {
+      const message = `the storage could not write (${messageOf(cause)}); check the disk and its free space`;
+      throw new CofferError("unavailable", message, { cause });
+    }
+  }
+
+  watch(onChange: (keys: readonly string[] | "all") => void): Disposable {
+    const stop = new AbortController();
+    void this.#poll(onChange, AbortSignal.any([stop.signal, this.#closing.signal]));
+    return { [Symbol.dispose]: () => stop.abort() };
+  }
+
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
+    await this.#environment.root.committed;
+    await this.#environment.root.close();
+  }
+
+  /** Runs inside the write transaction, so nothing changes between the checks and the writes. */
+  #apply({ expected, writes }: CommitBatch): "committed" | "conflict" {
+    const { root, entries } = this.#environment;
+    for (const [key, version] of expected) {
+      if (this.#versionOf(key) !== version) return "conflict";
+    }
+    if (writes.size === 0) return "committed";
+    const version = this.#lastVersion() + 1n;
+    this.#ownCommits++;
+    root.put(VERSION_KEY, encodeVersion(version));
+    for (const [key, value] of writes) {
+      if (value === null) entries.remove(key);
+      else entries.put(key, encodeEntry(version, value));
+    }
+    return "committed";
+  }
+
+  #read(key: string): Entry | undefined {
+    // The fast read lends its buffer until the next one, so the value is copied out.
+    const stored = this.#environment.entries.getBinaryFast(key);
+    if (stored === undefined) return undefined;
+    const value = Buffer.allocUnsafeSlow(stored.length - VERSION_BYTES);
+    stored.copy(value, 0, VERSION_BYTES, stored.length);
+    return { value, version: stored.readBigUInt64BE(0) };
+  }
+
+  #versionOf(key: string): bigint | undefined {
+    return this.#environment.entries.getBinaryFast(key)?.readBigUInt64BE(0);
+  }
+
+  #lastVersion(): bigint {
+    return this.#environment.root.getBinaryFast(VERSION_KEY)?.readBigUInt64BE(0) ?? 0n;
+  }
+
+  async #poll(onChange: (keys: "all") => void, signal: AbortSignal): Promise<void> {
+    const byOthers = () => {
+      this.#begin();
+      return this.#lastVersion() - this.#ownCommits;
+    };
+    let seen = byOthers();
+    while (!signal.aborted) {
+      await this.#clock.sleep(WATCH_INTERVAL_MILLIS, signal);
+      if (signal.aborted) return;
+      // An own commit counts a moment before it is visible, so the difference may dip; it never misses one for good.
+      const now = byOthers();
+      if (now > seen) onChange("all");
+      if (now > seen) seen = now;
+    }
+  }
+
+  /** Leaves the snapshot of earlier reads, so that what another process has committed is seen at once. */
+  #begin(): void {
+    this.#assertOpen();
+    this.#environment.root.resetReadTxn();
+  }
+
+  #assertOpen(): void {
+    if (this.#closing.signal.aborted) throw new CofferError("unavailable", "the storage is closed");
+  }
+}
+
+/** Walks keys in order: a step to the neighbour is one move of LMDB's cursor, a jump is a new search. */
+class Cursor implements Disposable {
+  readonly #environment: Environment;
+  #keys: Iterator<string> | undefined;
+  #at: string | undefined;
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+  }
+
+  seek(from: string, inclusive: boolean): string | undefined {
+    if (inclusive || this.#keys === undefined || this.#at !== from) this.#jump(from, inclusive);
+    const next = this.#keys?.next();
+    this.#at = next?.done === true ? undefined : next?.value;
+    return this.#at;
+  }
+
+  [Symbol.dispose](): void {
+    this.#keys?.return?.();
+    this.#keys = undefined;
+  }
+
+  #jump(from: string, inclusive: boolean): void {
+    this.#keys?.return?.();
+    // The next key after k in the order of bytes is k with a zero byte behind it.
+    const start = inclusive && from !== "" ? from : `${from}${FIRST_KEY}`;
+    this.#keys = this.#environment.entries.getKeys({ start })[Symbol.iterator]();
+  }
+}

@@ -1,0 +1,41 @@
+// Every kind of storage, by the name that configuration uses. The only place that knows them all: a new one is its
+// folder and one line here. Heavy modules are loaded when a kind is opened, never before.
+import type { Clock } from "#common/clock.ts";
+import type { JsonObject } from "#common/json.ts";
+import type { Log } from "#common/log.ts";
+import { lmdbKind } from "./lmdb/kind.ts";
+import { memoryKind } from "./memory/kind.ts";
+import type { Storage } from "./storage.ts";
+
+export interface StorageContext {
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+/** What a kind starts for its conformance tests; undefined when what it needs is not installed. */
+export interface StorageFixture {
+  readonly config: JsonObject;
+  stop(): Promise<void>;
+}
+
+export interface StorageKind {
+  readonly type: string;
+  /** Other names in configuration files, among them Vault's for the same use. */
+  readonly aliases: readonly string[];
+  /** One sentence for the reference docs. */
+  readonly doc: string;
+  /** Who can share a store: nobody, the processes of one machine, or any number of machines. */
+  readonly sharing: "none" | "processes" | "machines";
+  /** Whether what was committed is there after a restart. */
+  readonly durable: boolean;
+  /** Throws `invalid_request` for a wrong configuration, `unavailable` when the storage cannot be reached. */
+  open(config: JsonObject, context: StorageContext): Promise<Storage>;
+  startFixture(): Promise<StorageFixture | undefined>;
+}
+
+export const storageRegistry: readonly StorageKind[] = [lmdbKind, memoryKind];
+
+/** The kind of this name or alias. */
+export function findStorageKind(name: string): StorageKind | undefined {
+  return storageRegistry.find((kind) => kind.type === name || kind.aliases.includes(name));
+}
