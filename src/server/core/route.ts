@@ -2,11 +2,11 @@
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
+import { multiError } from "../framework/multi-error.ts";
 import type { Path } from "../framework/path.ts";
 import type { Backends } from "../mounts/backends.ts";
 import type { MountRecord } from "../mounts/mount-record.ts";
 import { findMount } from "../mounts/mount-table.ts";
-import { multiError } from "./multi-error.ts";
 import type { Request } from "./request.ts";
 import type { Route } from "./request-state.ts";
 

@@ -1,9 +1,9 @@
 // sys/policies/acl, its elder sys/policy, and sys/capabilities*.
 import { CofferError } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
-import { multiError } from "../core/multi-error.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import { field, withDefault } from "../framework/fields.ts";
+import { multiError } from "../framework/multi-error.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
 import { policyTextOf } from "../policy/policy-store.ts";

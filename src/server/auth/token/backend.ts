@@ -1,13 +1,13 @@
 // The token auth method: the tokens themselves, mounted once at auth/token/.
 import { CofferError } from "#common/errors.ts";
-import { multiError } from "../../core/multi-error.ts";
-import { authBlock } from "../../core/steps/issue.ts";
 import type { Backend } from "../../framework/backend.ts";
 import type { PrivilegedContext } from "../../framework/context.ts";
 import { field } from "../../framework/fields.ts";
+import { multiError } from "../../framework/multi-error.ts";
 import { definePrivilegedPath } from "../../framework/path.ts";
 import { dataReply, listReply, noContent, type Reply } from "../../framework/reply.ts";
 import type { Expiration } from "../../leases/expiration.ts";
+import { authBlock } from "../../tokens/auth-block.ts";
 import { ACCESSOR_PREFIX, type TokenRecord } from "../../tokens/token-record.ts";
 import { orphanChildren, readTokenByAccessor, updateToken } from "../../tokens/token-store.ts";
 import { resolveTtl } from "../../tokens/token-ttl.ts";

@@ -1,13 +1,13 @@
 // Making tokens from tokens: create, create-orphan, create/<role>. Rights never grow: a child has at most its parent's
 // policies unless the caller has sudo on the path, and always its parent's boundaries.
 import { CofferError } from "#common/errors.ts";
-import { permissionDenied } from "../../core/multi-error.ts";
-import { authBlock } from "../../core/steps/issue.ts";
 import type { PrivilegedContext } from "../../framework/context.ts";
+import { permissionDenied } from "../../framework/multi-error.ts";
 import type { Reply } from "../../framework/reply.ts";
 import { normalizePolicyNames } from "../../framework/token-parameters.ts";
 import { ROOT_POLICY } from "../../policy/acl.ts";
 import type { PolicyStore } from "../../policy/policy-store.ts";
+import { authBlock } from "../../tokens/auth-block.ts";
 import type { TokenRecord } from "../../tokens/token-record.ts";
 import type { NewToken, TokenService } from "../../tokens/token-service.ts";
 import { resolveTtl } from "../../tokens/token-ttl.ts";

@@ -1,8 +1,8 @@
 // Step "authenticate": who asks. Public paths take no token and a bad one does not harm them.
 import { isWithin } from "#common/cidr.ts";
 import type { Caller } from "../../framework/context.ts";
+import { invalidToken } from "../../framework/multi-error.ts";
 import { type TokenRecord, tokenKey, tokenKind } from "../../tokens/token-record.ts";
-import { invalidToken } from "../multi-error.ts";
 import type { CoreServices, RequestState } from "../request-state.ts";
 
 export async function authenticate(state: RequestState, services: CoreServices): Promise<void> {

@@ -1,7 +1,7 @@
 // Step "authorise": may this token do this. A write to something that does not exist is a create; only the path's own
 // definition can tell.
 import type { Operation } from "../../framework/context.ts";
-import { permissionDenied } from "../multi-error.ts";
+import { permissionDenied } from "../../framework/multi-error.ts";
 import type { CoreServices, RequestState } from "../request-state.ts";
 import { ordinaryContext } from "./resolve.ts";
 

@@ -2,12 +2,12 @@
 // that neither exists without the other or without the answer.
 
 import type { Transaction } from "../../barrier/transaction.ts";
-import type { AuthBlock, Grant, SecretLease } from "../../framework/reply.ts";
+import type { Grant, SecretLease } from "../../framework/reply.ts";
 import { normalizePolicyNames } from "../../framework/token-parameters.ts";
 import { putLease } from "../../leases/lease-store.ts";
 import { mountInfo } from "../../mounts/mount-info.ts";
+import { authBlock } from "../../tokens/auth-block.ts";
 import { newAccessor } from "../../tokens/token-hash.ts";
-import type { TokenRecord } from "../../tokens/token-record.ts";
 import type { NewToken } from "../../tokens/token-service.ts";
 import { resolveTtl } from "../../tokens/token-ttl.ts";
 import type { CoreServices, RequestState, Route } from "../request-state.ts";
@@ -71,7 +71,9 @@ function tokenOfGrant(
     boundaries: [mount.config.boundaryPolicies, token.boundaryPolicies].filter((names) => names.length > 0),
     path: state.request.path,
     ...(Object.keys(grant.metadata).length > 0 && { metadata: grant.metadata }),
-    displayName: [mount.path.slice("auth/".length, -1).replaceAll("/", "-"), grant.displayName].filter(Boolean).join("-"),
+    displayName: [mount.path.slice("auth/".length, -1).replaceAll("/", "-"), grant.displayName]
+      .filter(Boolean)
+      .join("-"),
     numUses: token.numUses,
     ttlSeconds: ttl.ttlSeconds,
     explicitMaxTtlSeconds: token.explicitMaxTtlSeconds,
@@ -90,25 +92,6 @@ function tokenType(ofRole: string, ofMount: string | undefined): "service" | "ba
   if (ofMount === "batch" || ofMount === "service") return ofMount;
   const chosen = ofRole === "default" ? (ofMount ?? "default-service") : ofRole;
   return chosen === "batch" || chosen === "default-batch" ? "batch" : "service";
-}
-
-/** The `auth` block of a token as clients see it. */
-export function authBlock(token: string, record: TokenRecord, identityPolicies: readonly string[] = []): AuthBlock {
-  return {
-    client_token: token,
-    accessor: record.accessor,
-    policies: normalizePolicyNames([...record.policies, ...identityPolicies]),
-    token_policies: record.policies,
-    ...(identityPolicies.length > 0 && { identity_policies: identityPolicies }),
-    metadata: record.metadata ?? null,
-    lease_duration: record.ttlSeconds,
-    renewable: record.renewable,
-    entity_id: record.entityId,
-    token_type: record.type,
-    orphan: record.parent === "",
-    mfa_requirement: null,
-    num_uses: record.numUses,
-  };
 }
 
 function issueLease(
