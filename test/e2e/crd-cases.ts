@@ -81,6 +81,7 @@ const vaultClusters: readonly CrdCase[] = [
         { namespaceSelector: { matchLabels: { tier: "a" } }, paths: ["secret/{namespace}/*", "shared/common"] },
         { namespaceSelector: { matchExpressions: [{ key: "tier", operator: "In", values: ["b"] }] }, paths: ["kv/*"] },
       ],
+      admins: [{ namespace: "platform", serviceAccount: "admin" }],
     },
     audit: { stdout: true },
     default: true,
@@ -112,6 +113,13 @@ const vaultClusters: readonly CrdCase[] = [
   vc("a rule with another placeholder", rule("secret/{name}/*"), "the placeholder {namespace}"),
   vc("a rule with a glob within", rule("secret/*/db"), "* as its last character"),
   vc("a rule without paths", rule(), "should have at least 1 items"),
+  vc("an administrator without a namespace", { access: { admins: [{ serviceAccount: "admin" }] } }, "Required value"),
+  vc(
+    "an administrator added later",
+    { access: { admins: [{ namespace: "platform", serviceAccount: "admin" }] } },
+    "admins are written when the server initialises itself",
+    {},
+  ),
   vc("a policy that does not exist", { deletionPolicy: "Ask" }, 'supported values: "Retain", "Delete"'),
   { ...vc("a name with a dot", {}, "choose a name of at most 40 characters without dots"), objectName: "a.b" },
   {

@@ -2,7 +2,7 @@
 import { ageColumn, conditions, observedGeneration, readyColumns } from "./conditions.ts";
 import { duration } from "./duration.ts";
 import { choice, flag, type Infer, integer, list, message, object, optional, text, withDefault } from "./fields.ts";
-import { labelSelector, localRef, objectName, resources } from "./references.ts";
+import { labelName, labelSelector, localRef, objectName, resources } from "./references.ts";
 import type { Definition, Resource } from "./resource.ts";
 
 const storage = object(
@@ -75,11 +75,33 @@ const accessRule = object("What SecretBindings of some namespaces may ask for.",
   paths: list("Paths that they may read.", pathTemplate, { min: 1, max: 32 }),
 });
 
-const access = object("What SecretBindings may ask for. The server enforces it, whatever the operator does.", {
-  rules: withDefault(list("A binding's path must be allowed by one of these.", accessRule, { max: 64 }), [
-    { namespaceSelector: {}, paths: ["secret/{namespace}/*"] },
-  ]),
+const admin = object("A ServiceAccount whose token is an administrator's way in.", {
+  namespace: labelName("Its namespace."),
+  serviceAccount: objectName("Its name."),
 });
+
+const access = object(
+  "What SecretBindings may ask for, and who administers. The server enforces it, whatever the operator does.",
+  {
+    rules: withDefault(list("A binding's path must be allowed by one of these.", accessRule, { max: 64 }), [
+      { namespaceSelector: {}, paths: ["secret/{namespace}/*"] },
+    ]),
+    admins: withDefault(
+      list(
+        "ServiceAccounts that may log in as administrators. Written when the server initialises itself; the operator cannot change it afterwards, an administrator can, on the server.",
+        admin,
+        { max: 16, keys: ["namespace", "serviceAccount"] },
+      ),
+      [],
+    ),
+  },
+  [
+    {
+      rule: "self.admins == oldSelf.admins",
+      message: "admins are written when the server initialises itself: let an administrator change them on the server",
+    },
+  ],
+);
 
 const spec = object(
   "The cluster as it should be.",
@@ -195,6 +217,7 @@ export const vaultCluster: Definition<VaultClusterSpec, VaultClusterStatus> = {
     ConfigFailed: "The server refused a part of the configuration.",
     Configured: "Mounts, policies and roles are written.",
     VolumeResizing: "The volume is growing.",
+    NamespaceNotManaged: "The operator may not run clusters in this namespace.",
     Suspended: "`suspend` is set.",
     Deleting: "It is being removed.",
   },
