@@ -110,9 +110,9 @@ const spec = object(
     replicas: withDefault(integer("Number of server pods. All of them are active.", 1, 64), 1),
     image: optional(text("The server's image; left out, the operator's own.", 512)),
     storage: withDefault(storage, {}),
-    // Written out: the API server checks a default against the rules before it fills in the members' own defaults.
+    // These two are written out: the API server checks a default against the rules before it fills in the members' own.
     tls: withDefault(tls, { duration: "2160h", renewBefore: "720h" }),
-    access: withDefault(access, {}),
+    access: withDefault(access, { admins: [] }),
     default: withDefault(flag("SecretBindings without vaultRef mean this cluster when there are several."), false),
     audit: withDefault(
       object("The audit log.", {
