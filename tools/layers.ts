@@ -38,8 +38,20 @@ const AREAS: Readonly<Record<string, Area>> = {
   agent: { may: ["common", "client"] },
   cli: { may: ["common", "client"] },
   /** The composition root sees every part. */
-  server: { may: ["server/http", "server/core", "server/sys", ...REGISTRIES, ...BELOW_CORE] },
-  "server/http": { may: ["server/core", ...BELOW_SERVICES, ...SERVICES] },
+  server: {
+    may: [
+      "server/http",
+      "server/core",
+      "server/sys",
+      "server/config",
+      "server/auth/token",
+      ...REGISTRIES,
+      ...BELOW_CORE,
+    ],
+  },
+  /** The configuration's shape: data for whoever is configured by it. */
+  "server/config": { may: ["common"] },
+  "server/http": { may: ["server/core", "server/config", ...BELOW_SERVICES, ...SERVICES] },
   "server/core": { may: BELOW_CORE },
   "server/mounts": { may: BELOW_MOUNTS },
   /** Is given the node to seal and unseal, so it sees core; core sees sys only as a backend among others. */
@@ -48,7 +60,7 @@ const AREAS: Readonly<Record<string, Area>> = {
   "server/auth": { may: [...BELOW_BACKENDS, "server/auth/token"], plugins: true },
   /** The face of the token service: privileged as sys is, so no plugin like the others. */
   "server/auth/token": { may: BELOW_CORE },
-  ...Object.fromEntries(SERVICES.map((name) => [name, { may: [...BELOW_SERVICES, ...SERVICES] }])),
+  ...Object.fromEntries(SERVICES.map((name) => [name, { may: ["server/config", ...BELOW_SERVICES, ...SERVICES] }])),
   /** Contexts and paths hand a transaction and a page to the engines; the types come from below. */
   "server/framework": { may: ["common", "server/barrier", "server/storage"] },
   "server/barrier": { may: ["common", "server/storage", "server/seal"] },

@@ -1,14 +1,15 @@
 // Brings a node with an auto seal up by itself and keeps trying for as long as it takes: initialises a fresh store if
 // the configuration says how, unseals, and says in the log and in status what it waits for.
-import { randomInt } from "node:crypto";
-import type { Clock, Millis } from "#common/clock.ts";
+import type { Clock } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
+import { retryTransient } from "../seal/retry.ts";
+import { SealError } from "../seal/seal.ts";
 import type { Node } from "./node.ts";
 
-const FIRST_WAIT_MILLIS = 500;
-/** An outage of the KMS ends without anybody telling us; a minute is the longest that a pod then stays sealed. */
+/** An outage of the KMS ends without anybody telling us; this is the longest that a node then stays sealed. */
 const WAIT_MILLIS_MAX = 15_000;
+const FIRST_WAIT_MILLIS = 500;
 /** One call to a seal may take this long before it counts as failed. */
 const TRY_MILLIS_MAX = 20_000;
 
@@ -22,36 +23,51 @@ export interface UnsealLoopOptions {
 
 /** Resolves when the node is unsealed or the signal aborts. */
 export async function bringUp(options: UnsealLoopOptions, signal: AbortSignal): Promise<void> {
-  const { node, clock, log } = options;
-  for (let wait = FIRST_WAIT_MILLIS; !signal.aborted; wait = Math.min(wait * 2, WAIT_MILLIS_MAX)) {
-    const problem = await attempt(options, signal);
-    if (node.state === "unsealed") {
-      await wrapByNewSeals(options);
-      return;
-    }
-    const pause = jittered(wait);
-    log.warn("still sealed", { waitsForMillis: pause, reason: problem });
-    await clock.sleep(pause, signal);
-  }
-}
-
-async function attempt({ node, initialize }: UnsealLoopOptions, signal: AbortSignal): Promise<string> {
+  const { clock, log } = options;
   try {
-    const state = await node.refresh();
-    if (state === "uninitialised") {
-      if (!initialize) return "not initialised: POST sys/init, or give the configuration a bootstrap stanza";
-      await initialize();
-      return "";
-    }
-    await node.tryAutoUnseal(AbortSignal.any([signal, AbortSignal.timeout(TRY_MILLIS_MAX)]));
-    return node.troubles.map((trouble) => `seal ${trouble.seal}: ${trouble.fault}: ${trouble.message}`).join("; ");
+    await retryTransient((aborted) => attempt(options, aborted ?? signal), {
+      clock,
+      signal,
+      initialMillis: FIRST_WAIT_MILLIS,
+      repairMillis: FIRST_WAIT_MILLIS,
+      maxMillis: WAIT_MILLIS_MAX,
+      onFault: (fault, next) =>
+        log.warn("still sealed", { fault: fault.fault, reason: fault.message, nextTryMillis: next.waitMillis }),
+    });
   } catch (error) {
-    node.noteTrouble(error);
-    return messageOf(error);
+    if (!signal.aborted) throw error;
   }
 }
 
-async function wrapByNewSeals({ node, log }: UnsealLoopOptions): Promise<void> {
+/** One try. Throws SealError with what keeps the node sealed. */
+async function attempt({ node, initialize, log }: UnsealLoopOptions, signal: AbortSignal): Promise<void> {
+  try {
+    if ((await node.refresh()) === "uninitialised") {
+      if (!initialize)
+        throw new SealError(
+          "Misconfigured",
+          "not initialised: POST sys/init, or give the configuration a bootstrap stanza",
+          { transient: true },
+        );
+      await initialize();
+    } else await node.tryAutoUnseal(AbortSignal.any([signal, AbortSignal.timeout(TRY_MILLIS_MAX)]));
+  } catch (error) {
+    // Whatever failed, storage or a bootstrap request: it may be repaired from outside, and status has to say it.
+    node.noteTrouble(error);
+    throw error instanceof SealError
+      ? error
+      : new SealError("Failed", messageOf(error), { transient: true, cause: error });
+  }
+  if (node.state !== "unsealed") throw new SealError("Failed", describe(node), { transient: true });
+  await wrapByNewSeals(node, log);
+}
+
+function describe(node: Node): string {
+  const lines = node.troubles.map((trouble) => `seal ${trouble.seal}: ${trouble.fault}: ${trouble.message}`);
+  return lines.join("; ") || "no seal of the configuration holds this store's root key";
+}
+
+async function wrapByNewSeals(node: Node, log: Log): Promise<void> {
   try {
     await node.wrapByNewSeals();
   } catch (error) {
@@ -59,8 +75,4 @@ async function wrapByNewSeals({ node, log }: UnsealLoopOptions): Promise<void> {
       error: messageOf(error),
     });
   }
-}
-
-function jittered(wait: Millis): Millis {
-  return Math.floor(wait / 2) + randomInt(Math.ceil(wait / 2) + 1);
 }
