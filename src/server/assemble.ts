@@ -73,7 +73,7 @@ export function assemble(parts: ServerParts): AssembledServer {
     ...{ clock, node, barrier, backends: backendsOf, tokens, policies, identity, expiration, audit, ttl },
     ...{ metrics, initial, storageType, version, buildDate, sanitizedConfig },
   });
-  const singletons = [system, tokenBackend({ tokens, policies, expiration }), identityBackend(identity)];
+  const singletons = [system, tokenBackend({ tokens, policies, expiration, identity }), identityBackend()];
   const backends = new Backends({ engines: engineRegistry, auth: authRegistry, singletons }, parts.host);
   lazy.backends = backends;
   const services: CoreServices = {

@@ -8,6 +8,8 @@ export interface LoginAlias {
   readonly mountType: string;
   readonly name: string;
   readonly metadata: Readonly<Record<string, string>>;
+  /** The user's groups as the auth method knows them; decides the external groups of this mount. Undefined: says nothing. */
+  readonly groupNames?: readonly string[] | undefined;
 }
 
 /** What policies and templates need of an entity; valid within the transaction it was read in. */
@@ -23,7 +25,8 @@ export interface EntityView {
 }
 
 export interface Identity {
-  /** Id of the alias's entity; makes both on the first login. */
+  /** Id of the alias's entity; makes both on the first login. Throws `permission_denied` when the entity is disabled. */
   entityForLogin(tx: Transaction, alias: LoginAlias): Promise<string>;
+  /** An entity that was deleted is seen as a disabled one, so that its tokens end with it. */
   view(tx: Transaction, entityId: string): Promise<EntityView | undefined>;
 }

@@ -6,6 +6,7 @@ import { field } from "../../framework/fields.ts";
 import { multiError } from "../../framework/multi-error.ts";
 import { definePrivilegedPath } from "../../framework/path.ts";
 import { dataReply, listReply, noContent, type Reply } from "../../framework/reply.ts";
+import type { Identity } from "../../identity/identity.ts";
 import type { Expiration } from "../../leases/expiration.ts";
 import { authBlock } from "../../tokens/auth-block.ts";
 import { ACCESSOR_PREFIX, type TokenRecord } from "../../tokens/token-record.ts";
@@ -18,6 +19,7 @@ import { readTokenRole, roleFields, tokenRoleReply, writeTokenRole } from "./tok
 
 export interface TokenBackendServices extends TokenCreation {
   readonly expiration: Expiration;
+  readonly identity: Identity;
 }
 
 const tokenField = { token: field.text("The token.") };
@@ -83,7 +85,7 @@ function lookupPaths(services: TokenBackendServices) {
   const byToken = async (context: PrivilegedContext, token: string): Promise<Reply> => {
     const record = await services.tokens.find(context.transaction, token);
     if (!record) throw new CofferError("permission_denied", "bad token");
-    return dataReply(lookupReply(record, token, services.tokens.nowSeconds()));
+    return shown(context, services, record, token);
   };
   const self = (context: PrivilegedContext) => byToken(context, context.clientToken);
   return [
@@ -113,13 +115,26 @@ function lookupPaths(services: TokenBackendServices) {
         update: {
           summary: "Show it.",
           handler: async (context, { accessor }) =>
-            dataReply(
-              lookupReply(await tokenOfAccessor(context, services, accessor), "", services.tokens.nowSeconds()),
-            ),
+            shown(context, services, await tokenOfAccessor(context, services, accessor), ""),
         },
       },
     }),
   ];
+}
+
+/** `shownId`: the token itself where the caller has it. */
+async function shown(
+  { transaction }: PrivilegedContext,
+  { identity, tokens }: TokenBackendServices,
+  record: TokenRecord,
+  shownId: string,
+): Promise<Reply> {
+  const entity = record.entityId === "" ? undefined : await identity.view(transaction, record.entityId);
+  const inherited = entity?.policies ?? [];
+  return dataReply({
+    ...lookupReply(record, shownId, tokens.nowSeconds()),
+    ...(inherited.length > 0 && { identity_policies: inherited }),
+  });
 }
 
 async function tokenOfAccessor(

@@ -1,0 +1,17 @@
+// The identity mount: entities, their aliases, groups. Mounted once at identity/; what it writes is what the core reads
+// through IdentityStore, so it works on the whole transaction and not on a storage view of its own.
+import type { Backend } from "../framework/backend.ts";
+import type { PrivilegedContext } from "../framework/context.ts";
+import { aliasPaths } from "./alias-paths.ts";
+import { entityPaths } from "./entity-paths.ts";
+import { groupAliasPaths } from "./group-alias-paths.ts";
+import { groupPaths } from "./group-paths.ts";
+import { lookupPaths } from "./lookup-paths.ts";
+
+export function identityBackend(): Backend<PrivilegedContext> {
+  return {
+    type: "identity",
+    summary: "Who is who over all auth methods: entities, aliases, groups.",
+    paths: [...entityPaths(), ...aliasPaths(), ...groupPaths(), ...groupAliasPaths(), ...lookupPaths()],
+  };
+}
