@@ -4,7 +4,7 @@ import { createServer, type Server } from "node:https";
 import type { Millis } from "#common/clock.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
 import { createLog, type Log } from "#common/log.ts";
-import { createMetrics, DURATION_BUCKETS_SECONDS, type Metrics } from "#common/metrics.ts";
+import { createMetrics, type Metrics } from "#common/metrics.ts";
 import type { ProgramIo, ProgramRun } from "#common/program.ts";
 import { object, string } from "#common/schema.ts";
 import { startHealthServer } from "#kube/health-server.ts";
@@ -18,7 +18,7 @@ import { vaultCluster } from "#operator/api/vault-cluster.ts";
 import { type Catalog, createCatalog } from "./catalog.ts";
 import { hasFileKeyRef, type InjectorConfig, readInjectorConfig } from "./config.ts";
 import { createWebhook } from "./http.ts";
-import type { Outcome } from "./review.ts";
+import { declareInjectorMetrics } from "./injector-metrics.ts";
 
 /** Objects are looked at again from time to time by nobody: the catalog only follows. A silence this long is a fault. */
 const SILENCE_MILLIS_MAX: Millis = 10 * 60_000;
@@ -109,21 +109,7 @@ async function startWebhook(
   metrics: Metrics,
   log: Log,
 ): Promise<{ port: number; close(): Promise<void> }> {
-  const reviews = metrics.counter("coffer_injector_reviews_total", "Pods reviewed, by outcome.", ["outcome"]);
-  const seconds = metrics.histogram(
-    "coffer_injector_review_seconds",
-    "How long a review took, in seconds.",
-    DURATION_BUCKETS_SECONDS,
-  );
-  metrics.gaugeOf(
-    "coffer_injector_certificate_expiry_seconds",
-    "When the serving certificate ends, in Unix time.",
-    () => Math.floor((certificate.notAfter() ?? 0) / 1000),
-  );
-  const onOutcome = (outcome: Outcome, took: number) => {
-    reviews.add({ outcome });
-    seconds.observe({}, took);
-  };
+  const onOutcome = declareInjectorMetrics(metrics, () => certificate.notAfter());
   const settings = { image: config.image, imagePullPolicy: config.imagePullPolicy, fileKeyRef };
   const server = createServer({ minVersion: "TLSv1.2" }, createWebhook({ catalog, settings, log, onOutcome }));
   server.maxConnections = CONNECTIONS_MAX;

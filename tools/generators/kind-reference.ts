@@ -3,13 +3,7 @@ import { isJsonArray, isJsonObject, type JsonObject, type JsonValue } from "#com
 import { definitions } from "#operator/api/registry.ts";
 import { API_VERSION, type Definition } from "#operator/api/resource.ts";
 import type { Generator } from "./generator.ts";
-
-type Row = readonly string[];
-
-function table(heads: Row, rows: readonly Row[]): string {
-  const line = (cells: Row) => `| ${cells.map((c) => c.replaceAll("|", "\\|").replaceAll("\n", " ")).join(" | ")} |\n`;
-  return line(heads) + line(heads.map(() => "---")) + rows.map(line).join("");
-}
+import { pageHead, type Row, table } from "./markdown.ts";
 
 function member(schema: JsonObject, name: string): JsonObject | undefined {
   const value = schema[name];
@@ -70,10 +64,7 @@ function page(definition: Definition<unknown, unknown>): string {
   const heads = ["Field", "Type", "Default", "Meaning"];
   const pairs = (entries: Readonly<Record<string, string>>) =>
     Object.entries(entries).map(([name, meaning]) => [`\`${name}\``, meaning]);
-  return `<!-- Made by \`npm run generate\` from src/operator/api; edit it there. -->
-# ${definition.kind}
-
-${definition.description}
+  return `${pageHead(definition.kind, "src/operator/api")}${definition.description}
 
 \`${API_VERSION}\`, namespaced, short name \`${definition.shortName}\`, category \`coffer\`.
 

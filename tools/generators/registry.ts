@@ -1,6 +1,19 @@
 // The generators there are. A new one is one file and one line here; `npm run generate` and the drift test run them all.
+import { apiReferenceGenerator } from "./api-reference.ts";
+import { cliReferenceGenerator } from "./cli-reference.ts";
+import { configReferenceGenerator } from "./config-reference.ts";
 import { crdGenerator } from "./crds.ts";
+import { errorReferenceGenerator } from "./error-reference.ts";
 import type { Generator } from "./generator.ts";
 import { kindReferenceGenerator } from "./kind-reference.ts";
+import { metricReferenceGenerator } from "./metric-reference.ts";
 
-export const generators: readonly Generator[] = [crdGenerator, kindReferenceGenerator];
+export const generators: readonly Generator[] = [
+  crdGenerator,
+  kindReferenceGenerator,
+  apiReferenceGenerator,
+  cliReferenceGenerator,
+  configReferenceGenerator,
+  errorReferenceGenerator,
+  metricReferenceGenerator,
+];

@@ -1,0 +1,36 @@
+// The page of metrics, from what each program declares.
+import { createMetrics, type Metrics } from "#common/metrics.ts";
+import { declareInjectorMetrics } from "#injector/injector-metrics.ts";
+import { declareControllerMetrics } from "#kube/controller.ts";
+import { registerServerMetrics } from "#server/server-metrics.ts";
+import { assembleForDescription } from "./assembled.ts";
+import type { Generator } from "./generator.ts";
+import { pageHead, table } from "./markdown.ts";
+
+const INTRODUCTION = `In the Prometheus text format. The server answers them at \`/v1/sys/metrics\` to a token that may read that path; operator and injector answer them at \`/metrics\` of their health port. No label carries anything secret, and series are bounded.
+
+`;
+
+function section(title: string, declare: (metrics: Metrics) => void): string {
+  const metrics = createMetrics();
+  declare(metrics);
+  const rows = metrics
+    .describe()
+    .map(({ name, kind, labels, help }) => [`\`${name}\``, kind, labels.map((l) => `\`${l}\``).join(", "), help]);
+  return `## ${title}\n\n${table(["Metric", "Kind", "Labels", "Meaning"], rows)}`;
+}
+
+function page(): string {
+  const { services } = assembleForDescription().server;
+  const sections = [
+    section("Server", (metrics) => registerServerMetrics(metrics, services)),
+    section("Operator", declareControllerMetrics),
+    section("Injector", (metrics) => declareInjectorMetrics(metrics, () => undefined)),
+  ];
+  return `${pageHead("Metrics", "what the programs declare")}${INTRODUCTION}${sections.join("\n")}`;
+}
+
+export const metricReferenceGenerator: Generator = {
+  name: "metric-reference",
+  files: () => new Map([["docs/reference/metrics.md", page()]]),
+};
