@@ -42,6 +42,8 @@ export interface BackendHost {
 /** A registry's line: how a mount of this type becomes a backend. */
 export interface BackendType {
   readonly type: string;
+  /** There is one mount of it from the start, and no other can be made. */
+  readonly single?: boolean;
   /** Options such as KV's version; throws `invalid_request` when they make no sense. */
   create(options: Readonly<Record<string, string>>, host: BackendHost): Backend;
 }

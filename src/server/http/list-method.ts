@@ -10,6 +10,7 @@ import { Duplex } from "node:stream";
 export const LIST_STAND_IN = "LINK";
 const LIST = Buffer.from("LIST ");
 const BAD_REQUEST = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+const METHOD_NOT_ALLOWED = "HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 const HEADERS_TOO_LARGE =
   "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
@@ -28,8 +29,16 @@ export function acceptListMethod(server: Server): void {
       return;
     }
     if (!socket.writable || socket.destroyed) return;
-    socket.end(error.code === "HPE_HEADER_OVERFLOW" ? HEADERS_TOO_LARGE : BAD_REQUEST);
+    socket.end(refusalOf(error));
   });
+}
+
+/** A method that nobody knows is one in letters; anything else (a TLS greeting, noise) is no HTTP. */
+function refusalOf({ code, rawPacket }: ParserError): string {
+  if (code === "HPE_HEADER_OVERFLOW") return HEADERS_TOO_LARGE;
+  const isRequest =
+    code === "HPE_INVALID_METHOD" && /^[A-Z-]{1,32} \//.test(rawPacket?.toString("latin1", 0, 40) ?? "");
+  return isRequest ? METHOD_NOT_ALLOWED : BAD_REQUEST;
 }
 
 /** The socket again, with the packet that the parser choked on put back in its other spelling. */

@@ -61,6 +61,7 @@ export class Backends {
   }
 
   isSingleton(type: string): boolean {
-    return this.#registries.singletons.some((backend) => backend.type === type);
+    const ofRegistry = this.#registries.engines.find((candidate) => candidate.type === type);
+    return ofRegistry?.single === true || this.#registries.singletons.some((backend) => backend.type === type);
   }
 }

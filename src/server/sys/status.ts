@@ -1,4 +1,5 @@
 // The state of the node in the shapes that clients poll: seal-status, health, leader.
+import { hostname } from "node:os";
 import type { JsonObject } from "#common/json.ts";
 import { readCluster } from "../core/initial-records.ts";
 import type { SysServices } from "./services.ts";
@@ -41,6 +42,12 @@ async function clusterOf(services: SysServices): Promise<JsonObject> {
   if (services.barrier.isSealed) return {};
   const cluster = await readCluster(services.barrier.begin());
   return cluster ? { cluster_name: cluster.name, cluster_id: cluster.id } : {};
+}
+
+/** Every node is active and needs to know of no other, so each names itself. */
+export function haStatus(services: SysServices): JsonObject {
+  const self = { hostname: hostname(), active_node: true, last_echo: null, version: services.version };
+  return { nodes: [{ ...self, api_address: services.sanitizedConfig["api_addr"] ?? "", cluster_address: "" }] };
 }
 
 export async function health(

@@ -38,6 +38,8 @@ const tokenSchema = object({
   /** 0: never (root). */
   expiresAtSeconds: number,
   explicitMaxTtlSeconds: number,
+  /** The same as a token role says it: it binds, but lookups show only the token's own. */
+  roleMaxTtlSeconds: optional(number),
   /** What the mount and the role allow at most, counted from creation. */
   maxTtlSeconds: number,
   periodSeconds: number,

@@ -37,6 +37,11 @@ export function resolveTtl(askedSeconds: Seconds, limits: TtlLimits): ResolvedTt
   return { ttlSeconds: left, warnings };
 }
 
+/** The earlier of two hard ends, where 0 is none. */
+export function shortest(a: Seconds, b: Seconds): Seconds {
+  return a > 0 && b > 0 ? Math.min(a, b) : a || b;
+}
+
 /** "768h" rather than "768h0m0s". */
 function shortDuration(seconds: Seconds): string {
   return formatGoDuration(seconds)

@@ -11,7 +11,7 @@ import type { Expiration } from "../../leases/expiration.ts";
 import { authBlock } from "../../tokens/auth-block.ts";
 import { ACCESSOR_PREFIX, type TokenRecord } from "../../tokens/token-record.ts";
 import { orphanChildren, readTokenByAccessor, updateToken } from "../../tokens/token-store.ts";
-import { resolveTtl } from "../../tokens/token-ttl.ts";
+import { resolveTtl, shortest } from "../../tokens/token-ttl.ts";
 import { createToken, type TokenCreation } from "./token-create.ts";
 import { createFields } from "./token-fields.ts";
 import { lookupReply } from "./token-reply.ts";
@@ -204,7 +204,7 @@ function renewToken(
   const ttl = resolveTtl(incrementSeconds, {
     defaultSeconds: record.ttlSeconds,
     maxSeconds: record.maxTtlSeconds,
-    explicitMaxSeconds: record.explicitMaxTtlSeconds,
+    explicitMaxSeconds: shortest(record.explicitMaxTtlSeconds, record.roleMaxTtlSeconds ?? 0),
     periodSeconds: record.periodSeconds,
     ageSeconds: now - record.issuedAtSeconds,
   });

@@ -10,7 +10,7 @@ import type { PolicyStore } from "../../policy/policy-store.ts";
 import { authBlock } from "../../tokens/auth-block.ts";
 import type { TokenRecord } from "../../tokens/token-record.ts";
 import type { NewToken, TokenService } from "../../tokens/token-service.ts";
-import { resolveTtl } from "../../tokens/token-ttl.ts";
+import { resolveTtl, shortest } from "../../tokens/token-ttl.ts";
 import { assertCreatable, type CreateValues, secondsOf } from "./token-fields.ts";
 import { policiesOfRole, type TokenRole } from "./token-role.ts";
 
@@ -101,12 +101,11 @@ function describe(
   made: { orphan: boolean; role?: TokenRole; type: "service" | "batch"; policies: readonly string[] },
 ): { wanted: NewToken; warnings: readonly string[] } {
   const { role, type, policies } = made;
-  const explicitMaxTtlSeconds = shortest(
-    secondsOf(values.explicit_max_ttl, "explicit_max_ttl"),
-    role?.explicitMaxTtlSeconds ?? 0,
-  );
+  const explicitMaxTtlSeconds = secondsOf(values.explicit_max_ttl, "explicit_max_ttl");
+  const roleMaxTtlSeconds = role?.explicitMaxTtlSeconds ?? 0;
   const periodSeconds = role && role.periodSeconds > 0 ? role.periodSeconds : secondsOf(values.period, "period");
-  const ttl = ttlOf(context, values, policies, { explicitMaxTtlSeconds, periodSeconds });
+  const hardEnd = shortest(explicitMaxTtlSeconds, roleMaxTtlSeconds);
+  const ttl = ttlOf(context, values, policies, { explicitMaxTtlSeconds: hardEnd, periodSeconds });
   const orphan = made.orphan || values.no_parent === true || role?.orphan === true;
   const boundaries =
     role && role.boundaryPolicies.length > 0 ? [...parent.boundaries, role.boundaryPolicies] : parent.boundaries;
@@ -123,6 +122,7 @@ function describe(
     numUses: values.num_uses ?? role?.numUses ?? 0,
     ttlSeconds: ttl.ttlSeconds,
     explicitMaxTtlSeconds,
+    ...(roleMaxTtlSeconds > 0 && { roleMaxTtlSeconds }),
     maxTtlSeconds: context.mount.maxTtlSeconds,
     periodSeconds,
     renewable: type === "service" && (role ? role.renewable : true) && (values.renewable ?? true) && ttl.ttlSeconds > 0,
@@ -151,10 +151,6 @@ function ttlOf(
     periodSeconds: limits.periodSeconds,
     ageSeconds: 0,
   });
-}
-
-function shortest(a: number, b: number): number {
-  return a > 0 && b > 0 ? Math.min(a, b) : a || b;
 }
 
 function sanitized(name: string): string {

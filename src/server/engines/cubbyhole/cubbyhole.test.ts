@@ -28,6 +28,6 @@ describe("cubbyhole", () => {
   it("has no place for a caller without one", async () => {
     const cubbyhole = await createHarness(cubbyholeType);
     const nobody = { caller: { cubbyholeId: "" } };
-    await expect(cubbyhole.call("read", "one", {}, nobody)).rejects.toMatchObject({ code: "permission_denied" });
+    await expect(cubbyhole.call("read", "one", {}, nobody)).rejects.toMatchObject({ code: "invalid_request" });
   });
 });

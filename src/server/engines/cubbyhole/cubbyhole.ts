@@ -10,6 +10,7 @@ import { listReply, noContent, type Reply } from "../../framework/reply.ts";
 
 export const cubbyholeType: BackendType = {
   type: "cubbyhole",
+  single: true,
   create: () => ({
     type: "cubbyhole",
     summary: "Secrets that only the token that wrote them can read.",
@@ -40,8 +41,9 @@ const cubbyholePath = definePath(":path?", {
 });
 
 function keyOf({ caller }: Context, path: string): string {
-  if (caller === undefined || caller.cubbyholeId === "")
-    throw new CofferError("permission_denied", "permission denied");
+  if (caller === undefined) throw new CofferError("permission_denied", "permission denied");
+  if (caller.cubbyholeId === "")
+    throw new CofferError("invalid_request", "cubbyhole operations are only supported by 'service' type tokens");
   return `${caller.cubbyholeId}/${path}`;
 }
 
