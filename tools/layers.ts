@@ -14,6 +14,7 @@ const SERVICES = [
   "server/tokens",
   "server/policy",
   "server/leases",
+  "server/lockout",
   "server/identity",
   "server/audit",
   "server/quotas",

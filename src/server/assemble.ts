@@ -10,6 +10,7 @@ import { auditRegistry } from "./audit/registry.ts";
 import { authRegistry } from "./auth/registry.ts";
 import { tokenBackend } from "./auth/token/backend.ts";
 import { Barrier } from "./barrier/barrier.ts";
+import type { UserLockoutStanza } from "./config/server-config.ts";
 import { Background } from "./core/background.ts";
 import { InitialRecords } from "./core/initial-records.ts";
 import { Node } from "./core/node.ts";
@@ -22,6 +23,7 @@ import { createPages } from "./http/pages.ts";
 import { identityBackend } from "./identity/backend.ts";
 import { IdentityStore } from "./identity/identity-store.ts";
 import { Expiration } from "./leases/expiration.ts";
+import { Lockout } from "./lockout/lockout.ts";
 import { Backends } from "./mounts/backends.ts";
 import type { TtlDefaults } from "./mounts/mount-info.ts";
 import { PolicyStore } from "./policy/policy-store.ts";
@@ -43,6 +45,7 @@ export interface ServerParts {
   readonly version: string;
   readonly buildDate: string;
   readonly sanitizedConfig: JsonObject;
+  readonly userLockouts: readonly UserLockoutStanza[];
 }
 
 export interface AssembledServer {
@@ -61,6 +64,7 @@ export function assemble(parts: ServerParts): AssembledServer {
   const policies = new PolicyStore(clock);
   const identity = new IdentityStore(clock);
   const audit = new AuditService(auditRegistry, log);
+  const lockout = new Lockout(clock, parts.userLockouts);
   const initial = new InitialRecords(tokens, parts.clusterName);
   const lazy: { backends?: Backends } = {};
   const backendsOf = () => {
@@ -71,7 +75,7 @@ export function assemble(parts: ServerParts): AssembledServer {
   const { metrics, version, buildDate, sanitizedConfig, storageType } = parts;
   const system = sysBackend({
     ...{ clock, node, barrier, backends: backendsOf, tokens, policies, identity, expiration, audit, ttl },
-    ...{ metrics, initial, storageType, version, buildDate, sanitizedConfig },
+    ...{ lockout, metrics, initial, storageType, version, buildDate, sanitizedConfig },
   });
   const singletons = [system, tokenBackend({ tokens, policies, expiration, identity }), identityBackend()];
   const backends = new Backends({ engines: engineRegistry, auth: authRegistry, singletons }, parts.host);
@@ -86,6 +90,7 @@ export function assemble(parts: ServerParts): AssembledServer {
     policies,
     identity,
     expiration,
+    lockout,
     audit,
     ttl,
   };

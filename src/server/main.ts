@@ -114,6 +114,7 @@ async function openParts(config: ServerConfig, io: ProgramIo, log: Log): Promise
     version: VERSION,
     buildDate: VERSION_DATE,
     sanitizedConfig: sanitized(config),
+    userLockouts: config.userLockouts,
   };
 }
 

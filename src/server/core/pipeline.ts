@@ -3,6 +3,7 @@
 import { randomInt } from "node:crypto";
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
+import { LoginRefused } from "../framework/login-refused.ts";
 import { tokenKey, tokenKind } from "../tokens/token-record.ts";
 import { readToken } from "../tokens/token-store.ts";
 import { encodeError, encodeReply } from "./encode.ts";
@@ -76,6 +77,7 @@ async function commit(state: RequestState, services: CoreServices): Promise<"com
 async function fail(error: unknown, state: RequestState, services: CoreServices): Promise<Answer> {
   try {
     const tx = await countUse(state, services);
+    if (error instanceof LoginRefused) await countRefusal(error, state, services);
     if (tx && !isAuditFailure(error))
       await auditResponse(state, services, tx, error instanceof CofferError ? error.message : "internal error");
     return encodeError(error, state.request, services.log);
@@ -86,6 +88,15 @@ async function fail(error: unknown, state: RequestState, services: CoreServices)
 
 function isAuditFailure(error: unknown): boolean {
   return error instanceof CofferError && error.code === "audit_failed";
+}
+
+/** A wrong password counts although the request that brought it comes to nothing. */
+async function countRefusal(refusal: LoginRefused, { route }: RequestState, services: CoreServices): Promise<void> {
+  for (let attempt = 0; route && attempt < ATTEMPTS_MAX && !services.barrier.isSealed; attempt++) {
+    const tx = services.barrier.begin();
+    await services.lockout.noteFailure(tx, route.mount, refusal.aliasName);
+    if ((await tx.commit()) === "committed") return;
+  }
 }
 
 async function countUse({ token }: RequestState, services: CoreServices): Promise<Transaction | undefined> {

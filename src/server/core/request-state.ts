@@ -12,6 +12,7 @@ import type { Path } from "../framework/path.ts";
 import type { AuthBlock, Reply, WrapInfo } from "../framework/reply.ts";
 import type { Identity } from "../identity/identity.ts";
 import type { Expiration } from "../leases/expiration.ts";
+import type { Lockout } from "../lockout/lockout.ts";
 import type { Backends, HostedBackend } from "../mounts/backends.ts";
 import type { TtlDefaults } from "../mounts/mount-info.ts";
 import type { MountRecord } from "../mounts/mount-record.ts";
@@ -34,6 +35,7 @@ export interface CoreServices {
   readonly policies: PolicyStore;
   readonly identity: Identity;
   readonly expiration: Expiration;
+  readonly lockout: Lockout;
   readonly audit: AuditService;
   readonly ttl: TtlDefaults;
 }

@@ -14,6 +14,14 @@ import {
 } from "#common/schema.ts";
 import { recordKind } from "../barrier/transaction.ts";
 
+const lockoutSchema = object({
+  threshold: number,
+  durationSeconds: number,
+  counterResetSeconds: number,
+  disabled: boolean,
+});
+export type LockoutConfig = Infer<typeof lockoutSchema>;
+
 const mountConfigSchema = object({
   /** 0: the server's default. */
   defaultLeaseTtlSeconds: number,
@@ -29,6 +37,8 @@ const mountConfigSchema = object({
   allowedResponseHeaders: withDefault(list(string), []),
   /** Permission boundary of every token that this auth method issues. */
   boundaryPolicies: withDefault(list(string), []),
+  /** Set by tune; otherwise the server's configuration decides. */
+  userLockout: optional(lockoutSchema),
 });
 export type MountConfig = Infer<typeof mountConfigSchema>;
 

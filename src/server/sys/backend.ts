@@ -4,6 +4,7 @@ import type { PrivilegedContext } from "../framework/context.ts";
 import { auditPaths } from "./audit-paths.ts";
 import { internalPaths } from "./internal-paths.ts";
 import { leasePaths } from "./lease-paths.ts";
+import { lockedUserPaths } from "./locked-user-paths.ts";
 import { mountPaths } from "./mount-paths.ts";
 import { capabilityPaths, policyPaths } from "./policy-paths.ts";
 import { keyPaths, sealPaths } from "./seal-paths.ts";
@@ -22,6 +23,7 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...capabilityPaths(services),
       ...auditPaths(services),
       ...leasePaths(services),
+      ...lockedUserPaths(services),
       ...wrappingPaths(services),
       ...internalPaths(services),
     ],

@@ -4,6 +4,7 @@ import { parseDurationSeconds } from "#common/duration.ts";
 import { CofferError } from "#common/errors.ts";
 import { isJsonArray, isJsonObject, type JsonObject, type JsonValue } from "#common/json.ts";
 import { normalizePolicyNames } from "../framework/token-parameters.ts";
+import { LOCKOUT_DEFAULTS } from "../lockout/lockout.ts";
 import { mountInfo, type TtlDefaults } from "../mounts/mount-info.ts";
 import { isAuthMount, type MountConfig, type MountRecord } from "../mounts/mount-record.ts";
 
@@ -38,6 +39,31 @@ export function mergeMountConfig(
     passthroughRequestHeaders: names(sent["passthrough_request_headers"], before.passthroughRequestHeaders),
     allowedResponseHeaders: names(sent["allowed_response_headers"], before.allowedResponseHeaders),
     boundaryPolicies: normalizePolicyNames(names(sent["token_boundary_policies"], before.boundaryPolicies)),
+    ...lockoutConfig(sent["user_lockout_config"], before),
+  };
+}
+
+function lockoutConfig(sent: JsonValue | undefined, before: MountConfig): Pick<MountConfig, "userLockout"> {
+  if (!isJsonObject(sent)) return { userLockout: before.userLockout };
+  const current = before.userLockout ?? LOCKOUT_DEFAULTS;
+  const seconds = (name: string, fallback: number) => {
+    const value = sent[name];
+    if (value === undefined || value === null) return fallback;
+    const parsed = parseDurationSeconds(String(value));
+    if (parsed === undefined || parsed < 0)
+      throw new CofferError("invalid_request", `user_lockout_config.${name} must be a duration such as 10m`);
+    return parsed;
+  };
+  const threshold = Number(sent["lockout_threshold"] ?? current.threshold);
+  if (!Number.isInteger(threshold) || threshold < 1)
+    throw new CofferError("invalid_request", "user_lockout_config.lockout_threshold must be a whole number above 0");
+  return {
+    userLockout: {
+      threshold,
+      durationSeconds: seconds("lockout_duration", current.durationSeconds),
+      counterResetSeconds: seconds("lockout_counter_reset_duration", current.counterResetSeconds),
+      disabled: flag(sent["lockout_disable"], current.disabled),
+    },
   };
 }
 
@@ -87,6 +113,12 @@ function optionalConfig(config: MountConfig): JsonObject {
     }),
     ...(config.allowedResponseHeaders.length > 0 && { allowed_response_headers: config.allowedResponseHeaders }),
     ...(config.boundaryPolicies.length > 0 && { token_boundary_policies: config.boundaryPolicies }),
+    ...(config.userLockout && {
+      user_lockout_threshold: config.userLockout.threshold,
+      user_lockout_duration: config.userLockout.durationSeconds,
+      user_lockout_counter_reset_duration: config.userLockout.counterResetSeconds,
+      user_lockout_disable: config.userLockout.disabled,
+    }),
   };
 }
 

@@ -8,6 +8,7 @@ import type { InitialRecords } from "../core/initial-records.ts";
 import type { Node } from "../core/node.ts";
 import type { Identity } from "../identity/identity.ts";
 import type { Expiration } from "../leases/expiration.ts";
+import type { Lockout } from "../lockout/lockout.ts";
 import type { Backends } from "../mounts/backends.ts";
 import type { TtlDefaults } from "../mounts/mount-info.ts";
 import type { PolicyStore } from "../policy/policy-store.ts";
@@ -23,6 +24,7 @@ export interface SysServices {
   readonly policies: PolicyStore;
   readonly identity: Identity;
   readonly expiration: Expiration;
+  readonly lockout: Lockout;
   readonly audit: AuditService;
   readonly ttl: TtlDefaults;
   readonly metrics: Metrics;

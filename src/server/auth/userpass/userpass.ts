@@ -5,6 +5,7 @@ import { CofferError } from "#common/errors.ts";
 import type { BackendType } from "../../framework/backend.ts";
 import type { Context } from "../../framework/context.ts";
 import { field } from "../../framework/fields.ts";
+import { LoginRefused } from "../../framework/login-refused.ts";
 import { definePath } from "../../framework/path.ts";
 import type { Reply } from "../../framework/reply.ts";
 import { verifyPassword } from "./password.ts";
@@ -36,7 +37,7 @@ async function login(context: Context, username: string, password: string | unde
   if (!password) throw new CofferError("invalid_request", "missing password");
   const user = await readUser(context.storage, username);
   const right = await verifyPassword(password, user?.passwordHash);
-  if (!right || user === undefined) throw new CofferError("invalid_request", "invalid username or password");
+  if (!right || user === undefined) throw new LoginRefused("invalid_request", "invalid username or password", username);
   assertAddressAllowed(user.token.boundCidrs, context.remoteAddress);
   return {
     grant: {

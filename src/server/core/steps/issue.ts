@@ -2,6 +2,7 @@
 // that neither exists without the other or without the answer.
 
 import type { Transaction } from "../../barrier/transaction.ts";
+import { invalidToken } from "../../framework/multi-error.ts";
 import type { Grant, SecretLease } from "../../framework/reply.ts";
 import { normalizePolicyNames } from "../../framework/token-parameters.ts";
 import { putLease } from "../../leases/lease-store.ts";
@@ -30,6 +31,8 @@ async function issueToken(
   grant: Grant,
 ): Promise<void> {
   const { mount } = route;
+  if (await services.lockout.isLocked(tx, mount, grant.aliasName)) throw invalidToken();
+  await services.lockout.noteSuccess(tx, mount, grant.aliasName);
   const entityId = await services.identity.entityForLogin(tx, {
     mountAccessor: mount.accessor,
     mountPath: mount.path,
