@@ -9,6 +9,8 @@ export interface Grant {
   readonly metadata: Readonly<Record<string, string>>;
   /** Name by which the mount knows this user; the identity's alias. */
   readonly aliasName: string;
+  /** The user's groups as the mount knows them, for external groups; left out by methods that know none. */
+  readonly groupNames?: readonly string[];
   readonly token: TokenParameters;
 }
 

@@ -119,6 +119,7 @@ function listInfo(entity: Entity | undefined, by: "id" | "name") {
 type EntityValues = Values<typeof entityFields> & { readonly id?: string | undefined };
 
 async function write({ transaction: tx, clock }: PrivilegedContext, values: EntityValues): Promise<Reply> {
+  if (values.metadata) assertMetadata("metadata", values.metadata);
   const before = await entityToChange(tx, values);
   const base = before ?? (await newEntity(tx, clock.now(), values.name));
   const after = await putEntity(tx, before, {
@@ -129,7 +130,6 @@ async function write({ transaction: tx, clock }: PrivilegedContext, values: Enti
     disabled: values.disabled ?? base.disabled,
     updated: clock.now(),
   });
-  if (values.metadata) assertMetadata("metadata", values.metadata);
   return before ? noContent : dataReply({ aliases: null, id: after.id, name: after.name });
 }
 

@@ -39,6 +39,7 @@ async function issueToken(
     mountType: mount.type,
     name: grant.aliasName,
     metadata: grant.metadata,
+    groupNames: grant.groupNames,
   });
   const { wanted, warnings } = tokenOfGrant(state, services, route, grant, entityId);
   const issued = await services.tokens.create(tx, wanted);
