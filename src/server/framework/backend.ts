@@ -21,7 +21,10 @@ export interface Backend<C = Context> {
   /** In order of precedence: the first whose pattern matches answers. */
   readonly paths: readonly Path<C>[];
   readonly leaseKinds?: Readonly<Record<string, LeaseKind>>;
-  /** Converts the data of a mount whose options were others before, in the transaction that changes them. Answers warnings. */
+  /**
+   * Converts the data of a mount whose options were others before, in the transaction that changes them, and once more
+   * afterwards for what was written meanwhile. Answers warnings.
+   */
   upgrade?(
     context: Pick<Context, "storage" | "clock" | "log">,
     before: Readonly<Record<string, string>>,

@@ -1,5 +1,5 @@
 // sys/mounts and sys/auth: enable, disable, tune. The two are the same thing for the two classes of mounts.
-import { CofferError } from "#common/errors.ts";
+import { CofferError, messageOf } from "#common/errors.ts";
 import { isJsonObject, type JsonObject } from "#common/json.ts";
 import { storageView } from "../barrier/storage-view.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
@@ -212,22 +212,42 @@ async function tune(context: PrivilegedContext, services: SysServices, full: str
     : mount.options;
   const description = typeof data["description"] === "string" ? data["description"] : mount.description;
   const after: MountRecord = { ...mount, config, options, description };
-  const warnings = await changeOptions(context, services, mount, after);
   writeMount(context.transaction, after);
-  return warnings.length > 0 ? { warnings } : noContent;
+  if (JSON.stringify(mount.options) === JSON.stringify(after.options)) return noContent;
+  const warnings = await changeOptions(context, services, mount, after);
+  if (warnings.length === 0) return noContent;
+  return { warnings, afterwards: () => void takeLatecomers(context, services, mount, after) };
 }
 
 /** A backend whose options change may have to convert its data (KV version 1 to 2). */
 async function changeOptions(
-  context: PrivilegedContext,
+  { transaction, log }: Pick<PrivilegedContext, "transaction" | "log">,
   services: SysServices,
   before: MountRecord,
   after: MountRecord,
 ): Promise<readonly string[]> {
-  if (JSON.stringify(before.options) === JSON.stringify(after.options)) return [];
   services.backends().validate(isAuthMount(after) ? "auth" : "engines", after.type, after.options);
   const { backend } = services.backends().of(after);
   if (!backend.upgrade) return [];
-  const storage = storageView(context.transaction, mountStoragePrefix(after));
-  return backend.upgrade({ storage, clock: services.clock, log: context.log }, before.options);
+  const storage = storageView(transaction, mountStoragePrefix(after));
+  return backend.upgrade({ storage, clock: services.clock, log }, before.options);
+}
+
+/** What others committed between this conversion's reads and its commit. From then on they see the new options. */
+async function takeLatecomers(
+  { log }: PrivilegedContext,
+  services: SysServices,
+  before: MountRecord,
+  after: MountRecord,
+): Promise<void> {
+  try {
+    const tx = services.barrier.begin();
+    await changeOptions({ transaction: tx, log }, services, before, after);
+    if ((await tx.commit()) === "conflict") throw new CofferError("conflict", "they were being changed");
+  } catch (error) {
+    log.warn("what was written during the change of a mount's options may still be in its old form", {
+      mount: after.path,
+      error: messageOf(error),
+    });
+  }
 }

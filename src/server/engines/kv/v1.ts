@@ -11,18 +11,19 @@ import { folderPrefix, scanFolder } from "../../framework/listing.ts";
 import { definePath } from "../../framework/path.ts";
 import { listReply, noContent, type Reply } from "../../framework/reply.ts";
 
-const FOLDER = "v1/";
+export const V1_FOLDER = "v1/";
 
 export function createKvV1(): Backend {
   return {
     type: "kv",
     summary: "Secrets by path, one version each.",
-    sealWrapped: [FOLDER],
+    sealWrapped: [V1_FOLDER],
+    upgrade: refuseDowngrade,
     paths: [
       definePath(":path?", {
         summary: "A secret: any JSON object.",
         freeForm: true,
-        exists: async (context, { path }) => (await context.storage.get(FOLDER + path)) !== undefined,
+        exists: async (context, { path }) => (await context.storage.get(V1_FOLDER + path)) !== undefined,
         operations: {
           read: { summary: "Read a secret.", handler: (context, { path }) => read(context, path) },
           update: { summary: "Replace a secret.", handler: (context, { path }) => write(context, path) },
@@ -30,12 +31,12 @@ export function createKvV1(): Backend {
           list: {
             summary: "List the names one level below.",
             handler: async (context, { path }) =>
-              listReply(await context.storage.list(FOLDER + folderPrefix(path), context.page)),
+              listReply(await context.storage.list(V1_FOLDER + folderPrefix(path), context.page)),
           },
           scan: {
             summary: "List every path below.",
             handler: async (context, { path }) =>
-              listReply(await scanFolder(context.storage, FOLDER + folderPrefix(path), context.page)),
+              listReply(await scanFolder(context.storage, V1_FOLDER + folderPrefix(path), context.page)),
           },
         },
       }),
@@ -43,8 +44,20 @@ export function createKvV1(): Backend {
   };
 }
 
+/** Version 2 keeps what version 1 has no place for, so there is no way back. */
+async function refuseDowngrade(
+  _context: unknown,
+  before: Readonly<Record<string, string>>,
+): Promise<readonly string[]> {
+  if ((before["version"] ?? "1") === "1") return [];
+  throw new CofferError(
+    "invalid_request",
+    "a kv mount of version 2 cannot become version 1; mount another one and copy the secrets that it is to have",
+  );
+}
+
 async function read(context: Context, path: string): Promise<Reply | undefined> {
-  const stored = await context.storage.get(FOLDER + path);
+  const stored = await context.storage.get(V1_FOLDER + path);
   if (stored === undefined) return undefined;
   const data = parseJson(Buffer.from(stored).toString("utf8"));
   if (!isJsonObject(data)) throw new CofferError("internal", "a stored secret is not a JSON object");
@@ -53,12 +66,12 @@ async function read(context: Context, path: string): Promise<Reply | undefined> 
 
 function write(context: Context, path: string): Reply {
   if (Object.keys(context.data).length === 0) throw new CofferError("invalid_request", "missing data fields");
-  context.storage.put(FOLDER + path, Buffer.from(encodeSorted(context.data), "utf8"));
+  context.storage.put(V1_FOLDER + path, Buffer.from(encodeSorted(context.data), "utf8"));
   return noContent;
 }
 
 function remove(context: Context, path: string): Reply {
-  context.storage.delete(FOLDER + path);
+  context.storage.delete(V1_FOLDER + path);
   return noContent;
 }
 

@@ -103,7 +103,7 @@ function parseCas(sent: JsonValue): number {
 }
 
 /** Version 2 has always kept numbers as doubles: clients compare what they read with what such a server answers. */
-function inDoubles(data: JsonObject): JsonObject {
+export function inDoubles(data: JsonObject): JsonObject {
   return Object.fromEntries(Object.entries(data).map(([name, value]) => [name, toDoubles(value)]));
 }
 

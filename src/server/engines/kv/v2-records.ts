@@ -40,41 +40,43 @@ const keySchema = object({
 export type Key = Infer<typeof keySchema>;
 const keyKind = recordKind("kv key", keySchema);
 
-export async function readConfig({ storage }: Context): Promise<Config> {
+type Stored = Pick<Context, "storage">;
+
+export async function readConfig({ storage }: Stored): Promise<Config> {
   return (await storage.read(configKind, CONFIG_KEY)) ?? NO_CONFIG;
 }
 
-export function writeConfig({ storage }: Context, config: Config): void {
+export function writeConfig({ storage }: Stored, config: Config): void {
   storage.write(configKind, CONFIG_KEY, config);
 }
 
-export function readKey({ storage }: Context, path: string): Promise<Key | undefined> {
+export function readKey({ storage }: Stored, path: string): Promise<Key | undefined> {
   return storage.read(keyKind, KEY_FOLDER + path);
 }
 
 /** Config and key in one round trip. */
-export async function readConfigAndKey(context: Context, path: string): Promise<[Config, Key | undefined]> {
+export async function readConfigAndKey(context: Stored, path: string): Promise<[Config, Key | undefined]> {
   await context.storage.prefetch([CONFIG_KEY, KEY_FOLDER + path]);
   return [await readConfig(context), await readKey(context, path)];
 }
 
-export function writeKey({ storage }: Context, path: string, key: Key): void {
+export function writeKey({ storage }: Stored, path: string, key: Key): void {
   storage.write(keyKind, KEY_FOLDER + path, key);
 }
 
-export function deleteKey({ storage }: Context, path: string, key: Key): void {
+export function deleteKey({ storage }: Stored, path: string, key: Key): void {
   for (const version of Object.keys(key.versions)) storage.delete(dataKey(path, version));
   storage.delete(KEY_FOLDER + path);
 }
 
-export async function readData({ storage }: Context, path: string, version: number): Promise<JsonObject> {
+export async function readData({ storage }: Stored, path: string, version: number): Promise<JsonObject> {
   const stored = await storage.get(dataKey(path, version));
   const data = stored === undefined ? undefined : parseJson(Buffer.from(stored).toString("utf8"));
   if (!isJsonObject(data)) throw new CofferError("internal", `the data of version ${version} is missing or damaged`);
   return data;
 }
 
-export function deleteData({ storage }: Context, path: string, version: number | string): void {
+export function deleteData({ storage }: Stored, path: string, version: number | string): void {
   storage.delete(dataKey(path, version));
 }
 
@@ -97,7 +99,13 @@ export function newKey(now: Millis): Key {
 }
 
 /** Stores data as the next version of a key and drops those that no longer fit. */
-export function addVersion(context: Context, path: string, before: Key, config: Config, data: JsonObject): Key {
+export function addVersion(
+  context: Pick<Context, "storage" | "clock">,
+  path: string,
+  before: Key,
+  config: Config,
+  data: JsonObject,
+): Key {
   const now = context.clock.now();
   const current = before.current + 1;
   const keep = Math.max(before.maxVersions, config.maxVersions) || MAX_VERSIONS_DEFAULT;

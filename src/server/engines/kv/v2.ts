@@ -3,6 +3,7 @@ import type { Backend } from "../../framework/backend.ts";
 import type { Context } from "../../framework/context.ts";
 import type { Handler } from "../../framework/path.ts";
 import { definePath } from "../../framework/path.ts";
+import { upgradeToV2 } from "./upgrade.ts";
 import { configPath } from "./v2-config.ts";
 import { dataPath } from "./v2-data.ts";
 import { metadataPath } from "./v2-metadata.ts";
@@ -15,6 +16,7 @@ export function createKvV2(): Backend {
     type: "kv",
     summary: "Secrets by path, with versions, metadata and check-and-set.",
     sealWrapped: [DATA_FOLDER, KEY_FOLDER],
+    upgrade: upgradeToV2,
     paths: [configPath, dataPath, metadataPath, subkeysPath, deletePath, undeletePath, destroyPath, strayPath],
   };
 }
