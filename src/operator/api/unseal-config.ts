@@ -1,18 +1,6 @@
 // UnsealConfig: the key service that unseals a VaultCluster. Which service and which key; never a key itself.
 import { ageColumn, conditions, observedGeneration, readyColumns } from "./conditions.ts";
-import {
-  choice,
-  type Infer,
-  integer,
-  list,
-  map,
-  message,
-  object,
-  optional,
-  text,
-  time,
-  withDefault,
-} from "./fields.ts";
+import { choice, type Infer, list, map, message, object, optional, text, time, withDefault } from "./fields.ts";
 import { localRef } from "./references.ts";
 import type { Definition, Resource } from "./resource.ts";
 
@@ -100,10 +88,9 @@ const status = object("What was seen of the key.", {
     [],
   ),
   lastProbe: optional(
-    object("The last time that a value was wrapped and unwrapped to see whether the key works.", {
-      time: time("When."),
-      result: text("OK, or the reason of the failure.", 128),
-      latencyMillis: integer("How long it took.", 0, 3_600_000),
+    object("What the servers last said of the key.", {
+      time: time("When; an unchanged result is written again every few minutes."),
+      result: text("OK, or the fault as the server names it.", 128),
     }),
   ),
   conditions,
@@ -122,12 +109,12 @@ export const unsealConfig: Definition<UnsealConfigSpec, UnsealConfigStatus> = {
   spec,
   status,
   conditions: {
-    Ready: "The key can wrap and unwrap.",
+    Ready: "The key works: a server that uses it is unsealed.",
     Reconciling: "A change is being worked on.",
     Stalled: "Nothing will happen until someone changes something; the message says what.",
   },
   reasons: {
-    KeyAccessible: "The last probe succeeded.",
+    KeyAccessible: "A server was unsealed by the key.",
     NotProbed: "No cluster uses it yet, so it has not been tried.",
     SecretNotFound: "The Secret that it names does not exist or lacks a key.",
     KeyNotFound: "The service does not know the key.",
@@ -137,6 +124,8 @@ export const unsealConfig: Definition<UnsealConfigSpec, UnsealConfigStatus> = {
     WrongEncryptionContext: "The ciphertext was made under another context.",
     Throttled: "The service takes no more requests at the moment.",
     EndpointUnreachable: "The service does not answer.",
+    Misconfigured: "The service does not take the request; the message has its reason.",
+    Failed: "The service refused for another reason; the message has it.",
     Suspended: "The cluster that would use it is suspended.",
   },
   columns: [

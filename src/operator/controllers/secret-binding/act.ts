@@ -1,0 +1,239 @@
+// Brings a SecretBinding to its server and back: finds the cluster, writes policy and roles as the operator's role, sees
+// which secrets exist, publishes the CA for the pods, and cleans up when the binding goes.
+import { createHash } from "node:crypto";
+import { ApiError } from "#client/api-error.ts";
+import type { Millis } from "#common/clock.ts";
+import { CofferError, messageOf } from "#common/errors.ts";
+import { encodeSorted, isJsonObject } from "#common/json.ts";
+import { createController } from "#kube/controller.ts";
+import { withDeadline } from "#kube/deadline.ts";
+import { type KubeObject, keyOf } from "#kube/kube-object.ts";
+import type { Change } from "#kube/reflector.ts";
+import { CONFIG_MAP } from "#kube/resource-kinds.ts";
+import { holds } from "../../api/conditions.ts";
+import { resourceKind } from "../../api/resource.ts";
+import { type SecretBinding, secretBinding } from "../../api/secret-binding.ts";
+import type { VaultCluster } from "../../api/vault-cluster.ts";
+import { caBundleName, titleOf } from "../../cluster-names.ts";
+import type { ControllerParts, ControllerType } from "../controller-type.ts";
+import { createKeyedLock, type KeyedLock } from "../keyed-lock.ts";
+import type { BindingNamespace } from "./access.ts";
+import { decide, entriesOf, FINALIZER, type Outcome, type Plan, plan } from "./decide.ts";
+import { syncBinding, syncNamespace } from "./server-entries.ts";
+
+const KIND = resourceKind(secretBinding);
+const NAME = "secret-binding";
+/** A server that is away or gone keeps a deleted binding no longer than this. */
+const CLEANUP_MILLIS: Millis = 60_000;
+/** One attempt at cleaning up. */
+const CLEANUP_CALL_MILLIS: Millis = 10_000;
+/** Unchanged roles of a namespace are checked on the server this often: against changes made there by others. */
+const ROLES_CHECKED_MILLIS: Millis = 600_000;
+/** Many bindings wait for one another's network, not for the processor. */
+const CONCURRENCY = 8;
+
+interface Parts extends ControllerParts {
+  /** Roles belong to a namespace, so two bindings of one must not write them at the same time from different states. */
+  readonly lock: KeyedLock;
+  /** What a namespace's entries were when the server last had them. */
+  readonly written: Map<string, { readonly hash: string; readonly at: Millis }>;
+}
+
+export const secretBindingController: ControllerType = {
+  name: NAME,
+  create(given) {
+    const parts: Parts = { ...given, lock: createKeyedLock(), written: new Map() };
+    const { watches, clock, log, metrics } = parts;
+    const inNamespace = (namespace: string | undefined) =>
+      watches.bindings.list(namespace).map(({ metadata }) => keyOf(metadata));
+    return createController({
+      name: NAME,
+      sources: [
+        {
+          reflector: watches.bindings.reflector,
+          keysOf: (change) =>
+            isOwnMatter(change) ? [keyOf(change.object.metadata)] : inNamespace(change.object.metadata.namespace),
+        },
+        {
+          reflector: watches.clusters.reflector,
+          keysOf: (change) => (changesBindings(change) ? inNamespace(undefined) : []),
+        },
+        {
+          reflector: watches.namespaces,
+          keysOf: (change) => (changesLabels(change) ? inNamespace(change.object.metadata.name) : []),
+        },
+      ],
+      reconcile: (key, signal) => reconcile(parts, key, signal),
+      concurrency: CONCURRENCY,
+      clock,
+      log,
+      metrics,
+    });
+  },
+};
+
+/** A status that was written, or a look without a change: nothing for the other bindings of the namespace. */
+function isOwnMatter({ type, object, previous, initial }: Change): boolean {
+  return (
+    initial ||
+    type === "resync" ||
+    (type === "modified" && object.metadata.generation === previous?.metadata.generation)
+  );
+}
+
+/** The spec, whether it serves, or whether it is there: what bindings wait for. */
+function changesBindings({ type, object, previous, initial }: Change): boolean {
+  if (initial || type === "resync") return false;
+  if (type !== "modified") return true;
+  return object.metadata.generation !== previous?.metadata.generation || readiness(object) !== readiness(previous);
+}
+
+function readiness(object: KubeObject | undefined): string {
+  const status = isJsonObject(object?.["status"]) ? object["status"] : {};
+  const conditions = Array.isArray(status["conditions"]) ? status["conditions"].filter(isJsonObject) : [];
+  return String(conditions.find((one) => one["type"] === "Ready")?.["status"]);
+}
+
+function changesLabels({ type, object, previous, initial }: Change): boolean {
+  if (initial || type !== "modified") return false;
+  return JSON.stringify(object.metadata.labels) !== JSON.stringify(previous?.metadata.labels);
+}
+
+async function reconcile(parts: Parts, key: string, signal: AbortSignal) {
+  const { watches, applier, clock } = parts;
+  const binding = watches.bindings.get(key);
+  const object = watches.bindings.reflector.get(key);
+  if (binding === undefined || object === undefined) return undefined;
+  const subject = { kind: KIND, object };
+  if (binding.metadata.deletionTimestamp !== undefined) return remove(parts, binding, object, signal);
+  const planned = plan(binding, watches.clusters.list(), namespaceOf(parts, binding));
+  // Before the first thing that has to be cleaned up.
+  if (planned.kind === "sync") await applier.setFinalizer(subject, FINALIZER, true, signal);
+  const outcome = await carryOut(parts, binding, planned, signal);
+  const decision = decide({
+    ...{ binding, plan: planned, outcome },
+    bindings: watches.bindings.list(binding.metadata.namespace),
+    caBundle: planned.kind === "sync" ? await caBundleOf(parts, planned.cluster, signal) : undefined,
+    look: { now: clock.now(), generation: binding.metadata.generation },
+  });
+  await applier.carryOut(subject, decision, signal);
+  return { requeueAfterMillis: decision.requeueAfterMillis };
+}
+
+async function carryOut(parts: Parts, binding: SecretBinding, planned: Plan, signal: AbortSignal): Promise<Outcome> {
+  if (planned.kind === "suspended") return { kind: "untried" };
+  await leaveFormer(parts, binding, planned, signal);
+  if (planned.kind === "refused") {
+    // What it had before it was refused is taken back as far as the server can be reached.
+    if (planned.cluster !== undefined && binding.status?.vault === titleOf(planned.cluster))
+      await withdraw(parts, planned.cluster, binding, signal);
+    return { kind: "untried" };
+  }
+  const { cluster } = planned;
+  if (!canServe(cluster)) return { kind: "untried" };
+  try {
+    const sources = await parts.servers.withSession(cluster, signal, async (client) => {
+      const states = await syncBinding(client, binding, parts.clock.now(), signal);
+      await syncRoles(parts, cluster, binding, signal);
+      return states;
+    });
+    return { kind: "synced", sources };
+  } catch (error) {
+    if (!(error instanceof ApiError) && !(error instanceof CofferError && error.code === "unavailable")) throw error;
+    return {
+      kind: "unavailable",
+      message: `VaultCluster ${titleOf(cluster)} cannot be used at the moment: ${error.message}`,
+    };
+  }
+}
+
+/** Servers that are initialised; whether they answer shows when they are asked. */
+function canServe({ status }: VaultCluster): boolean {
+  return holds(status, "Initialized");
+}
+
+/** A binding that means another cluster now gives back what it had at the one before. */
+async function leaveFormer(parts: Parts, binding: SecretBinding, planned: Plan, signal: AbortSignal): Promise<void> {
+  const former = binding.status?.vault;
+  const now = planned.kind === "suspended" || planned.cluster === undefined ? undefined : titleOf(planned.cluster);
+  if (former === undefined || former === now) return;
+  const cluster = parts.watches.clusters.get(former);
+  if (cluster !== undefined) await withdraw(parts, cluster, binding, signal);
+}
+
+async function withdraw(
+  parts: Parts,
+  cluster: VaultCluster,
+  binding: SecretBinding,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await syncRoles(parts, cluster, binding, signal);
+  } catch (error) {
+    if (!(error instanceof ApiError) && !(error instanceof CofferError)) throw error;
+    parts.log.warn("roles and policies of a binding are still on a server", {
+      binding: keyOf(binding.metadata),
+      cluster: titleOf(cluster),
+      error: error.message,
+    });
+  }
+}
+
+/** Writes the roles of the binding's namespace and removes what does not belong there, unless that was done just now. */
+async function syncRoles(
+  parts: Parts,
+  cluster: VaultCluster,
+  binding: SecretBinding,
+  signal: AbortSignal,
+): Promise<void> {
+  const { watches, servers, clock, lock, written } = parts;
+  const { namespace } = binding.metadata;
+  const key = `${titleOf(cluster)}|${namespace}`;
+  await lock.run(key, async () => {
+    const entries = entriesOf(
+      cluster,
+      watches.bindings.list(namespace),
+      watches.clusters.list(),
+      namespaceOf(parts, binding),
+    );
+    const hash = createHash("sha256")
+      .update(encodeSorted(JSON.parse(JSON.stringify(entries))))
+      .digest("hex");
+    const last = written.get(key);
+    if (last?.hash === hash && clock.now() - last.at < ROLES_CHECKED_MILLIS) return;
+    await servers.withSession(cluster, signal, (client) => syncNamespace(client, namespace, entries, signal));
+    written.set(key, { hash, at: clock.now() });
+  });
+}
+
+function namespaceOf({ watches }: Parts, { metadata }: SecretBinding): BindingNamespace {
+  return { name: metadata.namespace, labels: watches.namespaces.get(metadata.namespace)?.metadata.labels ?? {} };
+}
+
+async function caBundleOf({ client }: Parts, cluster: VaultCluster, signal: AbortSignal): Promise<string | undefined> {
+  const name = cluster.status?.caBundle;
+  if (name !== caBundleName(cluster)) return undefined;
+  const map = await client.get(CONFIG_MAP, { namespace: cluster.metadata.namespace, name }, { signal });
+  const data = isJsonObject(map?.["data"]) ? map["data"] : {};
+  const bundle = data["ca.crt"];
+  return typeof bundle === "string" ? bundle : undefined;
+}
+
+async function remove(parts: Parts, binding: SecretBinding, object: KubeObject, signal: AbortSignal) {
+  const { watches, clock, applier, events } = parts;
+  const subject = { kind: KIND, object };
+  const former = binding.status?.vault;
+  const cluster = former === undefined ? undefined : watches.clusters.get(former);
+  if (binding.metadata.finalizers.includes(FINALIZER) && cluster !== undefined) {
+    try {
+      await withDeadline(clock, CLEANUP_CALL_MILLIS, signal, (inner) => syncRoles(parts, cluster, binding, inner));
+    } catch (error) {
+      const since = clock.now() - Date.parse(binding.metadata.deletionTimestamp ?? "");
+      if (since < CLEANUP_MILLIS) throw error;
+      const note = `roles and policy are left on VaultCluster ${former}, which could not be reached: ${messageOf(error)}`;
+      events.record({ regarding: object, type: "Warning", reason: "CleanupFailed", action: "Delete", note });
+    }
+  }
+  await applier.setFinalizer(subject, FINALIZER, false, signal);
+  return undefined;
+}

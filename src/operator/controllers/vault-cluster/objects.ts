@@ -1,0 +1,90 @@
+// The objects of a cluster besides its pods: identity, configuration, addresses, what limits disruption.
+import type { JsonObject } from "#common/json.ts";
+import {
+  CLUSTER_ROLE_BINDING,
+  CONFIG_MAP,
+  PERSISTENT_VOLUME_CLAIM,
+  POD_DISRUPTION_BUDGET,
+  SERVICE,
+  SERVICE_ACCOUNT,
+} from "#kube/resource-kinds.ts";
+import type { VaultCluster } from "../../api/vault-cluster.ts";
+import {
+  authDelegatorName,
+  caBundleName,
+  internalServiceName,
+  objectLabels,
+  SERVER_PORT,
+  selectorLabels,
+} from "../../cluster-names.ts";
+import type { DesiredObject } from "../decision.ts";
+import { CONFIG_FILE } from "./server-config.ts";
+import { DATA_VOLUME } from "./workload.ts";
+
+/** Everything but the pods. `caBundle`: the authority's certificate, unless clients trust the system's authorities. */
+export function supportingObjects(inputs: {
+  cluster: VaultCluster;
+  config: JsonObject;
+  caBundle: string | undefined;
+  owner: JsonObject;
+}): readonly DesiredObject[] {
+  const { cluster, config, caBundle, owner } = inputs;
+  const { metadata, spec } = cluster;
+  const meta = (name: string) => ({
+    name,
+    namespace: metadata.namespace,
+    labels: objectLabels(cluster),
+    ownerReferences: [owner],
+  });
+  const configMap = (name: string, data: JsonObject) => ({ kind: CONFIG_MAP, object: { metadata: meta(name), data } });
+  const port = { name: "https", port: SERVER_PORT, targetPort: "https", protocol: "TCP" };
+  const service = (name: string, more: JsonObject) => ({
+    kind: SERVICE,
+    object: { metadata: meta(name), spec: { selector: selectorLabels(cluster), ports: [port], ...more } },
+  });
+  return [
+    { kind: SERVICE_ACCOUNT, object: { metadata: meta(`${metadata.name}-server`) } },
+    authDelegator(cluster),
+    configMap(`${metadata.name}-config`, { [CONFIG_FILE]: `${JSON.stringify(config, null, 2)}\n` }),
+    ...(caBundle === undefined ? [] : [configMap(caBundleName(cluster), { "ca.crt": caBundle })]),
+    service(metadata.name, { type: "ClusterIP" }),
+    // Sealed pods have names too: that is how one asks them what they wait for.
+    service(internalServiceName(cluster), { clusterIP: "None", publishNotReadyAddresses: true }),
+    ...(spec.replicas > 1 ? [disruptionBudget(cluster, meta(metadata.name))] : []),
+  ];
+}
+
+/** Lets the servers ask the API server whose a token is. Cluster-wide, so it has no owner: a finalizer removes it. */
+function authDelegator(cluster: VaultCluster): DesiredObject {
+  const { name, namespace } = cluster.metadata;
+  return {
+    kind: CLUSTER_ROLE_BINDING,
+    object: {
+      metadata: { name: authDelegatorName(cluster), labels: objectLabels(cluster) },
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "system:auth-delegator" },
+      subjects: [{ kind: "ServiceAccount", name: `${name}-server`, namespace }],
+    },
+  };
+}
+
+/** AlwaysAllow: a pod that does not serve anyway must not keep a node from being drained. */
+function disruptionBudget(cluster: VaultCluster, metadata: JsonObject): DesiredObject {
+  const selector = { matchLabels: selectorLabels(cluster) };
+  const spec = { maxUnavailable: 1, unhealthyPodEvictionPolicy: "AlwaysAllow", selector };
+  return { kind: POD_DISRUPTION_BUDGET, object: { metadata, spec } };
+}
+
+/** The claims of existing pods, grown to the wanted size; the StatefulSet's own template cannot change. */
+export function grownClaims(
+  { metadata, spec }: VaultCluster,
+  templateSize: string | undefined,
+): readonly DesiredObject[] {
+  if (templateSize === undefined || templateSize === spec.storage.size) return [];
+  return Array.from({ length: spec.replicas }, (_, ordinal) => ({
+    kind: PERSISTENT_VOLUME_CLAIM,
+    object: {
+      metadata: { name: `${DATA_VOLUME}-${metadata.name}-${ordinal}`, namespace: metadata.namespace },
+      spec: { resources: { requests: { storage: spec.storage.size } } },
+    },
+  }));
+}

@@ -1,0 +1,68 @@
+// The configuration of a cluster's servers: JSON in the shape that `coffer server -config` reads. It holds no secret:
+// credentials reach the pod as environment variables or files.
+import { createHash } from "node:crypto";
+import { encodeSorted, type JsonObject } from "#common/json.ts";
+import type { UnsealConfig } from "../../api/unseal-config.ts";
+import type { VaultCluster } from "../../api/vault-cluster.ts";
+import { SERVER_PORT, serverAddress, titleOf } from "../../cluster-names.ts";
+import { STATIC_KEY } from "../../unseal-secret.ts";
+import { bootstrapRequests, type OperatorIdentity } from "./bootstrap.ts";
+
+export const CONFIG_FILE = "coffer.json";
+export const CONFIG_DIRECTORY = "/coffer/config";
+export const DATA_DIRECTORY = "/coffer/data";
+export const TLS_DIRECTORY = "/coffer/tls";
+export const UNSEAL_DIRECTORY = "/coffer/unseal";
+
+/** The whole configuration. */
+export function serverConfig(cluster: VaultCluster, unseal: UnsealConfig, operator: OperatorIdentity): JsonObject {
+  const requests = bootstrapRequests(cluster, operator).map(([name, request]) => ({ [name]: request }));
+  return { ...lastingConfig(cluster, unseal), bootstrap: { request: requests } };
+}
+
+/** Of the part that running servers have to be restarted for; the bootstrap matters only to fresh ones. */
+export function configHash(cluster: VaultCluster, unseal: UnsealConfig): string {
+  return createHash("sha256")
+    .update(encodeSorted(lastingConfig(cluster, unseal)))
+    .digest("hex")
+    .slice(0, 32);
+}
+
+function lastingConfig(cluster: VaultCluster, unseal: UnsealConfig): JsonObject {
+  const listener = {
+    address: `0.0.0.0:${SERVER_PORT}`,
+    tls_cert_file: `${TLS_DIRECTORY}/tls.crt`,
+    tls_key_file: `${TLS_DIRECTORY}/tls.key`,
+  };
+  const audit = { file: { stdout: { description: "the container's output", options: { file_path: "stdout" } } } };
+  return {
+    // Bound to what the seal wraps, so it is made of what never changes; a cluster made anew over the old volume has it.
+    cluster_name: titleOf(cluster),
+    api_addr: serverAddress(cluster),
+    log_format: "json",
+    storage: { lmdb: { path: DATA_DIRECTORY } },
+    listener: { tcp: listener },
+    seal: sealOf(unseal),
+    ...(cluster.spec.audit.stdout ? { audit } : {}),
+  };
+}
+
+function sealOf({ spec: { awsKms } }: UnsealConfig): JsonObject {
+  if (awsKms === undefined) return { static: { current_key: `file://${UNSEAL_DIRECTORY}/${STATIC_KEY}` } };
+  const region = awsKms.region ?? regionOf(awsKms.keyId);
+  return {
+    awskms: {
+      kms_key_id: awsKms.keyId,
+      ...(region === undefined ? {} : { region }),
+      ...(awsKms.endpoint === undefined ? {} : { endpoint: awsKms.endpoint }),
+      ...(awsKms.roleArn === undefined ? {} : { role_arn: awsKms.roleArn }),
+      ...(awsKms.encryptionContext === undefined ? {} : { encryption_context: awsKms.encryptionContext }),
+    },
+  };
+}
+
+/** arn:aws:kms:REGION:ACCOUNT:key/ID */
+function regionOf(keyId: string): string | undefined {
+  const parts = keyId.split(":");
+  return parts[0] === "arn" ? parts[3] : undefined;
+}

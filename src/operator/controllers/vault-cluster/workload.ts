@@ -1,0 +1,169 @@
+// The pods of a cluster: the StatefulSet. They satisfy the Pod Security Standard "restricted" and write nowhere but to
+// their volume. Credentials come from the Secret that the UnsealConfig names and are never copied.
+import type { JsonObject, JsonValue } from "#common/json.ts";
+import { STATEFUL_SET } from "#kube/resource-kinds.ts";
+import type { UnsealConfig } from "../../api/unseal-config.ts";
+import type { VaultCluster } from "../../api/vault-cluster.ts";
+import { internalServiceName, objectLabels, SERVER_PORT, selectorLabels, tlsSecretName } from "../../cluster-names.ts";
+import type { OperatorSettings } from "../../settings.ts";
+import { AWS_CREDENTIAL_KEYS, AWS_SESSION_KEY, neededSecret, STATIC_KEY } from "../../unseal-secret.ts";
+import type { DesiredObject } from "../decision.ts";
+import {
+  CONFIG_DIRECTORY,
+  CONFIG_FILE,
+  configHash,
+  DATA_DIRECTORY,
+  TLS_DIRECTORY,
+  UNSEAL_DIRECTORY,
+} from "./server-config.ts";
+
+export type WorkloadSettings = Pick<OperatorSettings, "image" | "imagePullPolicy" | "imagePullSecrets" | "namespace">;
+
+export interface WorkloadInputs {
+  readonly cluster: VaultCluster;
+  readonly unseal: UnsealConfig;
+  /** Changes with the contents of the Secret with the credentials. */
+  readonly secretVersion: string;
+  readonly settings: WorkloadSettings;
+  /** Size in the StatefulSet as it is, which Kubernetes does not let change. */
+  readonly templateSize: string | undefined;
+  readonly owner: JsonObject;
+}
+
+/** Distroless "nonroot", as in the image. */
+const USER_ID = 65_532;
+/** Requests that are under way end, and LMDB closes, in well below this. */
+const GRACE_SECONDS = 30;
+export const DATA_VOLUME = "data";
+
+export function statefulSet(inputs: WorkloadInputs): DesiredObject {
+  const { cluster, templateSize, owner } = inputs;
+  const { metadata, spec } = cluster;
+  const whenDeleted = spec.deletionPolicy;
+  const claim = {
+    metadata: { name: DATA_VOLUME, labels: selectorLabels(cluster) },
+    spec: {
+      accessModes: ["ReadWriteOnce"],
+      ...(spec.storage.storageClassName === undefined ? {} : { storageClassName: spec.storage.storageClassName }),
+      resources: { requests: { storage: templateSize ?? spec.storage.size } },
+    },
+  };
+  return {
+    kind: STATEFUL_SET,
+    object: {
+      metadata: {
+        name: metadata.name,
+        namespace: metadata.namespace,
+        labels: objectLabels(cluster),
+        ownerReferences: [owner],
+      },
+      spec: {
+        replicas: spec.replicas,
+        serviceName: internalServiceName(cluster),
+        // In parallel: a pod that waits for its key must not keep a corrected one from starting.
+        podManagementPolicy: "Parallel",
+        persistentVolumeClaimRetentionPolicy: { whenDeleted, whenScaled: "Retain" },
+        selector: { matchLabels: selectorLabels(cluster) },
+        template: podTemplate(inputs),
+        volumeClaimTemplates: [{ apiVersion: "v1", kind: "PersistentVolumeClaim", ...claim }],
+      },
+    },
+  };
+}
+
+function podTemplate(inputs: WorkloadInputs): JsonObject {
+  const { cluster, unseal, secretVersion, settings } = inputs;
+  const { metadata } = cluster;
+  // They are in the operator's namespace only; elsewhere the ServiceAccount of the servers can carry some.
+  const pullSecrets = metadata.namespace === settings.namespace ? settings.imagePullSecrets : [];
+  return {
+    metadata: {
+      labels: objectLabels(cluster),
+      annotations: {
+        "coffer.dev/config-hash": configHash(cluster, unseal),
+        ...(secretVersion === "" ? {} : { "coffer.dev/credentials-version": secretVersion }),
+      },
+    },
+    spec: {
+      serviceAccountName: `${metadata.name}-server`,
+      terminationGracePeriodSeconds: GRACE_SECONDS,
+      enableServiceLinks: false,
+      ...(pullSecrets.length === 0 ? {} : { imagePullSecrets: pullSecrets.map((name) => ({ name })) }),
+      securityContext: {
+        runAsNonRoot: true,
+        runAsUser: USER_ID,
+        runAsGroup: USER_ID,
+        fsGroup: USER_ID,
+        fsGroupChangePolicy: "OnRootMismatch",
+        seccompProfile: { type: "RuntimeDefault" },
+      },
+      containers: [container(inputs)],
+      volumes: volumes(inputs),
+    },
+  };
+}
+
+function container({ cluster, unseal, settings }: WorkloadInputs): JsonObject {
+  const { spec } = cluster;
+  const mount = (name: string, mountPath: string, readOnly = true) => ({
+    name,
+    mountPath,
+    ...(readOnly ? { readOnly } : {}),
+  });
+  return {
+    name: "server",
+    image: spec.image ?? settings.image,
+    imagePullPolicy: settings.imagePullPolicy,
+    args: ["server", `-config=${CONFIG_DIRECTORY}/${CONFIG_FILE}`],
+    env: credentials(unseal),
+    ports: [{ name: "https", containerPort: SERVER_PORT, protocol: "TCP" }],
+    ...probes(),
+    resources: resourcesOf(cluster),
+    securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"] } },
+    volumeMounts: [
+      mount("config", CONFIG_DIRECTORY),
+      mount("tls", TLS_DIRECTORY),
+      mount(DATA_VOLUME, DATA_DIRECTORY, false),
+      ...(unseal.spec.static === undefined ? [] : [mount("unseal", UNSEAL_DIRECTORY)]),
+    ],
+  };
+}
+
+function resourcesOf({ spec: { resources } }: VaultCluster): JsonObject {
+  const { requests, limits } = resources;
+  return { ...(requests === undefined ? {} : { requests }), ...(limits === undefined ? {} : { limits }) };
+}
+
+/** Ready means that it serves. A sealed server is alive: killing it would not bring its key back. */
+function probes(): JsonObject {
+  const get = (path: string) => ({ httpGet: { path, port: "https", scheme: "HTTPS" }, timeoutSeconds: 3 });
+  const alive = get("/v1/sys/health?sealedcode=200&uninitcode=200&standbyok=true");
+  return {
+    startupProbe: { ...alive, periodSeconds: 1, failureThreshold: 60 },
+    livenessProbe: { ...alive, periodSeconds: 10, failureThreshold: 6 },
+    readinessProbe: { ...get("/v1/sys/health"), periodSeconds: 2, failureThreshold: 2 },
+  };
+}
+
+function credentials(unseal: UnsealConfig): readonly JsonValue[] {
+  const needed = neededSecret(unseal);
+  if (needed === undefined || unseal.spec.awsKms === undefined) return [];
+  const from = (key: string, optional: boolean) => ({
+    name: key,
+    valueFrom: { secretKeyRef: { name: needed.name, key, ...(optional ? { optional } : {}) } },
+  });
+  return [...AWS_CREDENTIAL_KEYS.map((key) => from(key, false)), from(AWS_SESSION_KEY, true)];
+}
+
+function volumes({ cluster, unseal }: WorkloadInputs): readonly JsonValue[] {
+  const key = unseal.spec.static?.secretRef.name;
+  const keyVolume = {
+    name: "unseal",
+    secret: { secretName: key ?? "", items: [{ key: STATIC_KEY, path: STATIC_KEY }] },
+  };
+  return [
+    { name: "config", configMap: { name: `${cluster.metadata.name}-config` } },
+    { name: "tls", secret: { secretName: tlsSecretName(cluster) } },
+    ...(key === undefined ? [] : [keyVolume]),
+  ];
+}
