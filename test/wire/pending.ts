@@ -28,5 +28,4 @@ export const PENDING: ReadonlyMap<string, string> = new Map([
   ...missing("sys/quotas", "sys-quotas"),
   ...missing("sys/rekey and sys/generate-root", "sys-rekey"),
   ...missing("sys/tools", "sys-tools"),
-  ...missing("lockout of users after failed logins", "userpass-lockout"),
 ]);
