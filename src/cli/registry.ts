@@ -30,6 +30,7 @@ export const registry: readonly RegistryEntry[] = [
   { name: "policy list", load: async () => (await import("./commands/policy.ts")).list },
   { name: "policy read", load: async () => (await import("./commands/policy.ts")).read },
   { name: "policy write", load: async () => (await import("./commands/policy.ts")).write },
+  { name: "policy explain", load: async () => (await import("./commands/policy-explain.ts")).explain },
   { name: "policy delete", load: async () => (await import("./commands/policy.ts")).remove },
   { name: "auth list", load: async () => (await import("./commands/auth.ts")).list },
   { name: "auth enable", load: async () => (await import("./commands/auth.ts")).enable },

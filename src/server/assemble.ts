@@ -26,6 +26,7 @@ import { Expiration } from "./leases/expiration.ts";
 import { Lockout } from "./lockout/lockout.ts";
 import { Backends } from "./mounts/backends.ts";
 import type { TtlDefaults } from "./mounts/mount-info.ts";
+import { DecisionIds } from "./policy/decision-id.ts";
 import { PolicyStore } from "./policy/policy-store.ts";
 import type { Seal } from "./seal/seal.ts";
 import type { Storage } from "./storage/storage.ts";
@@ -64,6 +65,7 @@ export function assemble(parts: ServerParts): AssembledServer {
   const policies = new PolicyStore(clock);
   const identity = new IdentityStore(clock);
   const audit = new AuditService(auditRegistry, log);
+  const decisions = new DecisionIds();
   const lockout = new Lockout(clock, parts.userLockouts);
   const initial = new InitialRecords(tokens, parts.clusterName);
   const lazy: { backends?: Backends } = {};
@@ -75,7 +77,7 @@ export function assemble(parts: ServerParts): AssembledServer {
   const { metrics, version, buildDate, sanitizedConfig, storageType } = parts;
   const system = sysBackend({
     ...{ clock, node, barrier, backends: backendsOf, tokens, policies, identity, expiration, audit, ttl },
-    ...{ lockout, metrics, initial, storageType, version, buildDate, sanitizedConfig },
+    ...{ lockout, decisions, metrics, initial, storageType, version, buildDate, sanitizedConfig },
   });
   const singletons = [system, tokenBackend({ tokens, policies, expiration, identity }), identityBackend()];
   const backends = new Backends({ engines: engineRegistry, auth: authRegistry, singletons }, parts.host);
@@ -91,6 +93,7 @@ export function assemble(parts: ServerParts): AssembledServer {
     identity,
     expiration,
     lockout,
+    decisions,
     audit,
     ttl,
   };

@@ -2,11 +2,8 @@
 // at commit runs the steps again on fresh reads.
 import { randomInt } from "node:crypto";
 import { CofferError } from "#common/errors.ts";
-import type { Transaction } from "../barrier/transaction.ts";
-import { LoginRefused } from "../framework/login-refused.ts";
-import { tokenKey, tokenKind } from "../tokens/token-record.ts";
-import { readToken } from "../tokens/token-store.ts";
-import { encodeError, encodeReply } from "./encode.ts";
+import { encodeReply } from "./encode.ts";
+import { fail } from "./failure.ts";
 import type { Answer, Request } from "./request.ts";
 import type { CoreServices, RequestState } from "./request-state.ts";
 import { auditRequest, auditResponse } from "./steps/audit.ts";
@@ -71,43 +68,4 @@ async function commit(state: RequestState, services: CoreServices): Promise<"com
   if (!tx) return "committed";
   if (token?.numUses === 1) await services.expiration.revokeToken(tx, token.hash);
   return tx.commit();
-}
-
-/** The answer to a failure, audited, and the token's use counted: a refused request is a use. */
-async function fail(error: unknown, state: RequestState, services: CoreServices): Promise<Answer> {
-  try {
-    const tx = await countUse(state, services);
-    if (error instanceof LoginRefused) await countRefusal(error, state, services);
-    if (tx && !isAuditFailure(error))
-      await auditResponse(state, services, tx, error instanceof CofferError ? error.message : "internal error");
-    return encodeError(error, state.request, services.log);
-  } catch (second) {
-    return encodeError(second, state.request, services.log);
-  }
-}
-
-function isAuditFailure(error: unknown): boolean {
-  return error instanceof CofferError && error.code === "audit_failed";
-}
-
-/** A wrong password counts although the request that brought it comes to nothing. */
-async function countRefusal(refusal: LoginRefused, { route }: RequestState, services: CoreServices): Promise<void> {
-  for (let attempt = 0; route && attempt < ATTEMPTS_MAX && !services.barrier.isSealed; attempt++) {
-    const tx = services.barrier.begin();
-    await services.lockout.noteFailure(tx, route.mount, refusal.aliasName);
-    if ((await tx.commit()) === "committed") return;
-  }
-}
-
-async function countUse({ token }: RequestState, services: CoreServices): Promise<Transaction | undefined> {
-  for (let attempt = 0; attempt < ATTEMPTS_MAX && !services.barrier.isSealed; attempt++) {
-    const tx = services.barrier.begin();
-    if (!token || token.numUses <= 0) return tx;
-    const current = await readToken(tx, token.hash);
-    if (!current || current.numUses <= 0) return tx;
-    if (current.numUses === 1) await services.expiration.revokeToken(tx, token.hash);
-    else tx.write(tokenKind, tokenKey(token.hash), { ...current, numUses: current.numUses - 1 });
-    if ((await tx.commit()) === "committed") return services.barrier.begin();
-  }
-  return undefined;
 }

@@ -17,6 +17,7 @@ import type { Backends, HostedBackend } from "../mounts/backends.ts";
 import type { TtlDefaults } from "../mounts/mount-info.ts";
 import type { MountRecord } from "../mounts/mount-record.ts";
 import type { Acl } from "../policy/acl.ts";
+import type { DecisionIds } from "../policy/decision-id.ts";
 import type { Decision } from "../policy/permissions.ts";
 import type { PolicyStore } from "../policy/policy-store.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
@@ -36,6 +37,7 @@ export interface CoreServices {
   readonly identity: Identity;
   readonly expiration: Expiration;
   readonly lockout: Lockout;
+  readonly decisions: DecisionIds;
   readonly audit: AuditService;
   readonly ttl: TtlDefaults;
 }

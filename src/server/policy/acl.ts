@@ -3,7 +3,7 @@
 // https://developer.hashicorp.com/vault/docs/concepts/policies
 import type { Millis } from "#common/clock.ts";
 import type { ParsedPolicy, PolicyRule } from "./parsed-policy.ts";
-import { type AccessRequest, type Decision, Permissions } from "./permissions.ts";
+import { type AccessRequest, type Decision, Permissions, type RuleSource } from "./permissions.ts";
 import { grantsBelow, type ResultantAcl, resultantOf } from "./resultant-acl.ts";
 import { RuleIndex } from "./rule-index.ts";
 import { hasTemplate } from "./templates.ts";
@@ -18,6 +18,8 @@ export interface Acl {
   check(request: AccessRequest): Decision;
   /** Sorted; ["root"] for root, ["deny"] for nothing. */
   capabilities(path: string): readonly string[];
+  /** The rules that decide about a request, as they stand in the policies' texts; none when no rule matches. */
+  sources(request: AccessRequest): readonly RuleSource[];
   /** True when something at or below the prefix ("secret/") may be done: whether a mount is shown to the caller. */
   grantsBelow(prefix: string): boolean;
   /** Every rule that counts, for `sys/internal/ui/resultant-acl`. */
@@ -63,10 +65,16 @@ class CompiledAcl implements Acl {
   }
 
   check(request: AccessRequest): Decision {
-    const { operation, path } = request;
+    return this.#permissionsFor(request)?.decide(request) ?? NOTHING;
+  }
+
+  sources(request: AccessRequest): readonly RuleSource[] {
+    return this.#permissionsFor(request)?.sources() ?? [];
+  }
+
+  #permissionsFor({ operation, path }: AccessRequest): Permissions | undefined {
     const listing = operation === "list" || operation === "scan";
-    const found = listing ? this.#ofFolder(withSlash(path)) : (this.#index.exact(path) ?? this.#index.pattern(path));
-    return found ? found.decide(request) : NOTHING;
+    return listing ? this.#ofFolder(withSlash(path)) : (this.#index.exact(path) ?? this.#index.pattern(path));
   }
 
   capabilities(path: string): readonly string[] {
@@ -116,6 +124,7 @@ export const rootAcl: Acl = {
   validUntilMillis: Number.POSITIVE_INFINITY,
   patterns: [],
   check: () => EVERYTHING,
+  sources: () => [],
   capabilities: () => EVERYTHING.capabilities,
   grantsBelow: () => true,
   resultant: () => ({ root: true, exact_paths: {}, glob_paths: {} }),

@@ -19,6 +19,7 @@ export function boundAcl(acl: Acl, boundary: Acl): Acl {
       const own = acl.check(request);
       return own.allowed ? both(own, boundary.check(request)) : own;
     },
+    sources: (request) => [...acl.sources(request), ...boundary.sources(request)],
     capabilities,
     grantsBelow: (prefix) => acl.grantsBelow(prefix) && boundary.grantsBelow(prefix),
     resultant: () => resultant(acl, boundary, capabilities),

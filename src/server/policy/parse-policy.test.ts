@@ -9,11 +9,12 @@ describe("parsePolicy", () => {
   it("reads rules in HCL and in JSON alike", () => {
     const hcl = parsePolicy("Mixed", '# note\npath "/secret/*" {\n  capabilities = ["read", "list"]\n}\n');
     const json = parsePolicy("mixed", '{"path":{"secret/*":{"capabilities":["read","list"]}}}');
-    expect(hcl).toEqual(json);
+    expect({ ...hcl, rules: hcl.rules.map((each) => ({ ...each, line: 1 })) }).toEqual(json);
     expect(hcl.name).toBe("mixed");
     expect(hcl.rules).toEqual([
       {
         path: "secret/*",
+        line: 2,
         capabilities: ["read", "list"],
         allowedParameters: {},
         deniedParameters: {},

@@ -75,6 +75,7 @@ function ruleOf(block: HclBlock): PolicyRule {
   const expirationMillis = expiration(path, at("expiration"));
   return {
     path,
+    line: block.position.line,
     capabilities: capabilities(path, at("policy"), at("capabilities")),
     allowedParameters: parameters(path, "allowed_parameters", at("allowed_parameters")),
     deniedParameters: parameters(path, "denied_parameters", at("denied_parameters")),

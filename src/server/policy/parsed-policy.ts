@@ -9,6 +9,8 @@ export type ParameterRules = Readonly<Record<string, readonly JsonValue[]>>;
 export interface PolicyRule {
   /** Without a leading slash; may hold `+` segments, a last `*`, and templates. */
   readonly path: string;
+  /** Where it begins in the text of the policy. */
+  readonly line: number;
   readonly capabilities: readonly Capability[];
   readonly allowedParameters: ParameterRules;
   readonly deniedParameters: ParameterRules;

@@ -38,7 +38,16 @@ export interface Decision {
 
 interface Grant {
   readonly policy: string;
+  readonly line: number;
   readonly bits: CapabilityBits;
+}
+
+/** A rule in a policy's text that had a say. */
+export interface RuleSource {
+  readonly policy: string;
+  readonly line: number;
+  readonly path: string;
+  readonly capabilities: readonly Capability[];
 }
 
 export class Permissions {
@@ -67,7 +76,7 @@ export class Permissions {
     this.minWrappingTtlSeconds = leastOf(counted.map((rule) => rule.minWrappingTtlSeconds));
     this.maxWrappingTtlSeconds = leastOf(counted.map((rule) => rule.maxWrappingTtlSeconds));
     this.paginationLimit = leastOf(counted.map((rule) => rule.paginationLimit));
-    this.#grants = rules.map(([policy, rule]) => ({ policy, bits: bitsOf(rule.capabilities) }));
+    this.#grants = rules.map(([policy, rule]) => ({ policy, line: rule.line, bits: bitsOf(rule.capabilities) }));
     this.#limitsParameters =
       this.parameters.required.length + this.parameters.denied.size + this.parameters.allowed.size > 0;
   }
@@ -85,6 +94,16 @@ export class Permissions {
       refusal,
       paginationLimit: this.paginationLimit,
     };
+  }
+
+  /** The rules that this is made of, for explaining a decision. */
+  sources(): readonly RuleSource[] {
+    return this.#grants.map(({ policy, line, bits }) => ({
+      policy,
+      line,
+      path: this.pattern,
+      capabilities: wordsOf(bits),
+    }));
   }
 
   #refusal(request: AccessRequest, wanted: CapabilityBits): Refusal | undefined {

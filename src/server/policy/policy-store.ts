@@ -131,6 +131,21 @@ export class PolicyStore {
     return acl;
   }
 
+  /**
+   * The ACLs that `aclOfToken` combines, apart: the policies' own first, then one for each boundary. For explaining;
+   * nothing is cached.
+   */
+  async aclPartsOfToken(tx: Reader, token: PolicyHolder, identity?: PolicyIdentity): Promise<readonly Acl[]> {
+    const own = await this.aclOfToken(tx, { ...token, boundaries: [] }, identity);
+    const metadata = new Map(Object.entries(token.metadata ?? {}));
+    const resolve = (variable: string) =>
+      variable.startsWith("token.metadata.")
+        ? metadata.get(variable.slice("token.metadata.".length))
+        : identity?.resolve(variable);
+    const boundaries = await Promise.all(token.boundaries.map((names) => this.aclFor(tx, names, { resolve })));
+    return [own, ...boundaries];
+  }
+
   #parsedOf(name: string, record: PolicyRecord | undefined): ParsedPolicy | undefined {
     if (!record) return this.#builtin.get(name);
     const known = this.#parsed.get(record);

@@ -2,6 +2,7 @@
 import type { Backend } from "../framework/backend.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import { auditPaths } from "./audit-paths.ts";
+import { explainPaths } from "./explain-paths.ts";
 import { internalPaths } from "./internal-paths.ts";
 import { leasePaths } from "./lease-paths.ts";
 import { lockedUserPaths } from "./locked-user-paths.ts";
@@ -24,6 +25,7 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...auditPaths(services),
       ...leasePaths(services),
       ...lockedUserPaths(services),
+      ...explainPaths(services),
       ...wrappingPaths(services),
       ...internalPaths(services),
     ],

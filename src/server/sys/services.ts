@@ -11,6 +11,7 @@ import type { Expiration } from "../leases/expiration.ts";
 import type { Lockout } from "../lockout/lockout.ts";
 import type { Backends } from "../mounts/backends.ts";
 import type { TtlDefaults } from "../mounts/mount-info.ts";
+import type { DecisionIds } from "../policy/decision-id.ts";
 import type { PolicyStore } from "../policy/policy-store.ts";
 import type { TokenService } from "../tokens/token-service.ts";
 
@@ -25,6 +26,7 @@ export interface SysServices {
   readonly identity: Identity;
   readonly expiration: Expiration;
   readonly lockout: Lockout;
+  readonly decisions: DecisionIds;
   readonly audit: AuditService;
   readonly ttl: TtlDefaults;
   readonly metrics: Metrics;

@@ -2,7 +2,8 @@
 // handles token texts.
 import type { Clock } from "#common/clock.ts";
 import type { Transaction } from "../barrier/transaction.ts";
-import { BATCH_PREFIX, BatchTokens, writeBatchTokenKey } from "./batch-token.ts";
+import { BATCH_PREFIX, BatchTokens } from "./batch-token.ts";
+import { writeSealedTextKey } from "./sealed-text.ts";
 import { newAccessor, newServiceToken, TokenHasher, writeTokenSalt } from "./token-hash.ts";
 import type { TokenRecord } from "./token-record.ts";
 import { putToken, readToken } from "./token-store.ts";
@@ -32,7 +33,7 @@ export class TokenService {
   /** Writes what all tokens of a store depend on; part of initialisation. */
   static initialize(tx: Transaction): void {
     writeTokenSalt(tx);
-    writeBatchTokenKey(tx);
+    writeSealedTextKey(tx);
   }
 
   nowSeconds(): number {

@@ -1,0 +1,65 @@
+// What happens when a request fails: its transaction comes to nothing, but the failure is audited, the token's use and
+// the wrong password are counted, each in a commit of its own.
+import { CofferError } from "#common/errors.ts";
+import type { Transaction } from "../barrier/transaction.ts";
+import { LoginRefused } from "../framework/login-refused.ts";
+import { DECISION_HEADER } from "../policy/decision-id.ts";
+import { tokenKey, tokenKind } from "../tokens/token-record.ts";
+import { readToken } from "../tokens/token-store.ts";
+import { encodeError } from "./encode.ts";
+import type { Answer } from "./request.ts";
+import type { CoreServices, RequestState } from "./request-state.ts";
+import { auditResponse } from "./steps/audit.ts";
+
+/** Other requests with the same token or for the same user may be in the way. */
+const ATTEMPTS_MAX = 40;
+
+/** The answer to a failure, audited, and the token's use counted: a refused request is a use. */
+export async function fail(error: unknown, state: RequestState, services: CoreServices): Promise<Answer> {
+  try {
+    const tx = await countUse(state, services);
+    if (error instanceof LoginRefused) await countRefusal(error, state, services);
+    if (tx && !isAuditFailure(error))
+      await auditResponse(state, services, tx, error instanceof CofferError ? error.message : "internal error");
+    const answer = encodeError(error, state.request, services.log);
+    const decisionId = tx && (await decisionIdOf(state, services, tx));
+    return decisionId === undefined ? answer : { ...answer, headers: { [DECISION_HEADER]: decisionId } };
+  } catch (second) {
+    return encodeError(second, state.request, services.log);
+  }
+}
+
+/** By which an administrator can look up why the policies refused this; undefined when they did not. */
+async function decisionIdOf(state: RequestState, services: CoreServices, tx: Transaction): Promise<string | undefined> {
+  const { decision, token, request, route, operation } = state;
+  if (!decision || !token) return undefined;
+  const lacksSudo = route?.definition?.access === "sudo" && !decision.sudo;
+  if (decision.allowed && !lacksSudo) return undefined;
+  return services.decisions.seal(tx, services.clock.now(), token, { operation, path: request.path }, decision);
+}
+
+function isAuditFailure(error: unknown): boolean {
+  return error instanceof CofferError && error.code === "audit_failed";
+}
+
+/** A wrong password counts although the request that brought it comes to nothing. */
+async function countRefusal(refusal: LoginRefused, { route }: RequestState, services: CoreServices): Promise<void> {
+  for (let attempt = 0; route && attempt < ATTEMPTS_MAX && !services.barrier.isSealed; attempt++) {
+    const tx = services.barrier.begin();
+    await services.lockout.noteFailure(tx, route.mount, refusal.aliasName);
+    if ((await tx.commit()) === "committed") return;
+  }
+}
+
+async function countUse({ token }: RequestState, services: CoreServices): Promise<Transaction | undefined> {
+  for (let attempt = 0; attempt < ATTEMPTS_MAX && !services.barrier.isSealed; attempt++) {
+    const tx = services.barrier.begin();
+    if (!token || token.numUses <= 0) return tx;
+    const current = await readToken(tx, token.hash);
+    if (!current || current.numUses <= 0) return tx;
+    if (current.numUses === 1) await services.expiration.revokeToken(tx, token.hash);
+    else tx.write(tokenKind, tokenKey(token.hash), { ...current, numUses: current.numUses - 1 });
+    if ((await tx.commit()) === "committed") return services.barrier.begin();
+  }
+  return undefined;
+}
