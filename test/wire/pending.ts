@@ -27,5 +27,4 @@ export const PENDING: ReadonlyMap<string, string> = new Map([
   ...missing("sys/config/cors, ui and auditing", "sys-config"),
   ...missing("sys/quotas", "sys-quotas"),
   ...missing("sys/rekey and sys/generate-root", "sys-rekey"),
-  ...missing("sys/tools", "sys-tools"),
 ]);

@@ -10,6 +10,7 @@ import { mountPaths } from "./mount-paths.ts";
 import { capabilityPaths, policyPaths } from "./policy-paths.ts";
 import { keyPaths, sealPaths } from "./seal-paths.ts";
 import type { SysServices } from "./services.ts";
+import { toolsPaths } from "./tools-paths.ts";
 import { wrappingPaths } from "./wrapping-paths.ts";
 
 export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
@@ -27,6 +28,7 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...lockedUserPaths(services),
       ...explainPaths(services),
       ...wrappingPaths(services),
+      ...toolsPaths(),
       ...internalPaths(services),
     ],
   };

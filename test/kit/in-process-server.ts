@@ -1,0 +1,134 @@
+// A whole server inside the test: every part real but HTTP, on storage in memory, with a clock that stands still. For
+// tests of what spans the pipeline and sys. Knows how assemble.ts is called and nothing of what is inside.
+import { randomUUID } from "node:crypto";
+import { FakeClock } from "#common/clock.ts";
+import { isJsonObject, type JsonObject, parseJson } from "#common/json.ts";
+import { silentLog } from "#common/log.ts";
+import { createMetrics } from "#common/metrics.ts";
+import { SecretBytes } from "#common/secret-bytes.ts";
+import { type AssembledServer, assemble, type ServerParts } from "#server/assemble.ts";
+import type { Operation } from "#server/framework/context.ts";
+import type { Seal } from "#server/seal/seal.ts";
+import { createShamirSeal } from "#server/seal/shamir/shamir-seal.ts";
+import { openMemoryStorage } from "#server/storage/memory/memory-storage.ts";
+
+export interface TestAnswer {
+  readonly status: number;
+  readonly body: JsonObject;
+  /** The envelope's data; {} without. */
+  readonly data: JsonObject;
+  /** The first of `errors`; "" without. */
+  readonly error: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export interface CallOptions {
+  /** The root token by default, "" for none. */
+  readonly token?: string;
+  readonly remoteAddress?: string;
+}
+
+export interface InProcessServer {
+  readonly clock: FakeClock;
+  readonly server: AssembledServer;
+  readonly rootToken: string;
+  /** Shares of the unseal key, base64; of the recovery key with an auto seal. */
+  readonly keys: readonly string[];
+  call(operation: Operation, path: string, data?: JsonObject, options?: CallOptions): Promise<TestAnswer>;
+}
+
+export interface InProcessOptions {
+  readonly parts?: Partial<ServerParts>;
+  /** Shamir without any. */
+  readonly seals?: readonly Seal[];
+  readonly shares?: number;
+  readonly threshold?: number;
+}
+
+const MONTH = 2_764_800;
+
+/** A server that is initialised and unsealed. */
+export async function startInProcessServer(options: InProcessOptions = {}): Promise<InProcessServer> {
+  const clock = new FakeClock();
+  const server = assemble(partsOf(clock, options));
+  const isAuto = options.seals?.[0]?.kind === "auto";
+  const [shares, threshold] = [options.shares ?? 1, options.threshold ?? 1];
+  const body: JsonObject = isAuto
+    ? { recovery_shares: shares, recovery_threshold: threshold }
+    : { secret_shares: shares, secret_threshold: threshold };
+  const made = (await request(server, "update", "sys/init", body, { token: "" })).body;
+  const keys = textsOf(made[isAuto ? "recovery_keys_base64" : "keys_base64"]);
+  const rootToken = String(made["root_token"]);
+  if (!isAuto) {
+    for (const key of keys.slice(0, threshold))
+      await server.services.node.submitShare(new SecretBytes(Buffer.from(key, "base64")));
+  }
+  return {
+    clock,
+    server,
+    rootToken,
+    keys,
+    call: (operation, path, data = {}, callOptions = {}) =>
+      request(server, operation, path, data, { token: rootToken, ...callOptions }),
+  };
+}
+
+function partsOf(clock: FakeClock, options: InProcessOptions): ServerParts {
+  return {
+    storage: openMemoryStorage(),
+    storageType: "memory",
+    seals: options.seals ?? [createShamirSeal("shamir")],
+    host: {
+      clock,
+      log: silentLog,
+      environment: {},
+      readFile: (path) => Promise.reject(new Error(`there is no file ${path}`)),
+    },
+    clock,
+    log: silentLog,
+    metrics: createMetrics(),
+    ttl: { defaultLeaseTtlSeconds: MONTH, maxLeaseTtlSeconds: MONTH },
+    clusterName: "test",
+    version: "1.0.0",
+    buildDate: "2026-01-01T00:00:00Z",
+    sanitizedConfig: {},
+    userLockouts: [],
+    ...options.parts,
+  };
+}
+
+async function request(
+  server: AssembledServer,
+  operation: Operation,
+  path: string,
+  data: JsonObject,
+  options: CallOptions,
+): Promise<TestAnswer> {
+  const answer = await server.serve({
+    id: randomUUID(),
+    operation,
+    path,
+    namespace: "",
+    clientToken: options.token ?? "",
+    data,
+    query: operation === "update" ? {} : data,
+    wrapTtlSeconds: undefined,
+    remoteAddress: options.remoteAddress ?? "127.0.0.1",
+    remotePort: 1,
+    page: { limit: 1_000 },
+  });
+  const parsed = typeof answer.body === "string" && answer.body !== "" ? parseJson(answer.body) : {};
+  const body = isJsonObject(parsed) ? parsed : {};
+  const inner = body["data"];
+  return {
+    status: answer.status,
+    body,
+    data: isJsonObject(inner) ? inner : {},
+    error: textsOf(body["errors"])[0] ?? "",
+    headers: answer.headers ?? {},
+  };
+}
+
+function textsOf(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.map(String) : [];
+}
