@@ -16,6 +16,8 @@ export interface Cluster {
   readonly kubeconfig: string;
   /** The address at which pods reach this machine, where it is known (not for a cluster by KUBECONFIG). */
   readonly machineAddress: string | undefined;
+  /** The program and its first arguments, for a kubectl that goes on running (port-forward). */
+  readonly kubectlCommand: readonly [string, ...string[]];
   /** Runs kubectl and returns what it prints; `input` is its standard input ("apply -f -"). Rejects with its stderr. */
   kubectl(args: readonly string[], input?: string): Promise<string>;
   /** Puts the image in an OCI archive on the node. */
@@ -44,6 +46,7 @@ export async function startCluster(): Promise<Cluster | undefined> {
   return {
     kubeconfig,
     machineAddress: "10.201.0.1",
+    kubectlCommand: [CLUSTER, "kubectl"],
     kubectl: (args, input) => run(CLUSTER, ["kubectl", ...args], { input }),
     loadImage: async (archive) => {
       await run(CLUSTER, ["load", archive], { show: true });
@@ -56,6 +59,7 @@ function givenCluster(kubeconfig: string): Cluster {
   return {
     kubeconfig,
     machineAddress: undefined,
+    kubectlCommand: ["kubectl"],
     kubectl: (args, input) => run("kubectl", args, { input }),
     loadImage: async (archive) => {
       const command = process.env["COFFER_TEST_LOAD_IMAGE"];
