@@ -208,6 +208,7 @@ export const vaultCluster: Definition<VaultClusterSpec, VaultClusterStatus> = {
     CertificateInvalid: "The given certificate cannot be used.",
     CertificateProvided: "The certificate comes from the given Secret.",
     PodsStarting: "The pods are not running yet.",
+    PodFailing: "A pod does not start; the message has the kubelet's words.",
     Initializing: "The server is being initialised.",
     Initialized: "The server has been initialised.",
     Sealed: "The server is sealed; the message has the seal's own reason.",

@@ -45,7 +45,9 @@ export interface ServersOptions {
 
 /** A pod on the same network answers in milliseconds; its seal may take a moment while it starts. */
 const PROBE_MILLIS: Millis = 3000;
-const CALL_MILLIS: Millis = 15_000;
+const CALL_MILLIS: Millis = 5000;
+/** A pod that goes away is found out in seconds; the queue tries again with patience of its own. */
+const CALL_RETRIES = 0;
 /** A session is renewed when this part of its life is left. */
 const RENEW_PART_LEFT = 1 / 3;
 
@@ -146,6 +148,7 @@ class Connections implements Servers {
       ca,
       serverName: serviceHost(cluster),
       timeoutMillis,
+      retries: CALL_RETRIES,
       userAgent: "coffer-operator",
       clock: this.#options.clock,
     });

@@ -15,6 +15,7 @@ import { resourceKind } from "../../api/resource.ts";
 import { type SecretBinding, secretBinding } from "../../api/secret-binding.ts";
 import type { VaultCluster } from "../../api/vault-cluster.ts";
 import { caBundleName, titleOf } from "../../cluster-names.ts";
+import { managesNamespace } from "../../settings.ts";
 import type { ControllerParts, ControllerType } from "../controller-type.ts";
 import { createKeyedLock, type KeyedLock } from "../keyed-lock.ts";
 import type { BindingNamespace } from "./access.ts";
@@ -107,6 +108,8 @@ async function reconcile(parts: Parts, key: string, signal: AbortSignal) {
   const subject = { kind: KIND, object };
   if (binding.metadata.deletionTimestamp !== undefined) return remove(parts, binding, object, signal);
   const planned = plan(binding, watches.clusters.list(), namespaceOf(parts, binding));
+  if (planned.kind !== "suspended" && planned.cluster !== undefined && !isManaged(parts, planned.cluster))
+    return undefined;
   // Before the first thing that has to be cleaned up.
   if (planned.kind === "sync") await applier.setFinalizer(subject, FINALIZER, true, signal);
   const outcome = await carryOut(parts, binding, planned, signal);
@@ -124,10 +127,8 @@ async function carryOut(parts: Parts, binding: SecretBinding, planned: Plan, sig
   if (planned.kind === "suspended") return { kind: "untried" };
   await leaveFormer(parts, binding, planned, signal);
   if (planned.kind === "refused") {
-    // What it had before it was refused is taken back as far as the server can be reached.
-    if (planned.cluster !== undefined && binding.status?.vault === titleOf(planned.cluster))
-      await withdraw(parts, planned.cluster, binding, signal);
-    return { kind: "untried" };
+    const isClean = await withdrawn(parts, binding, planned.cluster, signal);
+    return { kind: isClean ? "withdrawn" : "untried" };
   }
   const { cluster } = planned;
   if (!canServe(cluster)) return { kind: "untried" };
@@ -140,11 +141,16 @@ async function carryOut(parts: Parts, binding: SecretBinding, planned: Plan, sig
     return { kind: "synced", sources };
   } catch (error) {
     if (!(error instanceof ApiError) && !(error instanceof CofferError && error.code === "unavailable")) throw error;
-    return {
-      kind: "unavailable",
-      message: `VaultCluster ${titleOf(cluster)} cannot be used at the moment: ${error.message}`,
-    };
+    const title = `VaultCluster ${titleOf(cluster)}`;
+    const message =
+      error instanceof ApiError ? `${title} cannot be used at the moment: ${error.message}` : error.message;
+    return { kind: "unavailable", message };
   }
+}
+
+/** Clusters of other namespaces have another operator, and with them their bindings. */
+function isManaged({ settings }: Parts, { metadata }: VaultCluster): boolean {
+  return managesNamespace(settings, metadata.namespace);
 }
 
 /** Servers that are initialised; whether they answer shows when they are asked. */
@@ -156,26 +162,38 @@ function canServe({ status }: VaultCluster): boolean {
 async function leaveFormer(parts: Parts, binding: SecretBinding, planned: Plan, signal: AbortSignal): Promise<void> {
   const former = binding.status?.vault;
   const now = planned.kind === "suspended" || planned.cluster === undefined ? undefined : titleOf(planned.cluster);
-  if (former === undefined || former === now) return;
+  if (former === undefined || former === now || binding.status?.policy === undefined) return;
   const cluster = parts.watches.clusters.get(former);
-  if (cluster !== undefined) await withdraw(parts, cluster, binding, signal);
+  if (cluster !== undefined && isManaged(parts, cluster)) await withdraw(parts, cluster, binding, signal);
 }
 
+/** What a binding had before it was refused is taken back. False when it is still there. */
+async function withdrawn(
+  parts: Parts,
+  binding: SecretBinding,
+  cluster: VaultCluster | undefined,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const hadSomething = binding.status?.policy !== undefined;
+  if (cluster === undefined || !hadSomething || binding.status?.vault !== titleOf(cluster)) return true;
+  return withdraw(parts, cluster, binding, signal);
+}
+
+/** True when the server has nothing more of the binding than it should. */
 async function withdraw(
   parts: Parts,
   cluster: VaultCluster,
   binding: SecretBinding,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   try {
     await syncRoles(parts, cluster, binding, signal);
+    return true;
   } catch (error) {
     if (!(error instanceof ApiError) && !(error instanceof CofferError)) throw error;
-    parts.log.warn("roles and policies of a binding are still on a server", {
-      binding: keyOf(binding.metadata),
-      cluster: titleOf(cluster),
-      error: error.message,
-    });
+    const fields = { binding: keyOf(binding.metadata), cluster: titleOf(cluster), error: error.message };
+    parts.log.warn("roles and policy of a binding are still on a server", fields);
+    return false;
   }
 }
 
@@ -224,6 +242,7 @@ async function remove(parts: Parts, binding: SecretBinding, object: KubeObject, 
   const subject = { kind: KIND, object };
   const former = binding.status?.vault;
   const cluster = former === undefined ? undefined : watches.clusters.get(former);
+  if (cluster !== undefined && !isManaged(parts, cluster)) return undefined;
   if (binding.metadata.finalizers.includes(FINALIZER) && cluster !== undefined) {
     try {
       await withDeadline(clock, CLEANUP_CALL_MILLIS, signal, (inner) => syncRoles(parts, cluster, binding, inner));

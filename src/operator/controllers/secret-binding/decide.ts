@@ -26,6 +26,8 @@ export type SourceState = SecretBindingStatus["sources"][number];
 /** What came of the plan. */
 export type Outcome =
   | { readonly kind: "untried" }
+  /** Refused, and nothing of it is on the server any more. */
+  | { readonly kind: "withdrawn" }
   | { readonly kind: "unavailable"; readonly message: string }
   | { readonly kind: "synced"; readonly sources: readonly SourceState[] };
 
@@ -196,10 +198,11 @@ function rolesCarrying({ binding, bindings }: Observed): readonly string[] {
   return rolesOf(namespace, named).flatMap((role) => (role.policies.includes(policy) ? [role.name] : []));
 }
 
-function kept({ binding, plan: planned }: Observed): Pick<SecretBindingStatus, "policy" | "roles"> {
+/** What it has on the server stays in the status until it is certain that it has gone. */
+function kept({ binding, outcome }: Observed): Pick<SecretBindingStatus, "policy" | "roles"> {
   const { policy, roles = [] } = binding.status ?? {};
-  if (planned.kind !== "sync") return { roles: [] };
-  return { ...(policy === undefined ? {} : { policy }), roles };
+  if (outcome.kind === "withdrawn" || policy === undefined) return { roles: [] };
+  return { policy, roles };
 }
 
 function unknownSources({ binding, plan: planned, look }: Observed): readonly SourceState[] {
@@ -211,8 +214,9 @@ function unknownSources({ binding, plan: planned, look }: Observed): readonly So
   }));
 }
 
-function requeueAfter({ binding, plan: planned, outcome }: Observed): Millis {
-  if (planned.kind === "refused") return SELDOM_MILLIS;
+function requeueAfter(observed: Observed): Millis {
+  const { binding, plan: planned, outcome } = observed;
+  if (planned.kind === "refused") return kept(observed).policy === undefined ? SELDOM_MILLIS : MISSING_MILLIS;
   if (outcome.kind !== "synced") return UNAVAILABLE_MILLIS;
   const interval = durationSeconds(binding.spec.refreshInterval) * 1000 || SELDOM_MILLIS;
   const isWaiting = outcome.sources.some(({ state }) => state === "Missing" || state === "Denied");

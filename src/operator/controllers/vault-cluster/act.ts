@@ -70,10 +70,13 @@ async function reconcileCluster(parts: ControllerParts, key: string, signal: Abo
   if (cluster === undefined || object === undefined) return undefined;
   const subject = { kind: KIND, object };
   if (cluster.metadata.deletionTimestamp !== undefined) {
+    if (!managesNamespace(parts.settings, cluster.metadata.namespace)) return undefined;
     for (const { kind, ref } of removalsOf(cluster)) await client.delete(kind, ref, { signal });
     await applier.setFinalizer(subject, FINALIZER, false, signal);
     return undefined;
   }
+  // Another operator's: it is told that nobody manages it only while nobody has looked at it.
+  if (!managesNamespace(parts.settings, cluster.metadata.namespace) && cluster.status !== undefined) return undefined;
   const observed = await observe(parts, cluster, signal);
   // Before the first object that no owner takes with it.
   if (observed.isManaged) await applier.setFinalizer(subject, FINALIZER, true, signal);
@@ -106,26 +109,27 @@ function podsOf({ watches }: ControllerParts, { metadata }: VaultCluster): reado
   return watches.pods
     .list(metadata.namespace)
     .filter((pod) => pod.metadata.labels?.[CLUSTER_LABEL] === metadata.name)
-    .map((pod) => ({ name: pod.metadata.name, trouble: troubleOf(pod) }))
+    .map((pod) => ({ name: pod.metadata.name, ...troubleOf(pod) }))
     .toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /** Waiting reasons that every pod passes through. */
 const ORDINARY = new Set(["ContainerCreating", "PodInitializing"]);
 
-function troubleOf(pod: KubeObject): string | undefined {
+function troubleOf(pod: KubeObject): Pick<PodFacts, "trouble" | "isFailing"> {
   const status = isJsonObject(pod["status"]) ? pod["status"] : {};
   for (const container of objectsIn(status["containerStatuses"])) {
     const state = isJsonObject(container["state"]) ? container["state"] : {};
     const waiting = isJsonObject(state["waiting"]) ? state["waiting"] : {};
     const reason = waiting["reason"];
     if (typeof reason === "string" && !ORDINARY.has(reason))
-      return `${reason}: ${textOf(waiting["message"])}${lastWords(container)}`;
+      return { trouble: `${reason}: ${textOf(waiting["message"])}${lastWords(container)}`, isFailing: true };
   }
   const unscheduled = objectsIn(status["conditions"]).find(
     (one) => one["type"] === "PodScheduled" && one["status"] === "False" && one["reason"] === "Unschedulable",
   );
-  return unscheduled && `the pod cannot be scheduled: ${textOf(unscheduled["message"])}`;
+  const trouble = unscheduled && `the pod cannot be scheduled: ${textOf(unscheduled["message"])}`;
+  return { trouble, isFailing: false };
 }
 
 /** How the container ended the last time, for crash loops. */

@@ -41,6 +41,8 @@ export interface PodFacts {
   readonly name: string;
   /** Why it does not run, in the kubelet's or the scheduler's words. */
   readonly trouble: string | undefined;
+  /** Whether it was tried and failed, rather than that it waits for something. */
+  readonly isFailing: boolean;
 }
 
 export const FINALIZER = "coffer.dev/vault-cluster";

@@ -1,6 +1,6 @@
 // From what the pods and their servers say to what the cluster is: initialised, unsealed, serving, and why not. Pure.
 import type { Finding, Summary } from "#kube/conditions.ts";
-import { holds } from "../../api/conditions.ts";
+import { findCondition, holds } from "../../api/conditions.ts";
 import type { VaultClusterStatus } from "../../api/vault-cluster.ts";
 import type { MemberProbe, SealTrouble, ServerAnswer } from "../../servers/probe.ts";
 import type { Observed } from "./decide.ts";
@@ -85,23 +85,25 @@ function runningMessage(answers: readonly Answered[]): string {
 const failing = (reason: string, message: string): Summary => ({ state: "failing", reason, message });
 const reconciling = (reason: string, message: string): Summary => ({ state: "reconciling", reason, message });
 
-/** Nobody answers: pods that are starting, or a server that was there and is gone. */
+/** Nobody answers: pods that are starting or cannot start, or a server that was there and is gone. */
 function silent({ cluster, pods, members }: Observed, wasInitialized: boolean): Assessment {
+  const conclusion = (summary: Summary): Assessment => ({
+    summary,
+    findings: wasInitialized ? [unknownUnsealed(summary)] : [],
+    phase: wasInitialized ? "Degraded" : "Pending",
+  });
+  const failed = pods.find(({ trouble, isFailing }) => isFailing && trouble !== undefined);
+  if (failed !== undefined) return conclusion(failing("PodFailing", `${failed.name}: ${failed.trouble}`));
   const trouble = pods.map((pod) => pod.trouble).find((why) => why !== undefined);
-  const wasReady = holds(cluster.status, "Ready") || holds(cluster.status, "Unsealed");
-  if (trouble !== undefined || pods.length === 0 || !wasReady) {
-    const message =
-      trouble ?? (pods.length === 0 ? "the pods are being created" : (silenceOf(members) ?? "the pods are starting"));
-    const summary = trouble === undefined ? reconciling("PodsStarting", message) : failing("PodsStarting", message);
-    const finding = unknownUnsealed("PodsStarting", message);
-    return { summary, findings: wasInitialized ? [finding] : [], phase: wasInitialized ? "Degraded" : "Pending" };
-  }
-  const message = `the server does not answer: ${silenceOf(members) ?? "no reason is known"}`;
-  return {
-    summary: failing("Unreachable", message),
-    findings: [unknownUnsealed("Unreachable", message)],
-    phase: "Degraded",
-  };
+  const wasReady = holds(cluster.status, "Ready") || findCondition(cluster.status, "Ready")?.reason === "Unreachable";
+  if (wasReady && trouble === undefined && pods.length > 0)
+    return conclusion(
+      failing("Unreachable", `the server does not answer: ${silenceOf(members) ?? "no reason is known"}`),
+    );
+  const starting = silenceOf(members) ?? "the pods are starting";
+  return conclusion(
+    reconciling("PodsStarting", trouble ?? (pods.length === 0 ? "the pods are being created" : starting)),
+  );
 }
 
 function silenceOf(members: readonly MemberProbe[]): string | undefined {
@@ -109,7 +111,7 @@ function silenceOf(members: readonly MemberProbe[]): string | undefined {
   return reason;
 }
 
-function unknownUnsealed(reason: string, message: string): Finding {
+function unknownUnsealed({ reason, message }: Summary): Finding {
   return { type: "Unsealed", status: "Unknown", reason, message };
 }
 
