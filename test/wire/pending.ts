@@ -22,7 +22,6 @@ export const PENDING: ReadonlyMap<string, string> = new Map([
   ...missing("identity tokens (OIDC)", "oidc-tokens"),
   ...missing("namespaces", "namespaces-basic", "namespaces-tokens"),
   ...missing("sys/internal/specs/openapi", "openapi-engines"),
-  ...missing("sys/policies/password", "password-policy-basic"),
   ...missing("sys/plugins", "plugins-catalog"),
   ...missing("sys/config/cors, ui and auditing", "sys-config"),
   ...missing("sys/quotas", "sys-quotas"),

@@ -7,6 +7,7 @@ import { internalPaths } from "./internal-paths.ts";
 import { leasePaths } from "./lease-paths.ts";
 import { lockedUserPaths } from "./locked-user-paths.ts";
 import { mountPaths } from "./mount-paths.ts";
+import { passwordPolicyPaths } from "./password-policy-paths.ts";
 import { capabilityPaths, policyPaths } from "./policy-paths.ts";
 import { keyPaths, sealPaths } from "./seal-paths.ts";
 import type { SysServices } from "./services.ts";
@@ -22,6 +23,7 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...keyPaths(services),
       ...mountPaths(services),
       ...policyPaths(services),
+      ...passwordPolicyPaths(),
       ...capabilityPaths(services),
       ...auditPaths(services),
       ...leasePaths(services),
