@@ -26,6 +26,7 @@ export function assembleForDescription(): Described {
     log,
     metrics,
     ttl: { defaultLeaseTtlSeconds: 0, maxLeaseTtlSeconds: 0 },
+    userLockouts: [],
     clusterName: "",
     version: "",
     buildDate: "",
