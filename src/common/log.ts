@@ -1,6 +1,7 @@
 // Structured logs, one JSON object a line. Callers pass facts as fields; secrets never come here.
 
-export type LogLevel = "debug" | "info" | "warn" | "error";
+export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
 export interface Log {
@@ -10,20 +11,41 @@ export interface Log {
   error(message: string, fields?: LogFields): void;
   /** A log that adds the given fields to every line. */
   with(fields: LogFields): Log;
+  /** The least severity that is written, shared by all logs that `with` made. */
+  readonly threshold: LogThreshold;
+}
+
+/** A least severity that may change while the program runs. */
+export class LogThreshold {
+  readonly #initial: LogLevel;
+  level: LogLevel;
+  constructor(initial: LogLevel) {
+    this.#initial = initial;
+    this.level = initial;
+  }
+  /** Back to the level of the start. */
+  reset(): void {
+    this.level = this.#initial;
+  }
+}
+
+export function isLogLevel(text: string): text is LogLevel {
+  return LOG_LEVELS.some((level) => level === text);
 }
 
 const RANK: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
 
 /** A log that gives each line to `write`, newline included. `format` "text" is for people, "json" for machines. */
 export function createLog(options: {
-  level: LogLevel;
+  level: LogLevel | LogThreshold;
   format: "json" | "text";
   write: (line: string) => void;
   now: () => number;
   fields?: LogFields;
 }): Log {
+  const threshold = options.level instanceof LogThreshold ? options.level : new LogThreshold(options.level);
   const emit = (level: LogLevel, message: string, fields: LogFields = {}) => {
-    if (RANK[level] < RANK[options.level]) return;
+    if (RANK[level] < RANK[threshold.level]) return;
     const all = { ...options.fields, ...fields };
     const time = new Date(options.now()).toISOString();
     options.write(
@@ -37,7 +59,8 @@ export function createLog(options: {
     info: (message, fields) => emit("info", message, fields),
     warn: (message, fields) => emit("warn", message, fields),
     error: (message, fields) => emit("error", message, fields),
-    with: (fields) => createLog({ ...options, fields: { ...options.fields, ...fields } }),
+    with: (fields) => createLog({ ...options, level: threshold, fields: { ...options.fields, ...fields } }),
+    threshold,
   };
 }
 

@@ -12,12 +12,14 @@ import { tokenBackend } from "./auth/token/backend.ts";
 import { Barrier } from "./barrier/barrier.ts";
 import type { UserLockoutStanza } from "./config/server-config.ts";
 import { Background } from "./core/background.ts";
+import { InFlight } from "./core/in-flight.ts";
 import { InitialRecords } from "./core/initial-records.ts";
 import { Node } from "./core/node.ts";
 import { serve } from "./core/pipeline.ts";
 import type { Answer, Request } from "./core/request.ts";
 import type { CoreServices } from "./core/request-state.ts";
 import { engineRegistry } from "./engines/registry.ts";
+import { noteVersion } from "./core/version-history.ts";
 import type { BackendHost } from "./framework/backend.ts";
 import { createPages } from "./http/pages.ts";
 import { identityBackend } from "./identity/backend.ts";
@@ -68,6 +70,7 @@ export function assemble(parts: ServerParts): AssembledServer {
   const decisions = new DecisionIds();
   const lockout = new Lockout(clock, parts.userLockouts);
   const initial = new InitialRecords(tokens, parts.clusterName);
+  const inFlight = new InFlight(clock);
   const lazy: { backends?: Backends } = {};
   const backendsOf = () => {
     if (!lazy.backends) throw new Error("the backends are made right below");
@@ -77,11 +80,12 @@ export function assemble(parts: ServerParts): AssembledServer {
   const { metrics, version, buildDate, sanitizedConfig, storageType } = parts;
   const system = sysBackend({
     ...{ clock, node, barrier, backends: backendsOf, tokens, policies, identity, expiration, audit, ttl },
-    ...{ lockout, decisions, metrics, initial, storageType, version, buildDate, sanitizedConfig },
+    ...{ log, inFlight, lockout, decisions, metrics, initial, storageType, version, buildDate, sanitizedConfig },
   });
   const singletons = [system, tokenBackend({ tokens, policies, expiration, identity }), identityBackend()];
   const backends = new Backends({ engines: engineRegistry, auth: authRegistry, singletons }, parts.host);
   lazy.backends = backends;
+  node.onUnsealed(() => void noteVersion({ barrier, clock, log }, version, buildDate));
   const services: CoreServices = {
     clock,
     log,
@@ -101,7 +105,7 @@ export function assemble(parts: ServerParts): AssembledServer {
     services,
     initial,
     background: new Background({ barrier, expiration, clock, log }),
-    serve: (request) => serve(request, services),
+    serve: (request) => inFlight.during(request, () => serve(request, services)),
     pages: createPages(),
   };
 }

@@ -22,7 +22,7 @@ export const PENDING: ReadonlyMap<string, string> = new Map([
   ...missing("identity tokens (OIDC)", "oidc-tokens"),
   ...missing("namespaces", "namespaces-basic", "namespaces-tokens"),
   ...missing("sys/internal/specs/openapi", "openapi-engines"),
-  ...missing("sys/plugins", "plugins-catalog"),
+  ...missing("engines transit, pki, totp and database", "plugins-catalog"),
   ...missing("sys/config/cors, ui and auditing", "sys-config"),
   ...missing("sys/quotas", "sys-quotas"),
   ...missing("sys/rekey and sys/generate-root", "sys-rekey"),

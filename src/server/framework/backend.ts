@@ -47,6 +47,8 @@ export interface BackendType {
   readonly type: string;
   /** There is one mount of it from the start, and no other can be made. */
   readonly single?: boolean;
+  /** Names of the kinds of databases that it serves, for the plugin catalogue. */
+  readonly databasePlugins?: readonly string[];
   /** Options such as KV's version; throws `invalid_request` when they make no sense. */
   create(options: Readonly<Record<string, string>>, host: BackendHost): Backend;
 }

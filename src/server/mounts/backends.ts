@@ -60,6 +60,11 @@ export class Backends {
     return this.#registries[kind].map((type) => type.type);
   }
 
+  /** Names under which the database engine knows its kinds of databases. */
+  databasePlugins(): readonly string[] {
+    return this.#registries.engines.flatMap((type) => type.databasePlugins ?? []);
+  }
+
   isSingleton(type: string): boolean {
     const ofRegistry = this.#registries.engines.find((candidate) => candidate.type === type);
     return ofRegistry?.single === true || this.#registries.singletons.some((backend) => backend.type === type);

@@ -2,13 +2,17 @@
 import type { Backend } from "../framework/backend.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import { auditPaths } from "./audit-paths.ts";
+import { counterPaths } from "./counter-paths.ts";
 import { explainPaths } from "./explain-paths.ts";
+import { hostPaths } from "./host-paths.ts";
 import { internalPaths } from "./internal-paths.ts";
 import { leasePaths } from "./lease-paths.ts";
 import { lockedUserPaths } from "./locked-user-paths.ts";
 import { mountPaths } from "./mount-paths.ts";
 import { passwordPolicyPaths } from "./password-policy-paths.ts";
+import { pluginPaths } from "./plugin-paths.ts";
 import { capabilityPaths, policyPaths } from "./policy-paths.ts";
+import { remountPaths } from "./remount-paths.ts";
 import { keyPaths, sealPaths } from "./seal-paths.ts";
 import type { SysServices } from "./services.ts";
 import { toolsPaths } from "./tools-paths.ts";
@@ -31,6 +35,10 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...explainPaths(services),
       ...wrappingPaths(services),
       ...toolsPaths(),
+      ...remountPaths(services),
+      ...pluginPaths(services),
+      ...hostPaths(services),
+      ...counterPaths(),
       ...internalPaths(services),
     ],
   };

@@ -157,9 +157,14 @@ function assertMountable(services: SysServices, kind: MountClass, path: string, 
   if (!kind.isAuth && services.backends().isSingleton(type)) {
     throw new CofferError("invalid_request", `mount type of ${JSON.stringify(type)} is not mountable`);
   }
+  assertMountPath(kind.isAuth, path);
+}
+
+/** Throws `invalid_request` for a path that no mount may have. */
+export function assertMountPath(isAuth: boolean, path: string): void {
   if (/[\p{Cc}]/u.test(path) || path.split("/").includes(".."))
     throw new CofferError("invalid_request", "path has characters that a mount's path may not have");
-  if (!kind.isAuth && RESERVED.some((reserved) => withSlash(path).startsWith(reserved))) {
+  if (!isAuth && RESERVED.some((reserved) => withSlash(path).startsWith(reserved))) {
     throw new CofferError("invalid_request", `cannot mount ${JSON.stringify(withSlash(path))}`);
   }
 }

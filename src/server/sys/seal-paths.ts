@@ -69,7 +69,7 @@ export function sealPaths(services: SysServices) {
     }),
     definePrivilegedPath("ha-status", {
       summary: "This node, among nodes that are all active.",
-      operations: { read: { summary: "Show it.", handler: () => dataReply(haStatus(services)) } },
+      operations: { read: { summary: "Show it.", handler: () => ({ data: haStatus(services), repeatAtTop: true }) } },
     }),
     definePrivilegedPath("seal", {
       summary: "Seals this node.",

@@ -1,9 +1,11 @@
 // What the sys mount is given: it is the one backend that works on the server itself.
 import type { Clock } from "#common/clock.ts";
 import type { JsonObject } from "#common/json.ts";
+import type { Log } from "#common/log.ts";
 import type { Metrics } from "#common/metrics.ts";
 import type { AuditService } from "../audit/audit-service.ts";
 import type { Barrier } from "../barrier/barrier.ts";
+import type { InFlight } from "../core/in-flight.ts";
 import type { InitialRecords } from "../core/initial-records.ts";
 import type { Node } from "../core/node.ts";
 import type { Identity } from "../identity/identity.ts";
@@ -17,6 +19,7 @@ import type { TokenService } from "../tokens/token-service.ts";
 
 export interface SysServices {
   readonly clock: Clock;
+  readonly log: Log;
   readonly node: Node;
   readonly barrier: Barrier;
   /** Made after the sys backend itself, hence a function. */
@@ -30,6 +33,7 @@ export interface SysServices {
   readonly audit: AuditService;
   readonly ttl: TtlDefaults;
   readonly metrics: Metrics;
+  readonly inFlight: InFlight;
   readonly initial: InitialRecords;
   readonly storageType: string;
   readonly version: string;

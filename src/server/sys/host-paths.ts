@@ -1,0 +1,160 @@
+// sys: what this process is and does: its machine, its requests, its log, the versions that have been here. All but the
+// versions is of this process alone; other nodes are asked one by one.
+import { cpus, freemem, hostname, loadavg, platform, release, totalmem, uptime } from "node:os";
+import { CofferError } from "#common/errors.ts";
+import type { JsonObject } from "#common/json.ts";
+import { isLogLevel, LOG_LEVELS } from "#common/log.ts";
+import { listVersions } from "../core/version-history.ts";
+import type { PrivilegedContext } from "../framework/context.ts";
+import { field, withDefault } from "../framework/fields.ts";
+import { definePrivilegedPath } from "../framework/path.ts";
+import { dataReply, noContent, type Reply } from "../framework/reply.ts";
+import type { SysServices } from "./services.ts";
+
+export function hostPaths(services: SysServices) {
+  return [
+    definePrivilegedPath("host-info", {
+      summary: "The machine that this node runs on.",
+      operations: { read: { summary: "Show it.", handler: () => dataReply(hostInfo(services)) } },
+    }),
+    definePrivilegedPath("in-flight-req", {
+      summary: "The requests that this node is working on.",
+      operations: { read: { summary: "Show them.", handler: () => ({ bare: requestsInFlight(services) }) } },
+    }),
+    definePrivilegedPath("version-history", {
+      summary: "The versions that have opened this store.",
+      operations: { list: { summary: "List them.", handler: versionHistory } },
+    }),
+    ...loggerPaths(services),
+  ];
+}
+
+function hostInfo({ clock }: SysServices): JsonObject {
+  const [total, free] = [totalmem(), freemem()];
+  const processors = cpus();
+  const bootSeconds = Math.floor(clock.now() / 1000 - uptime());
+  return {
+    timestamp: new Date(clock.now()).toISOString(),
+    cpu: processors.map((cpu, index) => ({ cpu: index, modelName: cpu.model, mhz: cpu.speed })),
+    cpu_times: processors.map(({ times }, index) => ({
+      cpu: `cpu${index}`,
+      user: times.user / 1000,
+      system: times.sys / 1000,
+      idle: times.idle / 1000,
+      nice: times.nice / 1000,
+      irq: times.irq / 1000,
+    })),
+    host: {
+      hostname: hostname(),
+      os: platform(),
+      kernelVersion: release(),
+      bootTime: bootSeconds,
+      uptime: Math.floor(uptime()),
+    },
+    memory: { total, free, available: free, used: total - free, usedPercent: ((total - free) / total) * 100 },
+    load: { load1: loadavg()[0] ?? 0, load5: loadavg()[1] ?? 0, load15: loadavg()[2] ?? 0 },
+  };
+}
+
+/** Method names as HTTP has them; what was sent is not kept. */
+const METHODS: Readonly<Record<string, string>> = {
+  read: "GET",
+  update: "PUT",
+  create: "PUT",
+  patch: "PATCH",
+  delete: "DELETE",
+  list: "LIST",
+  scan: "SCAN",
+  help: "GET",
+};
+
+function requestsInFlight({ inFlight }: SysServices): JsonObject {
+  return Object.fromEntries(
+    inFlight.list().map(({ request, since }) => [
+      request.id,
+      {
+        start_time: new Date(since).toISOString(),
+        client_remote_address: `${request.remoteAddress}:${request.remotePort}`,
+        request_path: `/v1/${request.path}`,
+        request_method: METHODS[request.operation] ?? "",
+        client_id: "",
+      },
+    ]),
+  );
+}
+
+async function versionHistory({ transaction }: PrivilegedContext): Promise<Reply> {
+  const versions = await listVersions(transaction);
+  const info = versions.map(({ version, buildDate, installedAtMillis }, index) => [
+    version,
+    {
+      build_date: buildDate,
+      previous_version: versions[index - 1]?.version ?? null,
+      timestamp_installed: new Date(installedAtMillis).toISOString(),
+    },
+  ]);
+  return dataReply({ keys: versions.map(({ version }) => version), key_info: Object.fromEntries(info) });
+}
+
+/** The one logger: every part of the server writes through it. */
+const LOGGER = "coffer";
+
+function loggerPaths({ log }: SysServices) {
+  const { threshold } = log;
+  const levelField = { level: withDefault(field.lowerText(`One of ${LOG_LEVELS.join(", ")}.`), "") } as const;
+  const set = ({ level }: { level: string }): Reply => {
+    const known = level === "trace" ? "debug" : level;
+    if (!isLogLevel(known)) {
+      const given = level === "" ? "level is missing" : `unknown level ${JSON.stringify(level)}`;
+      throw new CofferError("invalid_request", `${given}; use one of ${LOG_LEVELS.join(", ")}`);
+    }
+    threshold.level = known;
+    return noContent;
+  };
+  const reset = (): Reply => {
+    threshold.reset();
+    return noContent;
+  };
+  return [
+    definePrivilegedPath("loggers", {
+      summary: "The least severity that this node logs.",
+      access: "sudo",
+      fields: levelField,
+      operations: {
+        read: { summary: "Show it.", handler: () => dataReply({ [LOGGER]: threshold.level }) },
+        update: { summary: "Change it until the next start.", handler: (_context, values) => set(values) },
+        delete: { summary: "Back to what the configuration says.", handler: reset },
+      },
+    }),
+    definePrivilegedPath("loggers/:name", {
+      summary: "The least severity of one logger; there is one, named coffer.",
+      access: "sudo",
+      fields: levelField,
+      operations: {
+        read: {
+          summary: "Show it.",
+          handler: (_context, { name }) => (name === LOGGER ? dataReply({ [LOGGER]: threshold.level }) : undefined),
+        },
+        update: {
+          summary: "Change it until the next start.",
+          handler: (_context, { name, level }) => {
+            assertLogger(name);
+            return set({ level });
+          },
+        },
+        delete: {
+          summary: "Back to what the configuration says.",
+          handler: (_context, { name }) => {
+            assertLogger(name);
+            return reset();
+          },
+        },
+      },
+    }),
+  ];
+}
+
+function assertLogger(name: string): void {
+  if (name !== LOGGER)
+    throw new CofferError("invalid_request", `there is no logger ${JSON.stringify(name)}; the only one is ${LOGGER}`);
+}
