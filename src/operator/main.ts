@@ -15,6 +15,7 @@ import { createLeaderElection } from "#kube/leader-election.ts";
 import { createApplier } from "./controllers/applier.ts";
 import type { ControllerParts } from "./controllers/controller-type.ts";
 import { controllerTypes } from "./controllers/registry.ts";
+import { declareLeadershipMetric, declareQueueMetric } from "./operator-metrics.ts";
 import { createServers } from "./servers/servers.ts";
 import { type OperatorSettings, readOperatorSettings, USAGE } from "./settings.ts";
 import { createWatches, type Watches } from "./watches.ts";
@@ -57,7 +58,7 @@ async function runFrom(settings: OperatorSettings, io: ProgramIo): Promise<void>
     name: settings.leaseName,
     identity: settings.podName,
   });
-  metrics.gaugeOf("coffer_operator_leader", "1 on the replica that works.", () => (election.isLeader() ? 1 : 0));
+  declareLeadershipMetric(metrics, () => election.isLeader());
   await using _health = await startHealthServer({
     ...(settings.healthHost === "" ? {} : { host: settings.healthHost }),
     port: settings.healthPort,
@@ -89,9 +90,7 @@ function leadership({ client, watches, settings, io, log, metrics }: LeadershipP
   const { clock } = io;
   const controllerMetrics = declareControllerMetrics(metrics);
   let controllers: readonly Controller[] = [];
-  metrics.gaugeOf("coffer_operator_queue_length", "Objects that wait for their turn.", () =>
-    controllers.reduce((sum, controller) => sum + controller.queueSizes().ready, 0),
-  );
+  declareQueueMetric(metrics, () => controllers.reduce((sum, controller) => sum + controller.queueSizes().ready, 0));
   return async (signal: AbortSignal): Promise<void> => {
     const events = createEventRecorder({ client, instance: settings.podName, clock, log });
     const servers = createServers({ client, watches, tokenFile: settings.tokenFile, clock });

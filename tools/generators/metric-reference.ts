@@ -2,6 +2,7 @@
 import { createMetrics, type Metrics } from "#common/metrics.ts";
 import { declareInjectorMetrics } from "#injector/injector-metrics.ts";
 import { declareControllerMetrics } from "#kube/controller.ts";
+import { declareLeadershipMetric, declareQueueMetric } from "#operator/operator-metrics.ts";
 import { registerServerMetrics } from "#server/server-metrics.ts";
 import { assembleForDescription } from "./assembled.ts";
 import type { Generator } from "./generator.ts";
@@ -20,11 +21,17 @@ function section(title: string, declare: (metrics: Metrics) => void): string {
   return `## ${title}\n\n${table(["Metric", "Kind", "Labels", "Meaning"], rows)}`;
 }
 
+function declareOperatorMetrics(metrics: Metrics): void {
+  declareLeadershipMetric(metrics, () => false);
+  declareQueueMetric(metrics, () => 0);
+  declareControllerMetrics(metrics);
+}
+
 function page(): string {
   const { services } = assembleForDescription().server;
   const sections = [
     section("Server", (metrics) => registerServerMetrics(metrics, services)),
-    section("Operator", declareControllerMetrics),
+    section("Operator", declareOperatorMetrics),
     section("Injector", (metrics) => declareInjectorMetrics(metrics, () => undefined)),
   ];
   return `${pageHead("Metrics", "what the programs declare")}${INTRODUCTION}${sections.join("\n")}`;
