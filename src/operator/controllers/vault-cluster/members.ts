@@ -14,6 +14,7 @@ type Answered = Extract<ServerAnswer, { kind: "answered" }>;
 
 /** A member's reason in status. */
 const REASON_CHARACTERS_MAX = 1024;
+const BEING_READ = "the server's configuration is being read";
 
 /** The pods with what they say, in order of their names. */
 export function membersOf({ pods, members }: Observed): VaultClusterStatus["members"] {
@@ -69,6 +70,8 @@ export function assess(observed: Observed): Assessment {
     const message = trouble === undefined ? (complaint ?? "not every pod serves yet") : waitingFor(trouble);
     return { summary: { state: "failing", reason, message }, findings: all, phase: "Degraded" };
   }
+  if (all.some(({ type, status }) => type === "ConfigSynced" && status === "Unknown"))
+    return { summary: reconciling("Configuring", BEING_READ), findings: all, phase: "Initializing" };
   return {
     summary: { state: "ready", reason: "Running", message: runningMessage(answers) },
     findings: all,
@@ -139,7 +142,11 @@ function configFinding({ boundary, cluster }: Observed): Finding {
   });
   if (boundary.kind === "same") return finding("True", "Configured", "the server has what the spec says");
   if (boundary.kind === "failed") return finding("False", "ConfigFailed", boundary.message);
-  if (boundary.kind === "unknown") return finding("Unknown", "Configuring", "the server's configuration is being read");
+  const before = findCondition(cluster.status, "ConfigSynced");
+  // What was seen once holds until it is seen again: a session that cannot be had for a moment changes nothing.
+  if (boundary.kind === "unknown" && before !== undefined && before.status !== "Unknown")
+    return finding(before.status, before.reason, before.message);
+  if (boundary.kind === "unknown") return finding("Unknown", "Configuring", BEING_READ);
   const title = `${cluster.metadata.namespace}/${cluster.metadata.name}`;
   return finding(
     "False",
