@@ -10,6 +10,8 @@ const TABLE = {
   not_found: { status: 404, doc: "There is nothing at this path." },
   unsupported_path: { status: 404, doc: "The mount has no such path." },
   unsupported_operation: { status: 405, doc: "The path exists but not with this method." },
+  timeout: { status: 408, doc: "The request did not arrive within the time that a request may take." },
+  precondition_failed: { status: 412, doc: "The listener wants the header X-Vault-Request: true." },
   too_large: { status: 413, doc: "The request is larger than the limit." },
   unsupported_media_type: { status: 415, doc: "PATCH wants the content type application/merge-patch+json." },
   rate_limited: { status: 429, doc: "A quota is used up; try again later." },

@@ -12,14 +12,15 @@ import { tokenBackend } from "./auth/token/backend.ts";
 import { Barrier } from "./barrier/barrier.ts";
 import type { UserLockoutStanza } from "./config/server-config.ts";
 import { Background } from "./core/background.ts";
+import { type CrossOriginRules, readCrossOrigin } from "./core/cross-origin.ts";
 import { InFlight } from "./core/in-flight.ts";
 import { InitialRecords } from "./core/initial-records.ts";
 import { Node } from "./core/node.ts";
 import { serve } from "./core/pipeline.ts";
 import type { Answer, Request } from "./core/request.ts";
 import type { CoreServices } from "./core/request-state.ts";
-import { engineRegistry } from "./engines/registry.ts";
 import { noteVersion } from "./core/version-history.ts";
+import { engineRegistry } from "./engines/registry.ts";
 import type { BackendHost } from "./framework/backend.ts";
 import { createPages } from "./http/pages.ts";
 import { identityBackend } from "./identity/backend.ts";
@@ -57,6 +58,7 @@ export interface AssembledServer {
   readonly background: Background;
   readonly serve: (request: Request) => Promise<Answer>;
   readonly pages: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly crossOrigin: () => Promise<CrossOriginRules | undefined>;
 }
 
 export function assemble(parts: ServerParts): AssembledServer {
@@ -107,5 +109,6 @@ export function assemble(parts: ServerParts): AssembledServer {
     background: new Background({ barrier, expiration, clock, log }),
     serve: (request) => inFlight.during(request, () => serve(request, services)),
     pages: createPages(),
+    crossOrigin: async () => (barrier.isSealed ? undefined : readCrossOrigin(barrier.begin())),
   };
 }

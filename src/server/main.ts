@@ -76,7 +76,7 @@ async function runServer(
   io.signal.addEventListener("abort", () => stop.abort(), { once: true });
   if (io.signal.aborted) stop.abort();
   registerServerMetrics(parts.metrics, server.services);
-  const listeners = await openListeners(config, server, log);
+  const listeners = await openListeners(config, server, parts);
   const comingUp = bringUpServer(config, development, server, io, log, stop.signal);
   if (development) {
     await comingUp;
@@ -155,10 +155,12 @@ function sanitized(config: ServerConfig) {
   };
 }
 
-function openListeners(config: ServerConfig, server: AssembledServer, log: Log): Promise<readonly Listener[]> {
-  return Promise.all(
-    config.listeners.map((listener) => listen(listener, { serve: server.serve, pages: server.pages, log })),
-  );
+function openListeners(
+  config: ServerConfig,
+  { serve, pages, crossOrigin }: AssembledServer,
+  { log, clock }: ServerParts,
+): Promise<readonly Listener[]> {
+  return Promise.all(config.listeners.map((listener) => listen(listener, { serve, pages, crossOrigin, log, clock })));
 }
 
 async function bringUpServer(

@@ -94,6 +94,7 @@ export const LISTENER_FIELDS = {
     max: REQUEST_BYTES_MAX,
   }),
   max_request_duration: duration("Longest time for a request; 0 takes default_max_request_duration.", 0),
+  require_request_header: flag("Refuse requests without the header X-Vault-Request: true.", false),
   x_forwarded_for_authorized_addrs: texts("Proxies, as CIDR blocks, whose X-Forwarded-For header is believed."),
   x_forwarded_for_hop_skips: integer("Entries to skip from the right end of the header.", 0, { min: 0, max: 64 }),
   x_forwarded_for_reject_not_present: flag("Refuse requests of such proxies without the header.", true),

@@ -30,6 +30,8 @@ export interface ListenerConfig {
   readonly tls: TlsConfig | undefined;
   readonly maxRequestBytes: number;
   readonly maxRequestSeconds: number;
+  /** Requests without "X-Vault-Request: true" are refused: a browser cannot be made to send it from another site. */
+  readonly requireRequestHeader: boolean;
   /** Undefined when no proxy is believed. */
   readonly forwardedFor: ForwardedForConfig | undefined;
   readonly unauthenticatedMetrics: boolean;
@@ -55,6 +57,7 @@ export function readListener(block: HclBlock, defaultMaxRequestSeconds: number, 
     tls: values.tls_disable ? undefined : tlsOf(block, values),
     maxRequestBytes: values.max_request_size,
     maxRequestSeconds: values.max_request_duration || defaultMaxRequestSeconds,
+    requireRequestHeader: values.require_request_header,
     forwardedFor: forwardedForOf(values),
     unauthenticatedMetrics: telemetry.some((each) => each.unauthenticated_metrics_access),
   };

@@ -12,6 +12,8 @@ export interface Request {
   /** As sent, trimmed of slashes; "" is the root namespace. */
   readonly namespace: string;
   readonly clientToken: string;
+  /** The request's headers by their names in lower case, for those that are audited. */
+  readonly headers?: Readonly<Record<string, string | readonly string[] | undefined>>;
   /** Body; for reads, lists and deletes the query. */
   readonly data: JsonObject;
   readonly query: JsonObject;

@@ -3,15 +3,23 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { CofferError } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
+import type { CrossOriginRules } from "../core/cross-origin.ts";
 import { encodeError } from "../core/encode.ts";
 import type { Answer, Request } from "../core/request.ts";
-import { type DecodeOptions, decodeRequest } from "./decode-request.ts";
+import { cleanPath } from "./clean-path.ts";
+import { type CrossOriginVerdict, judgeOrigin } from "./cross-origin.ts";
+import type { Deadlines } from "./deadlines.ts";
+import { decodeRequest } from "./decode-request.ts";
+import { methodOf } from "./list-method.ts";
 
 export interface ApiHandlerOptions {
   readonly serve: (request: Request) => Promise<Answer>;
+  /** Undefined while cross-origin requests are not configured. */
+  readonly crossOrigin: () => Promise<CrossOriginRules | undefined>;
   readonly log: Log;
   readonly bodyBytesMax: number;
-  readonly requestSecondsMax: number;
+  readonly deadlines: Deadlines;
+  readonly requireRequestHeader: boolean;
   readonly isTls: boolean;
   /** The client's address behind proxies that the listener believes. */
   readonly clientAddress: (message: IncomingMessage) => string;
@@ -23,54 +31,91 @@ export async function handleApi(
   response: ServerResponse,
   options: ApiHandlerOptions,
 ): Promise<void> {
-  const url = message.url ?? "/";
-  const clean = cleanPath(url);
-  if (clean !== undefined) {
-    response.writeHead(307, { Location: clean, "Cache-Control": "no-store" }).end();
-    return;
-  }
-  const answer = await answerTo(message, url.slice("/v1/".length), options);
-  send(message, response, answer, options);
+  const clean = cleanPath(message.url ?? "/");
+  if (clean === undefined) await new Exchange(message, response, options).run();
+  else response.writeHead(307, { Location: clean, "Cache-Control": "no-store" }).end();
 }
 
-async function answerTo(message: IncomingMessage, target: string, options: ApiHandlerOptions): Promise<Answer> {
-  try {
-    const decode: DecodeOptions = { bodyBytesMax: options.bodyBytesMax, remoteAddress: options.clientAddress(message) };
-    const request = await decodeRequest(message, target, decode);
-    if (message.method === "HEAD" && !/^sys\/health$/.test(request.path))
-      throw new CofferError("unsupported_operation", "");
-    return await options.serve(request);
-  } catch (error) {
-    return encodeError(error, { id: "", path: "" }, options.log);
+/** One request until its answer, whichever of handler and deadline gives it first. */
+class Exchange {
+  readonly #message: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #options: ApiHandlerOptions;
+  #isRead = false;
+  #isAnswered = false;
+  #origin: CrossOriginVerdict | undefined;
+  constructor(message: IncomingMessage, response: ServerResponse, options: ApiHandlerOptions) {
+    this.#message = message;
+    this.#response = response;
+    this.#options = options;
+  }
+
+  async run(): Promise<void> {
+    const { deadlines } = this.#options;
+    const deadline = deadlines.begin(() => this.#send(this.#refusal(this.#lateness())));
+    this.#send(await this.#answer());
+    deadlines.end(deadline);
+  }
+
+  async #answer(): Promise<Answer> {
+    const message = this.#message;
+    const { serve, bodyBytesMax, clientAddress, crossOrigin } = this.#options;
+    try {
+      this.#origin = await judgeOrigin(message, methodOf(message), crossOrigin);
+      if (this.#origin?.isPreflight) return { status: 200, contentType: "application/json", body: undefined };
+      if (this.#options.requireRequestHeader) assertRequestHeader(message);
+      const target = (message.url ?? "").slice("/v1/".length);
+      const onRead = () => {
+        this.#isRead = true;
+      };
+      const request = await decodeRequest(message, target, {
+        bodyBytesMax,
+        remoteAddress: clientAddress(message),
+        onRead,
+      });
+      if (message.method === "HEAD" && request.path !== "sys/health")
+        throw new CofferError("unsupported_operation", "");
+      return await serve(request);
+    } catch (error) {
+      return this.#refusal(error);
+    }
+  }
+
+  #refusal(error: unknown): Answer {
+    // A client that went away while it was sending is no fault of ours.
+    const seen = this.#message.destroyed && !this.#message.complete ? new CofferError("timeout", "") : error;
+    return encodeError(seen, { id: "", path: "" }, this.#options.log);
+  }
+
+  #lateness(): CofferError {
+    return this.#isRead
+      ? new CofferError("unavailable", "the request took too long; whether it had an effect is not known")
+      : new CofferError("timeout", "the request's body did not arrive in time");
+  }
+
+  #send(answer: Answer): void {
+    const message = this.#message;
+    const response = this.#response;
+    if (this.#isAnswered) return;
+    this.#isAnswered = true;
+    if (response.destroyed) return;
+    const namespace = message.headers["x-vault-namespace"];
+    response.writeHead(answer.status, {
+      "Cache-Control": "no-store",
+      "Content-Type": answer.contentType,
+      ...(answer.body !== undefined && { "Content-Length": Buffer.byteLength(answer.body) }),
+      ...(this.#options.isTls && { "Strict-Transport-Security": "max-age=31536000; includeSubDomains" }),
+      ...(typeof namespace === "string" && { "X-Vault-Namespace": namespace }),
+      // The rest of a body that was refused unread would be taken for the next request.
+      ...((answer.status === 408 || answer.status === 413) && !message.complete && { Connection: "close" }),
+      ...this.#origin?.headers,
+      ...answer.headers,
+    });
+    response.end(message.method === "HEAD" ? undefined : answer.body);
   }
 }
 
-function send(message: IncomingMessage, response: ServerResponse, answer: Answer, options: ApiHandlerOptions): void {
-  if (response.destroyed) return;
-  const namespace = message.headers["x-vault-namespace"];
-  response.writeHead(answer.status, {
-    "Cache-Control": "no-store",
-    "Content-Type": answer.contentType,
-    ...(answer.body !== undefined && { "Content-Length": Buffer.byteLength(answer.body) }),
-    ...(options.isTls && { "Strict-Transport-Security": "max-age=31536000; includeSubDomains" }),
-    ...(typeof namespace === "string" && { "X-Vault-Namespace": namespace }),
-    // A body that was refused unread would be taken for the next request.
-    ...(answer.status === 413 && { Connection: "close" }),
-    ...answer.headers,
-  });
-  response.end(message.method === "HEAD" ? undefined : answer.body);
-}
-
-/** Where a path with "//", "." or ".." should have gone, or undefined when it is clean. */
-export function cleanPath(url: string): string | undefined {
-  const at = url.indexOf("?");
-  const path = at < 0 ? url : url.slice(0, at);
-  if (!/\/\/|\/\.{1,2}(\/|$)/.test(path)) return undefined;
-  const parts: string[] = [];
-  for (const segment of path.split("/")) {
-    if (segment === "" || segment === ".") continue;
-    if (segment === "..") parts.pop();
-    else parts.push(segment);
-  }
-  return `/${parts.join("/")}${path.endsWith("/") && parts.length > 0 ? "/" : ""}${at < 0 ? "" : url.slice(at)}`;
+function assertRequestHeader(message: IncomingMessage): void {
+  if (message.headers["x-vault-request"] !== "true")
+    throw new CofferError("precondition_failed", "the header X-Vault-Request: true is missing; send it");
 }

@@ -7,7 +7,7 @@ import type { JsonObject, JsonValue } from "#common/json.ts";
 import type { Request } from "../core/request.ts";
 import type { Operation } from "../framework/context.ts";
 import type { Page } from "../storage/storage.ts";
-import { LIST_STAND_IN } from "./list-method.ts";
+import { methodOf } from "./list-method.ts";
 import { parseBody, parseForm, readBody } from "./read-body.ts";
 
 /** Longer paths are refused: they would not fit a storage key. */
@@ -22,8 +22,9 @@ const METHODS: Readonly<Record<string, Operation>> = {
   PUT: "update",
   PATCH: "patch",
   DELETE: "delete",
-  [LIST_STAND_IN]: "list",
   LIST: "list",
+  SCAN: "scan",
+  HELP: "help",
 };
 const READS_BODY: ReadonlySet<Operation> = new Set(["update", "patch"]);
 
@@ -31,6 +32,8 @@ export interface DecodeOptions {
   readonly bodyBytesMax: number;
   /** The client's address, proxies that are believed taken into account. */
   readonly remoteAddress: string;
+  /** Called when all of the request has come in. */
+  readonly onRead?: () => void;
 }
 
 /** Throws CofferError for what cannot be a request. `target` is the part behind "/v1/". */
@@ -44,12 +47,14 @@ export async function decodeRequest(
   const operation = operationOf(message, query);
   const path = decodePath(at < 0 ? target : target.slice(0, at));
   const body = READS_BODY.has(operation) ? await readBody(message, options.bodyBytesMax) : undefined;
+  options.onRead?.();
   return {
     id: randomUUID(),
     operation,
     path,
     namespace: headerText(message.headers, "x-vault-namespace").replace(/^\/+|\/+$/g, ""),
     clientToken: tokenOf(message.headers),
+    headers: message.headers,
     data: body ? parseBody(body, message.headers["content-type"]) : query,
     query,
     wrapTtlSeconds: wrapTtlOf(message.headers),
@@ -60,7 +65,9 @@ export async function decodeRequest(
 }
 
 function operationOf(message: IncomingMessage, query: JsonObject): Operation {
-  const operation = METHODS[message.method ?? ""];
+  const method = methodOf(message);
+  if (method === "OPTIONS") throw new CofferError("invalid_request", "cannot handle internal-only request operation");
+  const operation = METHODS[method];
   if (!operation) throw new CofferError("unsupported_operation", "");
   if (operation === "patch" && !message.headers["content-type"]?.startsWith("application/merge-patch+json")) {
     throw new CofferError("unsupported_media_type", "PATCH wants the content type application/merge-patch+json");
@@ -125,9 +132,9 @@ function wrapTtlOf(headers: IncomingHttpHeaders): number | undefined {
 
 function pageOf(query: JsonObject): Page {
   const { after, limit } = query;
-  const parsed = typeof limit === "string" ? Number(limit) : Number.NaN;
+  const wanted = typeof limit === "string" && /^\d{1,9}$/.test(limit) ? Number(limit) : 0;
   return {
-    limit: Number.isInteger(parsed) && parsed > 0 ? Math.min(parsed, PAGE_LIMIT_DEFAULT) : PAGE_LIMIT_DEFAULT,
+    limit: wanted > 0 ? Math.min(wanted, PAGE_LIMIT_DEFAULT) : PAGE_LIMIT_DEFAULT,
     ...(typeof after === "string" && after !== "" && { after }),
   };
 }

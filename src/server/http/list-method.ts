@@ -1,98 +1,155 @@
-// Node's HTTP parser knows no method LIST, which some clients of Vault send (hvac by default): it stops with
-// HPE_INVALID_METHOD. The request is then given to a new parser with LIST rewritten to LINK, a method that the parser
-// knows, of the same length, and that no client of this API uses. Only connections that send LIST pay for it, and a
-// body that happens to begin with these bytes is never touched: the error arises at a request line only.
-import type { Server } from "node:http";
-import type { Socket } from "node:net";
-import { Duplex } from "node:stream";
+// Node's HTTP parser knows no method LIST, which some clients of Vault send (hvac by default), nor SCAN or HELP: it
+// stops with HPE_INVALID_METHOD. The connection is then given to a new parser with the word rewritten to a method that
+// the parser knows, of the same length, and that no client of this API uses. Only connections that send such a word pay
+// for it, and a body that happens to begin with these bytes is never touched: the error arises at a request line only.
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import { type ParserError, refuse } from "./refuse-connection.ts";
+import { RewrittenConnection } from "./rewritten-connection.ts";
 
-/** What a rewritten LIST arrives as. */
-export const LIST_STAND_IN = "LINK";
-const LIST = Buffer.from("LIST ");
-const BAD_REQUEST = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-const METHOD_NOT_ALLOWED = "HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-const HEADERS_TOO_LARGE =
-  "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-
-interface ParserError extends Error {
-  readonly code?: string;
-  /** The bytes that the parser was given when it stopped. */
-  readonly rawPacket?: Buffer;
+/** A method that the parser does not know. */
+interface Word {
+  readonly text: string;
+  /** Its bytes that the parser still takes, because a method that it knows begins with them. */
+  readonly taken: number;
+  readonly standIn: string;
 }
 
-/** Lets a server take LIST. Also answers what is no HTTP at all. */
+const WORDS: readonly Word[] = [
+  { text: "LIST", taken: 2, standIn: "LINK" },
+  { text: "SCAN", taken: 1, standIn: "BIND" },
+  { text: "HELP", taken: 2, standIn: "COPY" },
+];
+
+/** The method that the client sent. */
+export function methodOf(message: IncomingMessage): string {
+  const method = message.method ?? "";
+  if (!(message.socket instanceof RewrittenConnection)) return method;
+  return WORDS.find((word) => word.standIn === method)?.text ?? method;
+}
+
+/** Lets a server take LIST, SCAN and HELP. Also answers what is no HTTP at all. */
 export function acceptListMethod(server: Server): void {
+  const open = new OpenResponses();
+  const takeOvers = new WeakMap<Duplex, TakeOver>();
+  server.prependListener("request", (_message: IncomingMessage, response: ServerResponse) => open.add(response));
   server.on("clientError", (error: ParserError, socket: Duplex) => {
-    const { rawPacket } = error;
-    if (error.code === "HPE_INVALID_METHOD" && rawPacket?.subarray(0, LIST.length).equals(LIST)) {
-      server.emit("connection", new RewrittenConnection(socket, rawPacket));
-      return;
-    }
-    if (!socket.writable || socket.destroyed) return;
-    socket.end(refusalOf(error));
+    const running = takeOvers.get(socket);
+    if (running) return running.onParserError(error);
+    const found = wordAt(error);
+    if (found.length === 0) return open.whenNone(socket, () => refuse(socket, error));
+    const event = "setSecureContext" in server ? "secureConnection" : "connection";
+    const onTaken = (connection: Duplex) => void server.emit(event, connection);
+    takeOvers.set(socket, new TakeOver(socket, found, { error, open, onTaken }));
   });
 }
 
-/** A method that nobody knows is one in letters; anything else (a TLS greeting, noise) is no HTTP. */
-function refusalOf({ code, rawPacket }: ParserError): string {
-  if (code === "HPE_HEADER_OVERFLOW") return HEADERS_TOO_LARGE;
-  const isRequest =
-    code === "HPE_INVALID_METHOD" && /^[A-Z-]{1,32} \//.test(rawPacket?.toString("latin1", 0, 40) ?? "");
-  return isRequest ? METHOD_NOT_ALLOWED : BAD_REQUEST;
+interface Found {
+  readonly word: Word;
+  /** The word as far as it has come, and what follows. */
+  readonly bytes: Buffer;
 }
 
-/** The socket again, with the packet that the parser choked on put back in its other spelling. */
-class RewrittenConnection extends Duplex {
+/** The words that the bytes at which the parser stopped can be; the first of them may have been in an earlier packet. */
+function wordAt({ code, rawPacket, bytesParsed = 0 }: ParserError): readonly Found[] {
+  if (code !== "HPE_INVALID_METHOD" || !rawPacket) return [];
+  return WORDS.map((word) => {
+    const here = Math.min(bytesParsed, word.taken);
+    const before = Buffer.from(word.text.slice(0, word.taken - here));
+    return { word, bytes: Buffer.concat([before, rawPacket.subarray(bytesParsed - here)]) };
+  }).filter(({ word, bytes }) => isBeginning(bytes, word));
+}
+
+function isBeginning(bytes: Buffer, { text }: Word): boolean {
+  const line = `${text} `;
+  const seen = bytes.toString("latin1", 0, line.length);
+  return line.startsWith(seen);
+}
+
+interface TakeOverOptions {
+  readonly error: ParserError;
+  readonly open: OpenResponses;
+  readonly onTaken: (connection: Duplex) => void;
+}
+
+/** From a parser's error to the new connection: until the word is whole and all earlier requests have been answered. */
+class TakeOver {
   readonly #socket: Duplex;
-  constructor(socket: Duplex, packet: Buffer) {
-    super();
+  readonly #options: TakeOverOptions;
+  #found: readonly Found[];
+  #isWhole = false;
+  #hasEnded = false;
+  constructor(socket: Duplex, found: readonly Found[], options: TakeOverOptions) {
     this.#socket = socket;
-    // The old parser's listeners go; adding a "data" listener takes the handle back from it.
-    for (const event of ["data", "end", "error", "timeout", "drain"]) socket.removeAllListeners(event);
-    const rewritten = Buffer.from(packet);
-    rewritten.write(LIST_STAND_IN, "latin1");
-    this.push(rewritten);
-    socket.on("data", (chunk: Buffer) => {
-      if (!this.push(chunk)) socket.pause();
-    });
-    socket.on("end", () => this.push(null));
-    socket.on("error", (error) => this.destroy(error));
-    socket.on("close", () => this.destroy());
-    socket.resume();
+    this.#found = found;
+    this.#options = options;
+    // The old parser gets no more; a "data" listener takes a real socket's handle back from it.
+    socket.removeAllListeners("data").removeAllListeners("end");
+    socket.on("data", this.#onData).on("end", this.#onEnd);
+    this.#look();
+    if (!this.#isWhole) socket.resume();
   }
-  override _read(): void {
-    this.#socket.resume();
+
+  /** Only its time limit can still be reached: the socket's bytes go past the old parser now. */
+  onParserError(error: ParserError): void {
+    if (!this.#isWhole) this.#refuse(error);
   }
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.#socket.write(chunk, done);
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#found = this.#found.map(({ word, bytes }) => ({ word, bytes: Buffer.concat([bytes, chunk]) }));
+    if (this.#isWhole) this.#socket.pause();
+    else this.#look();
+  };
+  readonly #onEnd = (): void => {
+    this.#hasEnded = true;
+    if (!this.#isWhole) this.#refuse(this.#options.error);
+  };
+
+  #look(): void {
+    this.#found = this.#found.filter(({ word, bytes }) => isBeginning(bytes, word));
+    const [found] = this.#found;
+    if (!found) this.#refuse(this.#options.error);
+    if (!found || found.bytes.length <= found.word.text.length) return;
+    this.#isWhole = true;
+    this.#socket.pause();
+    this.#options.open.whenNone(this.#socket, () => this.#handOver());
   }
-  override _final(done: () => void): void {
-    this.#socket.end(done);
+
+  #refuse(error: ParserError): void {
+    this.#socket.removeListener("data", this.#onData).removeListener("end", this.#onEnd);
+    this.#options.open.whenNone(this.#socket, () => refuse(this.#socket, error));
   }
-  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    this.#socket.destroy();
-    done(error);
-  }
-  // The HTTP server treats a connection as a net.Socket in these few respects.
-  get remoteAddress(): string | undefined {
-    return asSocket(this.#socket)?.remoteAddress;
-  }
-  get remotePort(): number | undefined {
-    return asSocket(this.#socket)?.remotePort;
-  }
-  setTimeout(millis: number, onTimeout?: () => void): this {
-    asSocket(this.#socket)?.setTimeout(millis, onTimeout);
-    return this;
-  }
-  setNoDelay(): this {
-    return this;
-  }
-  setKeepAlive(): this {
-    return this;
+
+  #handOver(): void {
+    const socket = this.#socket.removeListener("data", this.#onData).removeListener("end", this.#onEnd);
+    const [found] = this.#found;
+    if (!found || !socket.writable || socket.destroyed) return void socket.destroy();
+    found.bytes.write(found.word.standIn, "latin1");
+    this.#options.onTaken(new RewrittenConnection(socket, { first: found.bytes, hasEnded: this.#hasEnded }));
   }
 }
 
-/** A connection under several rewritten ones has the address of the socket at the bottom. */
-function asSocket(stream: Duplex): Pick<Socket, "remoteAddress" | "remotePort" | "setTimeout"> | undefined {
-  return "remoteAddress" in stream && "setTimeout" in stream ? (stream as Socket) : undefined; // both members were just seen
+/** The responses of each connection that are not finished: several when requests are pipelined. */
+class OpenResponses {
+  readonly #counts = new WeakMap<Duplex, number>();
+  readonly #waiting = new WeakMap<Duplex, () => void>();
+
+  add(response: ServerResponse): void {
+    const socket = response.req.socket;
+    this.#counts.set(socket, (this.#counts.get(socket) ?? 0) + 1);
+    response.once("close", () => {
+      const left = (this.#counts.get(socket) ?? 1) - 1;
+      this.#counts.set(socket, left);
+      if (left > 0) return;
+      const run = this.#waiting.get(socket);
+      this.#waiting.delete(socket);
+      run?.();
+    });
+  }
+
+  /** Runs once nothing is open. Not within the parser's own call: it must not be freed while it runs. */
+  whenNone(socket: Duplex, run: () => void): void {
+    if ((this.#counts.get(socket) ?? 0) === 0) setImmediate(run);
+    else this.#waiting.set(socket, run);
+  }
 }

@@ -3,12 +3,15 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import type { Clock } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import type { ListenerConfig } from "../config/listener-config.ts";
+import type { CrossOriginRules } from "../core/cross-origin.ts";
 import type { Answer, Request } from "../core/request.ts";
-import { handleApi } from "./api-handler.ts";
+import { type ApiHandlerOptions, handleApi } from "./api-handler.ts";
 import { clientAddressOf } from "./client-address.ts";
+import { Deadlines } from "./deadlines.ts";
 import { acceptListMethod } from "./list-method.ts";
 import { readTlsOptions, watchTlsFiles } from "./tls-files.ts";
 
@@ -18,6 +21,11 @@ const HEADER_BYTES_MAX = 16 * 1024;
 const HEADERS_MILLIS_MAX = 10_000;
 /** Longer than the idle time of common load balancers, so that the server is not the first to hang up. */
 const KEEP_ALIVE_MILLIS = 75_000;
+/** How often Node looks for connections whose headers take too long. */
+const CHECK_MILLIS = 2_000;
+/** Requests under way have this long to end when the server stops; Kubernetes kills after 30 s. */
+const CLOSE_MILLIS_MAX = 20_000;
+const CLOSE_POLL_MILLIS = 25;
 
 export interface Listener {
   /** "https://127.0.0.1:8200", with the port that was really taken. */
@@ -30,22 +38,29 @@ export interface ListenerServices {
   readonly serve: (request: Request) => Promise<Answer>;
   readonly pages: (request: IncomingMessage, response: ServerResponse) => void;
   readonly log: Log;
+  readonly clock: Clock;
+  /** The configuration of cross-origin requests; undefined without, and while the server is sealed. */
+  readonly crossOrigin: () => Promise<CrossOriginRules | undefined>;
 }
 
 export async function listen(config: ListenerConfig, services: ListenerServices): Promise<Listener> {
-  const { log } = services;
+  const { log, clock } = services;
+  const deadlines = new Deadlines(clock, config.maxRequestSeconds * 1000);
   const options = {
     maxHeaderSize: HEADER_BYTES_MAX,
     headersTimeout: HEADERS_MILLIS_MAX,
-    requestTimeout: config.maxRequestSeconds * 1000,
+    // The deadlines answer before; this is for what never becomes a request.
+    requestTimeout: config.maxRequestSeconds * 1000 + HEADERS_MILLIS_MAX,
+    connectionsCheckingInterval: CHECK_MILLIS,
     keepAliveTimeout: KEEP_ALIVE_MILLIS,
   };
-  const handler = makeHandler(config, services);
+  const handler = makeHandler(config, services, deadlines);
   const server = config.tls
     ? createTlsServer({ ...options, ...(await readTlsOptions(config.tls)) }, handler)
     : createServer(options, handler);
   acceptListMethod(server);
-  const watcher = config.tls && "setSecureContext" in server ? watchTlsFiles(config.tls, server, log) : undefined;
+  const watcher =
+    config.tls && "setSecureContext" in server ? watchTlsFiles(config.tls, server, { log, clock }) : undefined;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen({ host: config.host, port: config.port }, resolve);
@@ -54,21 +69,26 @@ export async function listen(config: ListenerConfig, services: ListenerServices)
   });
   const address = `${config.tls ? "https" : "http"}://${shown(config.host)}:${portOf(server)}`;
   log.info("listening", { address });
+  const running = deadlines.run();
   return {
     address,
     async close() {
       watcher?.[Symbol.dispose]();
-      await closeServer(server);
+      await closeServer(server, clock);
+      deadlines.stop();
+      await running;
     },
   };
 }
 
-function makeHandler(config: ListenerConfig, services: ListenerServices) {
-  const options = {
+function makeHandler(config: ListenerConfig, services: ListenerServices, deadlines: Deadlines) {
+  const options: ApiHandlerOptions = {
     serve: services.serve,
+    crossOrigin: services.crossOrigin,
     log: services.log,
+    deadlines,
     bodyBytesMax: config.maxRequestBytes,
-    requestSecondsMax: config.maxRequestSeconds,
+    requireRequestHeader: config.requireRequestHeader,
     isTls: config.tls !== undefined,
     clientAddress: (message: IncomingMessage) => clientAddressOf(message, config.forwardedFor),
   };
@@ -87,9 +107,14 @@ function portOf(server: Server): number {
   return typeof address === "object" && address !== null ? address.port : 0;
 }
 
-function closeServer(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
+/** Connections that become idle are closed as they do; those that do not, after a while. */
+async function closeServer(server: Server, clock: Clock): Promise<void> {
+  const closed = new AbortController();
+  const until = clock.now() + CLOSE_MILLIS_MAX;
+  server.close(() => closed.abort());
+  while (!closed.signal.aborted) {
     server.closeIdleConnections();
-  });
+    if (clock.now() >= until) server.closeAllConnections();
+    await clock.sleep(CLOSE_POLL_MILLIS, closed.signal);
+  }
 }

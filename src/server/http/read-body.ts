@@ -2,22 +2,30 @@
 // clients of Vault rely on.
 import type { IncomingMessage } from "node:http";
 import { CofferError } from "#common/errors.ts";
-import { isJsonObject, type JsonObject, parseJson } from "#common/json.ts";
+import { isJsonArray, isJsonObject, type JsonObject, type JsonValue, parseJson } from "#common/json.ts";
 
 /** 32 MiB, the limit clients of Vault know. */
 export const BODY_BYTES_MAX = 32 * 1024 * 1024;
 
+/** Of a body that is too large this much more is read and thrown away, so that the client hears why before it stops. */
+const DISCARDED_BYTES_MIN = 1024 * 1024;
+
+/** Throws `too_large`; then the connection is of no more use unless `message.complete`. */
 export async function readBody(message: IncomingMessage, bytesMax: number): Promise<Buffer> {
-  const declared = Number(message.headers["content-length"] ?? 0);
-  if (declared > bytesMax) throw tooLarge(bytesMax);
   const chunks: Buffer[] = [];
+  const discardedMax = bytesMax + Math.max(bytesMax, DISCARDED_BYTES_MIN);
+  const declared = Number(message.headers["content-length"] ?? 0);
+  if (declared > discardedMax) throw tooLarge(bytesMax);
   let size = 0;
-  for await (const chunk of message) {
+  // Leaving an ordinary loop over the message would destroy the connection, and the answer with it.
+  for await (const chunk of message.iterator({ destroyOnReturn: false })) {
     if (!Buffer.isBuffer(chunk)) throw new Error("a request is read as bytes");
     size += chunk.length;
-    if (size > bytesMax) throw tooLarge(bytesMax);
-    chunks.push(chunk);
+    if (size > discardedMax) break;
+    if (size <= bytesMax && declared <= bytesMax) chunks.push(chunk);
+    else chunks.length = 0;
   }
+  if (size > bytesMax) throw tooLarge(bytesMax);
   return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
 }
 
@@ -29,16 +37,38 @@ function tooLarge(bytesMax: number): CofferError {
 export function parseBody(body: Buffer, contentType: string | undefined): JsonObject {
   if (body.length === 0) return {};
   if (isForm(body, contentType)) return parseForm(body.toString("utf8"));
+  const text = body.toString("utf8");
+  let value: JsonValue;
   try {
-    const value = parseJson(body.toString("utf8"));
-    if (value === null) return {};
-    if (isJsonObject(value)) return value;
+    value = parseJson(text);
   } catch (error) {
-    if (error instanceof CofferError)
-      throw new CofferError("invalid_request", `failed to decode JSON input: ${error.message}`, { cause: error });
-    throw error;
+    if (!(error instanceof CofferError)) throw error;
+    throw new CofferError("invalid_request", `failed to decode JSON input: ${jsonFault(error, text)}`, {
+      cause: error,
+    });
   }
-  throw new CofferError("invalid_request", "failed to decode JSON input: the body must be a JSON object");
+  if (value === null) return {};
+  if (isJsonObject(value)) return value;
+  throw new CofferError(
+    "invalid_request",
+    `failed to decode JSON input: json: cannot unmarshal ${kindOf(value)} into Go value of type map[string]interface {}`,
+  );
+}
+
+function kindOf(value: JsonValue): string {
+  if (isJsonArray(value)) return "array";
+  if (typeof value === "boolean") return "bool";
+  return typeof value === "string" ? "string" : "number";
+}
+
+/** Where the text stops being JSON, in the words that clients know. Of the text, which may be secret, one character. */
+function jsonFault(error: CofferError, text: string): string {
+  if (!(error.cause instanceof SyntaxError)) return error.message;
+  const position = Number(/at position (\d+)/.exec(error.cause.message)?.[1] ?? text.search(/\S/));
+  if (/end of JSON|Unterminated/.test(error.cause.message) || position >= text.trimEnd().length)
+    return "unexpected EOF";
+  const character = String.fromCodePoint(text.codePointAt(Math.max(position, 0)) ?? 0);
+  return `invalid character '${character}' looking for beginning of value`;
 }
 
 /** curl -d calls every body a form, and half the world's scripts send JSON with it: a brace at the start decides. */

@@ -3,13 +3,13 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { SecureContextOptions, TlsOptions, Server as TlsServer } from "node:tls";
-import { systemClock } from "#common/clock.ts";
+import type { Clock } from "#common/clock.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import type { TlsConfig } from "../config/listener-config.ts";
 
 /** kubelet itself takes up to a minute to bring a changed Secret to the pod. */
-const LOOK_MILLIS = 5_000;
+export const LOOK_MILLIS = 5_000;
 
 export async function readTlsOptions(config: TlsConfig): Promise<TlsOptions> {
   const { cert, key, ca } = await readFiles(config);
@@ -37,16 +37,20 @@ async function readFiles(config: TlsConfig): Promise<{ cert: Buffer; key: Buffer
 }
 
 /** Gives the server new certificates when the files have changed. A pair that does not fit leaves the old one in use. */
-export function watchTlsFiles(config: TlsConfig, server: Pick<TlsServer, "setSecureContext">, log: Log): Disposable {
+export function watchTlsFiles(
+  config: TlsConfig,
+  server: Pick<TlsServer, "setSecureContext">,
+  services: { readonly log: Log; readonly clock: Clock },
+): Disposable {
   const stop = new AbortController();
-  void look(config, server, log, stop.signal);
+  void look(config, server, services, stop.signal);
   return { [Symbol.dispose]: () => stop.abort() };
 }
 
 async function look(
   config: TlsConfig,
   server: Pick<TlsServer, "setSecureContext">,
-  log: Log,
+  { log, clock }: { readonly log: Log; readonly clock: Clock },
   signal: AbortSignal,
 ): Promise<void> {
   let seen = "";
@@ -62,7 +66,7 @@ async function look(
     } catch (error) {
       log.warn("the listener's certificate was not reloaded; the one in use stays", { error: messageOf(error) });
     }
-    await systemClock.sleep(LOOK_MILLIS, signal);
+    await clock.sleep(LOOK_MILLIS, signal);
   }
 }
 
