@@ -95,7 +95,7 @@ function merge(target: JsonValue | undefined, patch: JsonValue): JsonValue {
 
 function mergeLists(target: readonly JsonValue[], patch: readonly JsonValue[]): JsonValue {
   const nameOf = (item: JsonValue) => (isJsonObject(item) ? (item["name"] ?? item["type"]) : undefined);
-  if (patch.some((item) => typeof nameOf(item) !== "string")) return patch;
+  if (patch.length === 0 || patch.some((item) => typeof nameOf(item) !== "string")) return patch;
   const merged = target.map((old) => {
     const change = patch.find((item) => nameOf(item) === nameOf(old));
     return change === undefined ? old : merge(old, change);
@@ -211,7 +211,8 @@ class Server implements FakeApiServer {
     const wanted = (query.get("labelSelector") ?? "").split(",").filter((part) => part !== "");
     return wanted.every((part) => {
       const [name = "", value] = part.split("=");
-      return isJsonObject(labels) && labels[name] === value;
+      if (!isJsonObject(labels)) return false;
+      return value === undefined ? Object.hasOwn(labels, name) : labels[name] === value;
     });
   }
 
