@@ -16,6 +16,7 @@ import { type CrossOriginRules, readCrossOrigin } from "./core/cross-origin.ts";
 import { InFlight } from "./core/in-flight.ts";
 import { InitialRecords } from "./core/initial-records.ts";
 import { Node } from "./core/node.ts";
+import { readPageHeaders } from "./core/page-headers.ts";
 import { serve } from "./core/pipeline.ts";
 import type { Answer, Request } from "./core/request.ts";
 import type { CoreServices } from "./core/request-state.ts";
@@ -108,7 +109,7 @@ export function assemble(parts: ServerParts): AssembledServer {
     initial,
     background: new Background({ barrier, expiration, clock, log }),
     serve: (request) => inFlight.during(request, () => serve(request, services)),
-    pages: createPages(),
+    pages: createPages(async () => (barrier.isSealed ? {} : readPageHeaders(barrier.begin()))),
     crossOrigin: async () => (barrier.isSealed ? undefined : readCrossOrigin(barrier.begin())),
   };
 }

@@ -5,6 +5,7 @@
 import { createHmac, type KeyObject } from "node:crypto";
 import { isJsonArray, isJsonObject, isNumberLiteral, type JsonObject, type JsonValue } from "#common/json.ts";
 import type { Operation } from "../framework/context.ts";
+import type { AuditedHeaders } from "./audit-record.ts";
 
 export interface AuditedAuth {
   readonly accessor: string;
@@ -28,6 +29,8 @@ export interface AuditedRequest {
   readonly remotePort: number;
   readonly namespace: string;
   readonly wrapTtlSeconds: number | undefined;
+  /** All that came; lines show those that are configured. */
+  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
   readonly mountPath: string;
   readonly mountType: string;
   readonly mountAccessor: string;
@@ -65,6 +68,7 @@ export function formatEntry(
     readonly response?: AuditedResponse;
     readonly error?: string;
   },
+  headers: AuditedHeaders = {},
 ): string {
   const { request, auth } = entry;
   const line = {
@@ -72,7 +76,7 @@ export function formatEntry(
     type: entry.type,
     ...(entry.error !== undefined && { error: entry.error }),
     auth: auth ? authOf(format, auth) : {},
-    request: requestOf(format, request),
+    request: requestOf(format, request, headers),
     ...(entry.response && { response: responseOf(format, request, entry.response) }),
   };
   return `${JSON.stringify(line)}\n`;
@@ -98,7 +102,8 @@ function authOf(format: AuditFormat, auth: AuditedAuth): JsonObject {
   };
 }
 
-function requestOf(format: AuditFormat, request: AuditedRequest): JsonObject {
+function requestOf(format: AuditFormat, request: AuditedRequest, headers: AuditedHeaders): JsonObject {
+  const shown = headersOf(format, request, headers);
   return {
     id: request.id,
     operation: request.operation,
@@ -111,8 +116,20 @@ function requestOf(format: AuditFormat, request: AuditedRequest): JsonObject {
     namespace: { id: "root", path: request.namespace },
     remote_address: request.remoteAddress,
     remote_port: request.remotePort,
+    ...(shown && { headers: shown }),
     ...(request.wrapTtlSeconds !== undefined && { wrap_ttl: request.wrapTtlSeconds }),
   };
+}
+
+function headersOf(format: AuditFormat, request: AuditedRequest, headers: AuditedHeaders): JsonObject | undefined {
+  const shown: Record<string, readonly string[]> = {};
+  for (const [name, { hmac }] of Object.entries(headers)) {
+    const sent = request.headers[name];
+    if (sent === undefined) continue;
+    const values = typeof sent === "string" ? [sent] : sent;
+    shown[name] = hmac ? values.map((value) => hide(format, value)) : values;
+  }
+  return Object.keys(shown).length > 0 ? shown : undefined;
 }
 
 function responseOf(format: AuditFormat, request: AuditedRequest, response: AuditedResponse): JsonObject {

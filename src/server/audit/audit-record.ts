@@ -1,5 +1,5 @@
 // The audit devices, one record for all: every request reads it, and there are few of them.
-import { boolean, type Infer, list, map, object, string } from "#common/schema.ts";
+import { boolean, type Infer, list, map, object, optional, string } from "#common/schema.ts";
 import { recordKind, type Transaction } from "../barrier/transaction.ts";
 
 const deviceSchema = object({
@@ -15,7 +15,12 @@ const deviceSchema = object({
 });
 export type AuditDeviceRecord = Infer<typeof deviceSchema>;
 
-const tableKind = recordKind("audit table", object({ devices: list(deviceSchema) }), { cached: true });
+/** Request headers that lines show, by their names in lower case. */
+const headersSchema = map(object({ hmac: boolean }));
+export type AuditedHeaders = Infer<typeof headersSchema>;
+
+const tableSchema = object({ devices: list(deviceSchema), headers: optional(headersSchema) });
+const tableKind = recordKind("audit table", tableSchema, { cached: true });
 export type AuditTable = Infer<typeof tableKind.schema>;
 const TABLE_KEY = "core/audit";
 const EMPTY: AuditTable = { devices: [] };

@@ -6,7 +6,7 @@ import type { Log } from "#common/log.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import type { AuditDevice, AuditDeviceType } from "./audit-device.ts";
 import { type AuditFormat, auditHmac, formatEntry } from "./audit-entry.ts";
-import { type AuditDeviceRecord, readAuditTable, writeAuditTable } from "./audit-record.ts";
+import { type AuditDeviceRecord, type AuditedHeaders, readAuditTable, writeAuditTable } from "./audit-record.ts";
 
 interface OpenDevice {
   readonly device: Promise<AuditDevice>;
@@ -26,9 +26,9 @@ export class AuditService {
 
   /** Writes one entry. Throws `audit_failed` when there are devices and none took it. */
   async record(tx: Transaction, entry: AuditEntry): Promise<void> {
-    const { devices } = await readAuditTable(tx);
+    const { devices, headers = {} } = await readAuditTable(tx);
     if (devices.length === 0) return;
-    const results = await Promise.allSettled(devices.map((record) => this.#write(record, entry)));
+    const results = await Promise.allSettled(devices.map((record) => this.#write(record, entry, headers)));
     for (const [i, result] of results.entries()) {
       if (result.status === "rejected") {
         this.#log.error("audit device failed", { device: devices[i]?.path, error: messageOf(result.reason) });
@@ -39,9 +39,9 @@ export class AuditService {
     }
   }
 
-  async #write(record: AuditDeviceRecord, entry: AuditEntry): Promise<void> {
+  async #write(record: AuditDeviceRecord, entry: AuditEntry, headers: AuditedHeaders): Promise<void> {
     const { device, format } = this.#device(record);
-    const line = formatEntry(format, entry);
+    const line = formatEntry(format, entry, headers);
     await (await device).write((record.options["prefix"] ?? "") + line);
   }
 
@@ -65,20 +65,22 @@ export class AuditService {
     tx: Transaction,
     wanted: Pick<AuditDeviceRecord, "path" | "type" | "description" | "local" | "options">,
   ): Promise<void> {
-    const { devices } = await readAuditTable(tx);
+    const table = await readAuditTable(tx);
+    const { devices } = table;
     if (devices.some((device) => device.path.startsWith(wanted.path) || wanted.path.startsWith(device.path))) {
       throw new CofferError("invalid_request", "path already in use");
     }
     const record = { ...wanted, uuid: randomUUID(), salt: randomBytes(32).toString("base64") };
     await this.#device(record).device;
-    writeAuditTable(tx, { devices: [...devices, record] });
+    writeAuditTable(tx, { ...table, devices: [...devices, record] });
   }
 
   async disable(tx: Transaction, path: string): Promise<boolean> {
-    const { devices } = await readAuditTable(tx);
+    const table = await readAuditTable(tx);
+    const { devices } = table;
     const rest = devices.filter((device) => device.path !== path);
     if (rest.length === devices.length) return false;
-    writeAuditTable(tx, { devices: rest });
+    writeAuditTable(tx, { ...table, devices: rest });
     return true;
   }
 

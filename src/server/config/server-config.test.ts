@@ -98,6 +98,7 @@ describe("parseServerConfig", () => {
           },
           maxRequestBytes: 1_048_576,
           maxRequestSeconds: 30,
+          requireRequestHeader: false,
           forwardedFor: {
             authorizedAddresses: ["10.0.0.0/8", "192.168.1.1"],
             hopSkips: 1,
@@ -112,6 +113,7 @@ describe("parseServerConfig", () => {
           tls: undefined,
           maxRequestBytes: 33_554_432,
           maxRequestSeconds: 90,
+          requireRequestHeader: false,
           forwardedFor: undefined,
           unauthenticatedMetrics: false,
         },

@@ -31,7 +31,8 @@ export function routeWithin(mount: MountRecord, backends: Backends, requestPath:
 
 /** The definition that a request needs, or the error that clients expect. */
 export function definitionFor(route: Route | undefined, request: Request): Path<PrivilegedContext> {
-  if (!route) throw new CofferError("not_found", `no handler for route "${request.path}". route entry not found.`);
+  if (!route)
+    throw new CofferError("not_found", `no handler for route "${shownPath(request)}". route entry not found.`);
   const { definition } = route;
   if (!definition) throw multiError("unsupported_path", "unsupported path");
   const { operation } = request;
@@ -39,4 +40,10 @@ export function definitionFor(route: Route | undefined, request: Request): Path<
   // The paths that answer while sealed are outside the logical API and answer as bare HTTP does.
   if (definition.when === "always") throw new CofferError("unsupported_operation", "");
   throw multiError("unsupported_operation", "unsupported operation");
+}
+
+/** A list is of a folder, which ends in "/". */
+function shownPath({ operation, path }: Request): string {
+  const isFolder = operation === "list" || operation === "scan";
+  return isFolder && !path.endsWith("/") ? `${path}/` : path;
 }

@@ -15,6 +15,12 @@ export function folderPrefix(path: string): string {
   return path === "" || path.endsWith("/") ? path : `${path}/`;
 }
 
+/** One page of names that are all in memory, sorted. */
+export function pageOf(names: readonly string[], { after, limit }: Page): readonly string[] {
+  const rest = after === undefined ? names : names.filter((name) => compareKeys(name, after) > 0);
+  return rest.slice(0, limit);
+}
+
 /** The same path, matching with a slash at its end as well: what clients put behind the folder that they list. */
 export function withTrailingSlash<C>(path: Path<C>): Path<C> {
   return { ...path, match: (text) => path.match(text.endsWith("/") ? text.slice(0, -1) : text) };

@@ -1,16 +1,18 @@
 // What is not the API: a page for people who open the address in a browser. Express serves it, off the hot path.
 import express, { type Express } from "express";
 
-export function createPages(): Express {
+/** `headers`: what an administrator wants pages to be sent with besides. */
+export function createPages(headers: () => Promise<Readonly<Record<string, readonly string[]>>>): Express {
   const app = express();
   app.disable("x-powered-by");
   app.get("/", (_request, response) => response.redirect(307, "/ui/"));
-  app.get(["/ui", "/ui/"], (_request, response) => {
+  app.get(["/ui", "/ui/"], async (_request, response) => {
     response.set({
       "Cache-Control": "no-store",
       "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
       "X-Content-Type-Options": "nosniff",
     });
+    for (const [name, values] of Object.entries(await headers())) response.setHeader(name, values);
     response.type("html").send(PAGE);
   });
   app.use((_request, response) => {

@@ -2,6 +2,7 @@
 import type { Backend } from "../framework/backend.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import { auditPaths } from "./audit-paths.ts";
+import { configPaths } from "./config-paths.ts";
 import { counterPaths } from "./counter-paths.ts";
 import { explainPaths } from "./explain-paths.ts";
 import { hostPaths } from "./host-paths.ts";
@@ -38,6 +39,7 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...remountPaths(services),
       ...pluginPaths(services),
       ...hostPaths(services),
+      ...configPaths(),
       ...counterPaths(),
       ...internalPaths(services),
     ],

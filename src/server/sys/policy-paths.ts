@@ -3,6 +3,7 @@ import { CofferError } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import { field, withDefault } from "../framework/fields.ts";
+import { pageOf } from "../framework/listing.ts";
 import { multiError } from "../framework/multi-error.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
@@ -20,9 +21,9 @@ const policyFields = {
 export function policyPaths(services: SysServices) {
   const { policies } = services;
   const list = async (context: PrivilegedContext): Promise<Reply> =>
-    dataReply({ keys: await policies.list(context.transaction) });
+    dataReply({ keys: pageOf(await policies.list(context.transaction), context.page) });
   const old = async (context: PrivilegedContext): Promise<Reply> => {
-    const keys = await policies.list(context.transaction);
+    const keys = pageOf(await policies.list(context.transaction), context.page);
     return { data: { keys, policies: keys }, repeatAtTop: true };
   };
   return [

@@ -41,9 +41,10 @@ export async function auditResponse(
   });
 }
 
-/** Paths that answer while sealed cannot depend on devices whose list is sealed away. */
-function isUnaudited(state: RequestState): boolean {
-  return state.route?.definition?.when === "always";
+/** Paths that answer while sealed cannot depend on devices whose list is sealed away. For refusals see quotas.ts. */
+function isUnaudited({ route, counted }: RequestState): boolean {
+  if (route?.definition?.when === "always") return true;
+  return counted?.rateLimit?.verdict.allowed === false && !counted.rateLimit.auditRefusals;
 }
 
 function authOf({ token, request, decision }: RequestState): AuditedAuth | undefined {
@@ -68,6 +69,7 @@ function requestOf({ request, operation, route }: RequestState): AuditedRequest 
     path: request.path,
     data: request.data satisfies JsonObject,
     clientToken: request.clientToken,
+    headers: request.headers ?? {},
     remoteAddress: request.remoteAddress,
     remotePort: request.remotePort,
     namespace: request.namespace,
