@@ -1,10 +1,11 @@
 // sys/internal: what user interfaces and CLIs ask to find their way; the OpenAPI document; metrics.
+import { isWithin } from "#common/cidr.ts";
 import { CofferError } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
 import { METRICS_CONTENT_TYPE } from "#common/metrics.ts";
-import { openApiPath } from "../core/help.ts";
+import { OpenApiDocument, type OpenApiMount } from "../core/openapi.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
-import { field } from "../framework/fields.ts";
+import { field, withDefault } from "../framework/fields.ts";
 import { invalidToken } from "../framework/multi-error.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, type Reply } from "../framework/reply.ts";
@@ -38,8 +39,20 @@ export function internalPaths(services: SysServices) {
     definePrivilegedPath("internal/specs/openapi", {
       summary: "The API as an OpenAPI 3.0.2 document.",
       access: "public",
-      fields: { generic_mount_paths: field.flag("Kept for clients."), context: field.text("Kept for clients.") },
-      operations: { read: { summary: "Show it.", handler: (context) => openApi(context, services) } },
+      fields: {
+        generic_mount_paths: withDefault(field.flag("Mounts as parameters, such as {kv_mount_path}."), false),
+        context: field.text("Kept for clients."),
+      },
+      operations: {
+        read: {
+          summary: "Show it.",
+          handler: (context, values) => openApi(context, services, values.generic_mount_paths),
+        },
+        update: {
+          summary: "Show it.",
+          handler: (context, values) => openApi(context, services, values.generic_mount_paths),
+        },
+      },
     }),
     definePrivilegedPath("metrics", {
       summary: "Metrics in the Prometheus text format.",
@@ -60,8 +73,9 @@ export function internalPaths(services: SysServices) {
 async function aclOf(context: PrivilegedContext, services: SysServices): Promise<Acl | undefined> {
   const { transaction: tx, clientToken } = context;
   const token = clientToken === "" ? undefined : await services.tokens.find(tx, clientToken);
-  if (!token) return undefined;
+  if (!token || (token.boundCidrs.length > 0 && !isWithin(token.boundCidrs, context.remoteAddress))) return undefined;
   const entity = token.entityId === "" ? undefined : await services.identity.view(tx, token.entityId);
+  if (entity?.disabled) return undefined;
   return services.policies.aclOfToken(tx, token, entity);
 }
 
@@ -105,26 +119,39 @@ async function mountOf(context: PrivilegedContext, services: SysServices, path: 
   return dataReply({ ...shownMount(mount), path: shownPath(mount) });
 }
 
-async function openApi(context: PrivilegedContext, services: SysServices): Promise<Reply> {
+/** The mounts that the caller may use; without a token the system's own paths alone. */
+async function openApi(context: PrivilegedContext, services: SysServices, isGeneric: boolean): Promise<Reply> {
   const acl = await aclOf(context, services);
   const mounts = (await listMounts(context.transaction)).filter(
     (mount) => acl?.grantsBelow(mount.path) ?? mount.path === "sys/",
   );
-  const paths: Record<string, JsonObject> = {};
+  const document = new OpenApiDocument();
   for (const mount of mounts) {
-    for (const path of services.backends().of(mount).backend.paths) {
-      paths[`/${mount.path}${path.pattern.replace(/:(\w+)[*?]?/g, "{$1}")}`] = openApiPath(path);
-    }
+    const { backend } = services.backends().of(mount);
+    for (const path of backend.paths) document.add(isGeneric ? genericMount(mount) : literalMount(mount), path);
   }
+  return { bare: document.toJson({ version: services.version }) };
+}
+
+function literalMount(mount: MountRecord): OpenApiMount {
+  return { prefix: mount.path, tag: tagOf(mount) };
+}
+
+/** Mounts that there can be several of stand as a parameter, so that one document describes every server. */
+function genericMount(mount: MountRecord): OpenApiMount {
+  if (ONE_OF_A_KIND.includes(mount.type)) return literalMount(mount);
+  const name = `${mount.type}_mount_path`;
+  const schema = { type: "string", default: mount.path.replace(/^auth\//, "").replace(/\/$/, "") };
   return {
-    bare: {
-      openapi: "3.0.2",
-      info: {
-        title: "Coffer",
-        description: "HTTP API of this server, made from its path definitions.",
-        version: services.version,
-      },
-      paths,
-    },
+    prefix: `${isAuthMount(mount) ? "auth/" : ""}{${name}}/`,
+    parameters: [{ name, in: "path", required: true, description: "Path of the mount.", schema }],
+    tag: tagOf(mount),
   };
+}
+
+const ONE_OF_A_KIND = ["system", "token", "identity", "cubbyhole"];
+
+function tagOf(mount: MountRecord): string {
+  if (isAuthMount(mount)) return "auth";
+  return ONE_OF_A_KIND.includes(mount.type) ? mount.type : "secrets";
 }

@@ -2,6 +2,7 @@
 import { CofferError } from "#common/errors.ts";
 import type { PrivilegedContext } from "../../framework/context.ts";
 import type { Path } from "../../framework/path.ts";
+import { VERSION } from "../../version.ts";
 import { describePath } from "../help.ts";
 import type { CoreServices, RequestState } from "../request-state.ts";
 import { definitionFor } from "../route.ts";
@@ -12,7 +13,7 @@ export async function handle(state: RequestState, _services: CoreServices): Prom
   const definition = definitionFor(route, request);
   if (!route || !context) throw new Error("a definition without its route");
   if (request.operation === "help") {
-    state.reply = { bare: describePath(definition) };
+    state.reply = { bare: describePath(definition, route.mount.path, VERSION) };
     return;
   }
   assertWritable(request.operation, request.path);
@@ -36,8 +37,10 @@ function fieldWarnings(definition: Path<PrivilegedContext>, { request, route, op
   if (definition.freeForm || (operation !== "update" && operation !== "create" && operation !== "patch")) return [];
   const parameters = route?.parameters ?? {};
   const sent = Object.keys(request.data);
-  const unknown = sent.filter((name) => !(name in definition.fields) && !(name in parameters)).sort();
-  const replaced = sent.filter((name) => name in parameters).sort();
+  const unknown = sent
+    .filter((name) => !Object.hasOwn(definition.fields, name) && !Object.hasOwn(parameters, name))
+    .sort();
+  const replaced = sent.filter((name) => Object.hasOwn(parameters, name)).sort();
   const warnings: string[] = [];
   if (unknown.length > 0) warnings.push(`Endpoint ignored these unrecognized parameters: [${unknown.join(" ")}]`);
   if (replaced.length > 0) {
