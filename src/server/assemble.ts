@@ -32,6 +32,7 @@ import { Backends } from "./mounts/backends.ts";
 import type { TtlDefaults } from "./mounts/mount-info.ts";
 import { DecisionIds } from "./policy/decision-id.ts";
 import { PolicyStore } from "./policy/policy-store.ts";
+import { Quotas } from "./quotas/quotas.ts";
 import type { Seal } from "./seal/seal.ts";
 import type { Storage } from "./storage/storage.ts";
 import { sysBackend } from "./sys/backend.ts";
@@ -100,6 +101,7 @@ export function assemble(parts: ServerParts): AssembledServer {
     identity,
     expiration,
     lockout,
+    quotas: new Quotas(clock),
     decisions,
     audit,
     ttl,

@@ -24,6 +24,5 @@ export const PENDING: ReadonlyMap<string, string> = new Map([
   ...missing("sys/internal/specs/openapi", "openapi-engines"),
   ...missing("engines transit, pki, totp and database", "plugins-catalog"),
   ...missing("sys/config/cors, ui and auditing", "sys-config"),
-  ...missing("sys/quotas", "sys-quotas"),
   ...missing("sys/rekey and sys/generate-root", "sys-rekey"),
 ]);

@@ -11,6 +11,7 @@ import { authenticate } from "./steps/authenticate.ts";
 import { authorise } from "./steps/authorise.ts";
 import { handle } from "./steps/handle.ts";
 import { issue } from "./steps/issue.ts";
+import { quotas, rateLimitHeaders } from "./steps/quotas.ts";
 import { readiness } from "./steps/readiness.ts";
 import { resolve } from "./steps/resolve.ts";
 import { wrap } from "./steps/wrap.ts";
@@ -25,6 +26,7 @@ export const steps: readonly Step[] = [
   { name: "resolve", run: resolve },
   { name: "readiness", run: readiness },
   { name: "authenticate", run: authenticate },
+  { name: "quotas", run: quotas },
   { name: "authorise", run: authorise },
   { name: "audit-request", run: auditRequest },
   { name: "handle", run: handle },
@@ -38,9 +40,9 @@ const ATTEMPTS_MAX = 40;
 const PAUSE_MILLIS_MAX = 20;
 
 export async function serve(request: Request, services: CoreServices): Promise<Answer> {
-  const audited = { request: false };
+  const shared = { audited: { request: false }, counted: { done: false } };
   for (let attempt = 1; ; attempt++) {
-    const state = newState(request, services, audited);
+    const state = newState(request, services, shared);
     try {
       for (const step of steps) await step.run(state, services);
       if ((await commit(state, services)) === "conflict") {
@@ -51,16 +53,24 @@ export async function serve(request: Request, services: CoreServices): Promise<A
       }
       if (state.tx) await auditResponse(state, services, state.tx);
       state.reply?.afterwards?.();
-      return encodeReply(state);
+      return withHeaders(encodeReply(state), state);
     } catch (error) {
-      return fail(error, state, services);
+      return withHeaders(await fail(error, state, services), state);
     }
   }
 }
 
-function newState(request: Request, services: CoreServices, audited: RequestState["audited"]): RequestState {
+/** What all attempts at one request share. */
+type SharedState = Required<Pick<RequestState, "audited" | "counted">>;
+
+function newState(request: Request, services: CoreServices, shared: SharedState): RequestState {
   const tx = services.barrier.isSealed ? undefined : services.barrier.begin();
-  return { request, tx, operation: request.operation, warnings: [], audited };
+  return { request, tx, operation: request.operation, warnings: [], ...shared };
+}
+
+function withHeaders(answer: Answer, { counted }: RequestState): Answer {
+  const headers = rateLimitHeaders(counted?.rateLimit);
+  return Object.keys(headers).length === 0 ? answer : { ...answer, headers: { ...answer.headers, ...headers } };
 }
 
 async function commit(state: RequestState, services: CoreServices): Promise<"committed" | "conflict"> {

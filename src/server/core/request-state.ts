@@ -20,6 +20,7 @@ import type { Acl } from "../policy/acl.ts";
 import type { DecisionIds } from "../policy/decision-id.ts";
 import type { Decision } from "../policy/permissions.ts";
 import type { PolicyStore } from "../policy/policy-store.ts";
+import type { Quotas, RateLimitOutcome } from "../quotas/quotas.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
 import type { TokenService } from "../tokens/token-service.ts";
 import type { Node } from "./node.ts";
@@ -37,6 +38,7 @@ export interface CoreServices {
   readonly identity: Identity;
   readonly expiration: Expiration;
   readonly lockout: Lockout;
+  readonly quotas: Quotas;
   readonly decisions: DecisionIds;
   readonly audit: AuditService;
   readonly ttl: TtlDefaults;
@@ -75,6 +77,8 @@ export interface RequestState {
   warnings: string[];
   /** The audit request line is written once, however often the transaction runs. */
   audited: { request: boolean };
+  /** The request is counted against quotas once, however often the transaction runs. Absent where none apply. */
+  readonly counted?: { done: boolean; rateLimit?: RateLimitOutcome };
   /** The body that was wrapped away. */
   envelope?: JsonObject;
 }

@@ -13,6 +13,7 @@ import { mountPaths } from "./mount-paths.ts";
 import { passwordPolicyPaths } from "./password-policy-paths.ts";
 import { pluginPaths } from "./plugin-paths.ts";
 import { capabilityPaths, policyPaths } from "./policy-paths.ts";
+import { quotaPaths } from "./quota-paths.ts";
 import { remountPaths } from "./remount-paths.ts";
 import { keyPaths, sealPaths } from "./seal-paths.ts";
 import type { SysServices } from "./services.ts";
@@ -37,6 +38,7 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...wrappingPaths(services),
       ...toolsPaths(),
       ...remountPaths(services),
+      ...quotaPaths(),
       ...pluginPaths(services),
       ...hostPaths(services),
       ...configPaths(),

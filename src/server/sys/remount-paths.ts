@@ -13,6 +13,7 @@ import { dataReply, type Reply } from "../framework/reply.ts";
 import { leaseIdsBelow } from "../leases/lease-store.ts";
 import { isAuthMount, mountKey } from "../mounts/mount-record.ts";
 import { assertFree, readMount, writeMount } from "../mounts/mount-table.ts";
+import { moveQuotas } from "../quotas/quota-store.ts";
 import { assertMountPath } from "./mount-paths.ts";
 import type { SysServices } from "./services.ts";
 
@@ -68,6 +69,7 @@ async function remount(context: PrivilegedContext, services: SysServices, from: 
   tx.delete(mountKey(source));
   await assertFree(tx, target);
   writeMount(tx, { ...mount, path: target });
+  await moveQuotas(tx, context.namespace, source, target);
   const id = randomUUID();
   tx.write(remountKind, PREFIX + id, { from: source, to: target });
   return { data: { migration_id: id }, repeatAtTop: true };

@@ -12,15 +12,24 @@ import { newAccessor } from "../../tokens/token-hash.ts";
 import type { NewToken } from "../../tokens/token-service.ts";
 import { resolveTtl } from "../../tokens/token-ttl.ts";
 import type { CoreServices, RequestState, Route } from "../request-state.ts";
+import { quotaSubject } from "./quotas.ts";
 
 export async function issue(state: RequestState, services: CoreServices): Promise<void> {
   const { tx, reply, route } = state;
   if (!tx || !reply || !route) return;
+  const written = createsToken(state) ? 1 : 0;
+  if (reply.lease || reply.grant || written > 0)
+    await services.quotas.reserveLease(tx, quotaSubject(state.request, route), written);
   if (reply.grant) await issueToken(state, services, tx, route, reply.grant);
   else if (reply.auth) state.auth = reply.auth;
   if (reply.renewedLease) state.lease = reply.renewedLease;
   if (reply.wrapInfo) state.wrapInfo = reply.wrapInfo;
   if (reply.lease) issueLease(state, services, tx, route, reply.lease);
+}
+
+/** Tokens that the token store makes are its own answer and not a grant. */
+function createsToken({ reply, route }: RequestState): boolean {
+  return reply?.auth !== undefined && route?.mount.type === "token" && /^create(-orphan)?(\/|$)/.test(route.path);
 }
 
 async function issueToken(
