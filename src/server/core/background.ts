@@ -6,14 +6,22 @@ import type { Log } from "#common/log.ts";
 import type { Barrier } from "../barrier/barrier.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import type { Expiration } from "../leases/expiration.ts";
-import { EXPIRY_PREFIX, expiryBucket, leaseReferenceKind } from "../leases/lease-record.ts";
+import { runSlice } from "../leases/job-runner.ts";
+import {
+  EXPIRY_PREFIX,
+  expiryBucket,
+  expiryKey,
+  type LeaseRecord,
+  leaseReferenceKind,
+} from "../leases/lease-record.ts";
 import { readLease } from "../leases/lease-store.ts";
-import { deleteJob, listJobs, type RevocationJob, readJob } from "../leases/revocation-job.ts";
+import { listJobs } from "../leases/revocation-job.ts";
 
 /** Between two looks at the expiry index when nothing is due: leases end at most this much late. */
 const IDLE_MILLIS = 1_000;
 const DUE_PAGE = 200;
-const DATA_PAGE = 1_000;
+/** Leases that are ended at the same time: enough to share commits, few enough for the systems behind them. */
+const AT_ONCE = 16;
 const ATTEMPTS_MAX = 10;
 
 export interface BackgroundDependencies {
@@ -64,26 +72,35 @@ export class Background {
     const now = Math.floor(this.#deps.clock.now() / 1000);
     const tx = this.#deps.barrier.begin();
     const keys = await tx.scan({ from: EXPIRY_PREFIX, to: expiryBucket(now + 1), limit: DUE_PAGE });
-    for (const key of keys) await this.#endDue(key);
+    for (let i = 0; i < keys.length; i += AT_ONCE) {
+      await Promise.all(keys.slice(i, i + AT_ONCE).map((key) => this.#endDue(key)));
+    }
     return keys.length === DUE_PAGE;
   }
 
   async #endDue(key: string): Promise<void> {
     try {
       await this.#transact(async (tx) => {
-        const reference = await tx.read(leaseReferenceKind, key);
-        if (!reference) return;
-        await this.#deps.expiration.end(tx, reference.leaseId);
+        const lease = await this.#leaseAt(tx, key);
+        if (lease) await this.#deps.expiration.end(tx, lease.leaseId);
+        else tx.delete(key);
       });
     } catch (error) {
+      if (this.#deps.barrier.isSealed) throw error;
       await this.#postpone(key, error);
     }
   }
 
+  /** The lease of an index key; undefined when the key is left over from another expiry of it. */
+  async #leaseAt(tx: Transaction, key: string): Promise<LeaseRecord | undefined> {
+    const reference = await tx.read(leaseReferenceKind, key);
+    const lease = reference && (await readLease(tx, reference.leaseId));
+    return lease && expiryKey(lease) === key ? lease : undefined;
+  }
+
   async #postpone(key: string, cause: unknown): Promise<void> {
     await this.#transact(async (tx) => {
-      const reference = await tx.read(leaseReferenceKind, key);
-      const lease = reference && (await readLease(tx, reference.leaseId));
+      const lease = await this.#leaseAt(tx, key);
       if (!lease) return;
       this.#deps.expiration.postpone(tx, lease, cause);
       this.#deps.log.warn("a lease could not be ended", { leaseId: lease.leaseId, error: messageOf(cause) });
@@ -91,41 +108,34 @@ export class Background {
   }
 
   async #doJobs(): Promise<boolean> {
-    const ids = await listJobs(this.#deps.barrier.begin());
-    let left = false;
-    for (const id of ids) {
-      await this.#transact(async (tx) => {
-        const job = await readJob(tx, id);
-        if (!job) return;
-        if (await this.#slice(tx, job)) deleteJob(tx, id);
-        else left = true;
-      });
-    }
-    return left;
-  }
-
-  #slice(tx: Transaction, job: RevocationJob): Promise<boolean> {
-    switch (job.kind) {
-      case "token":
-        return this.#deps.expiration.endToken(tx, job.target);
-      case "prefix":
-        return this.#deps.expiration.revokeSome(tx, job.target, { force: job.force });
-      case "data":
-        return deleteBelow(tx, job.target);
+    let more = false;
+    for (let after: string | undefined; ; ) {
+      const ids = await listJobs(this.#deps.barrier.begin(), after);
+      for (const id of ids) more = (await this.#doJob(id)) || more;
+      after = ids.at(-1);
+      if (after === undefined) return more;
     }
   }
 
-  async #transact(work: (tx: Transaction) => Promise<void>): Promise<void> {
+  /** A slice of a job. True when it can go on at once. One that fails must not keep the others from being done. */
+  async #doJob(id: string): Promise<boolean> {
+    const { barrier, expiration, log } = this.#deps;
+    try {
+      return (await this.#transact((tx) => runSlice(tx, id, expiration))) === "more";
+    } catch (error) {
+      if (barrier.isSealed) throw error;
+      log.warn("a job failed; it will be tried again", { job: id, error: messageOf(error) });
+      return false;
+    }
+  }
+
+  /** What the work answered, or undefined when others were always in the way: then they did it, or the next round does. */
+  async #transact<T>(work: (tx: Transaction) => Promise<T>): Promise<T | undefined> {
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const tx = this.#deps.barrier.begin();
-      await work(tx);
-      if ((await tx.commit()) === "committed") return;
+      const result = await work(tx);
+      if ((await tx.commit()) === "committed") return result;
     }
+    return undefined;
   }
-}
-
-async function deleteBelow(tx: Transaction, prefix: string): Promise<boolean> {
-  const keys = await tx.scan({ from: prefix, to: `${prefix}\u{10ffff}`, limit: DATA_PAGE });
-  for (const key of keys) tx.delete(key);
-  return keys.length < DATA_PAGE;
 }

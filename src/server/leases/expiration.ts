@@ -9,12 +9,13 @@ import type { Transaction } from "../barrier/transaction.ts";
 import type { LeaseContext, LeaseKind } from "../framework/backend.ts";
 import type { Backends } from "../mounts/backends.ts";
 import { mountInfo, type TtlDefaults } from "../mounts/mount-info.ts";
-import { mountStoragePrefix } from "../mounts/mount-record.ts";
-import { readMount } from "../mounts/mount-table.ts";
-import { revokeTokenTree } from "../tokens/token-store.ts";
+import { type MountRecord, mountStoragePrefix } from "../mounts/mount-record.ts";
+import { endMount, listMounts, readEndedMount, readMount } from "../mounts/mount-table.ts";
+import { revokeOrphaning, revokeToken } from "../tokens/revoke-token.ts";
+import { expireToken, readToken } from "../tokens/token-store.ts";
 import type { LeaseRecord } from "./lease-record.ts";
 import { deleteLease, leaseIdsBelow, moveLease, readLease } from "./lease-store.ts";
-import { putJob } from "./revocation-job.ts";
+import { putJob, type RevocationJob } from "./revocation-job.ts";
 
 /** After this many failures a lease is irrevocable: kept with its error, for an administrator to look at. */
 export const REVOKE_ATTEMPTS_MAX = 6;
@@ -22,7 +23,7 @@ export const REVOKE_ATTEMPTS_MAX = 6;
 const BACKOFF_SECONDS = 10;
 
 /** Leases of a prefix that one transaction ends. */
-const PREFIX_BUDGET = 200;
+export const PREFIX_BUDGET = 200;
 
 export interface ExpirationDependencies {
   backends(): Backends;
@@ -38,37 +39,61 @@ export class Expiration {
   }
 
   /** Ends a token with all that hangs on it; a tree too large for one transaction is finished in the background. */
-  async revokeToken(tx: Transaction, hash: string): Promise<void> {
-    if (!(await this.endToken(tx, hash))) putJob(tx, { kind: "token", target: hash, force: false });
+  revokeToken(tx: Transaction, hash: string): Promise<void> {
+    return revokeToken(tx, hash, this.#nowSeconds());
   }
 
-  /** Ends every lease whose id begins with a prefix; what does not fit one transaction goes to the background. */
+  /** Ends a token and leaves its children alive as orphans. */
+  revokeOrphaning(tx: Transaction, hash: string): Promise<void> {
+    return revokeOrphaning(tx, hash, this.#nowSeconds());
+  }
+
+  /**
+   * Ends every lease whose id begins with a prefix; what does not fit one transaction goes to the background. Throws
+   * what a backend throws, unless forced.
+   */
   async revokePrefix(tx: Transaction, prefix: string, options: { force: boolean }): Promise<void> {
-    if (!(await this.revokeSome(tx, prefix, options)))
-      putJob(tx, { kind: "prefix", target: prefix, force: options.force });
-  }
-
-  /** A slice of that. True when nothing is left. */
-  async revokeSome(tx: Transaction, prefix: string, options: { force: boolean }): Promise<boolean> {
     const ids = await leaseIdsBelow(tx, prefix, PREFIX_BUDGET);
-    for (const id of ids) {
-      if (!(await this.end(tx, id, options))) return false;
-    }
-    return ids.length < PREFIX_BUDGET;
+    for (const id of ids) await this.end(tx, id, options);
+    if (ids.length < PREFIX_BUDGET) return;
+    if (options.force) putJob(tx, { kind: "force", target: prefix });
+    else putJob(tx, { kind: "expire", target: prefix, beforeSeconds: this.#nowSeconds() });
   }
 
-  /** Ends one lease, whatever it stands for. Unknown ids are no error. Returns false when a token tree has more. */
-  async end(tx: Transaction, leaseId: string, options: { force?: boolean } = {}): Promise<boolean> {
+  /** Disables a mount: its leases and tokens end, then its data goes, all of it finished in the background. */
+  async endMount(tx: Transaction, mount: MountRecord): Promise<void> {
+    const beforeSeconds = this.#nowSeconds();
+    await this.expireSome(tx, { target: mount.path, beforeSeconds });
+    endMount(tx, mount);
+    // Begins anew: until this commits others may issue leases of the mount, which the list above does not have.
+    putJob(tx, { kind: "expire", target: mount.path, beforeSeconds });
+    putJob(tx, { kind: "mount", target: mount.uuid });
+  }
+
+  /** Lets a slice of a job's leases end now, by the sweep. Answers its last id when there may be more. */
+  async expireSome(tx: Transaction, job: Omit<RevocationJob, "kind">): Promise<string | undefined> {
+    const ids = await leaseIdsBelow(tx, job.target, PREFIX_BUDGET, job.after);
+    for (const id of ids) await this.#expire(tx, id, job.beforeSeconds ?? this.#nowSeconds());
+    return ids.length < PREFIX_BUDGET ? undefined : ids.at(-1);
+  }
+
+  async #expire(tx: Transaction, leaseId: string, beforeSeconds: number): Promise<void> {
     const lease = await readLease(tx, leaseId);
-    if (!lease) return true;
-    if (lease.kind === "token") return this.endToken(tx, lease.tokenHash);
-    await this.#revokeSecret(tx, lease, options.force ?? false);
-    deleteLease(tx, lease);
-    return true;
+    const now = this.#nowSeconds();
+    if (!lease || lease.issuedAtSeconds > beforeSeconds) return;
+    if (lease.expiresAtSeconds > 0 && lease.expiresAtSeconds <= now) return;
+    const token = lease.kind === "token" ? await readToken(tx, lease.tokenHash) : undefined;
+    if (token) expireToken(tx, token, now);
+    else moveLease(tx, lease, { ...lease, attempts: 0, expiresAtSeconds: now });
   }
 
-  endToken(tx: Transaction, hash: string): Promise<boolean> {
-    return revokeTokenTree(tx, hash, { endLease: async (t, leaseId) => void (await this.end(t, leaseId)) });
+  /** Ends one lease, whatever it stands for. Unknown ids are no error. Throws what the backend throws, unless forced. */
+  async end(tx: Transaction, leaseId: string, options: { force?: boolean } = {}): Promise<void> {
+    const lease = await readLease(tx, leaseId);
+    if (!lease) return;
+    if (lease.kind === "token") await this.revokeToken(tx, lease.tokenHash);
+    else await this.#revokeSecret(tx, lease, options.force ?? false);
+    deleteLease(tx, lease);
   }
 
   async #revokeSecret(tx: Transaction, lease: LeaseRecord, force: boolean): Promise<void> {
@@ -84,15 +109,15 @@ export class Expiration {
     }
   }
 
-  /** The backend's part of a lease; undefined when its mount is gone with all its data. */
+  /** The backend's part of a lease, a disabled mount's too; undefined when the mount is gone with all its data. */
   async #leaseKind(
     tx: Transaction,
     lease: LeaseRecord,
   ): Promise<{ kind: LeaseKind; context: LeaseContext; internal: LeaseRecordInternal } | undefined> {
     const { secret } = lease;
     if (!secret) return undefined;
-    const mount = await readMount(tx, secret.mountPath);
-    if (!mount || mount.uuid !== secret.mountUuid) return undefined;
+    const mount = await mountOfLease(tx, secret.mountPath, secret.mountUuid);
+    if (!mount) return undefined;
     const kind = this.#deps.backends().of(mount).backend.leaseKinds?.[secret.kind];
     if (!kind) throw new CofferError("internal", `the backend of ${mount.path} has no lease kind "${secret.kind}"`);
     const { clock, log, ttl } = this.#deps;
@@ -107,7 +132,7 @@ export class Expiration {
     if (secret.renewable === "no") throw new CofferError("invalid_request", "lease is not renewable");
     const found = await this.#leaseKind(tx, lease);
     await found?.kind.renew?.(found.context, found.internal);
-    const now = Math.floor(this.#deps.clock.now() / 1000);
+    const now = this.#nowSeconds();
     const wanted = now + (incrementSeconds > 0 ? incrementSeconds : secret.ttlSeconds);
     const after = { ...lease, lastRenewalSeconds: now, expiresAtSeconds: Math.min(wanted, secret.maxExpiresAtSeconds) };
     moveLease(tx, lease, after);
@@ -117,16 +142,26 @@ export class Expiration {
   /** Notes that ending a lease failed, and when to try again. */
   postpone(tx: Transaction, lease: LeaseRecord, error: unknown): void {
     const attempts = (lease.attempts ?? 0) + 1;
-    const now = Math.floor(this.#deps.clock.now() / 1000);
     const irrevocable = attempts >= REVOKE_ATTEMPTS_MAX;
     const after = {
       ...lease,
       attempts,
       lastError: messageOf(error).slice(0, 500),
-      expiresAtSeconds: irrevocable ? 0 : now + BACKOFF_SECONDS * 2 ** (attempts - 1),
+      expiresAtSeconds: irrevocable ? 0 : this.#nowSeconds() + BACKOFF_SECONDS * 2 ** (attempts - 1),
     };
     moveLease(tx, lease, after);
   }
+
+  #nowSeconds(): number {
+    return Math.floor(this.#deps.clock.now() / 1000);
+  }
+}
+
+/** Where the mount is now: usually where the lease says, else disabled, or moved to another path. */
+async function mountOfLease(tx: Transaction, path: string, uuid: string): Promise<MountRecord | undefined> {
+  const mounted = await readMount(tx, path);
+  if (mounted?.uuid === uuid) return mounted;
+  return (await readEndedMount(tx, uuid)) ?? (await listMounts(tx)).find((mount) => mount.uuid === uuid);
 }
 
 type LeaseRecordInternal = NonNullable<LeaseRecord["secret"]>["internal"];

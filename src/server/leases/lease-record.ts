@@ -4,6 +4,7 @@
 //   core/lease/<lease id>                    LeaseRecord
 //   core/expiry/<unix seconds, 12 digits>/<sha256 of the id, 32 hex digits>   { leaseId }
 //   core/token-lease/<token hash>/<sha256 of the id>                          { leaseId }: leases that end with a token
+//   core/token-dependents/<token hash>       written whenever a token gets a lease or a child, read by who ends it
 import { createHash } from "node:crypto";
 import { type Infer, jsonObject, number, object, oneOf, optional, string } from "#common/schema.ts";
 import { recordKind } from "../barrier/transaction.ts";
@@ -14,6 +15,7 @@ const leaseSchema = object({
   kind: oneOf("token", "secret"),
   /** The request path that made it. */
   path: string,
+  /** The token that it ends with; "" when there is none (any more). */
   tokenHash: string,
   issuedAtSeconds: number,
   expiresAtSeconds: number,
@@ -38,6 +40,16 @@ export type LeaseRecord = Infer<typeof leaseSchema>;
 export const leaseKind = recordKind("lease", leaseSchema);
 
 export const leaseReferenceKind = recordKind("lease reference", object({ leaseId: string }));
+
+/**
+ * Lists are no part of a transaction's read set. Whoever gives a token something that ends with it writes this record
+ * without reading it; whoever ends the token reads it before listing. So the two cannot miss each other, and tokens
+ * that get much at once are not slowed down.
+ */
+export const dependentsKind = recordKind("mark of a token's dependents", object({}));
+export function dependentsKey(tokenHash: string): string {
+  return `core/token-dependents/${tokenHash}`;
+}
 
 export const LEASE_PREFIX = "core/lease/";
 export const EXPIRY_PREFIX = "core/expiry/";

@@ -2,6 +2,8 @@
 // belongs together and is written nowhere else.
 import type { Transaction } from "../barrier/transaction.ts";
 import {
+  dependentsKey,
+  dependentsKind,
   expiryKey,
   LEASE_PREFIX,
   type LeaseRecord,
@@ -18,37 +20,69 @@ export function readLease(tx: Transaction, leaseId: string): Promise<LeaseRecord
 
 /** Writes a new lease and its index keys. A lease that never ends (0) is in no expiry index. */
 export function putLease(tx: Transaction, lease: LeaseRecord): void {
-  tx.write(leaseKind, leaseKey(lease.leaseId), lease);
-  if (lease.expiresAtSeconds > 0) tx.write(leaseReferenceKind, expiryKey(lease), { leaseId: lease.leaseId });
-  if (lease.kind === "secret") tx.write(leaseReferenceKind, tokenLeaseKey(lease), { leaseId: lease.leaseId });
+  writeLease(tx, lease);
+  if (endsWithToken(lease)) tx.write(dependentsKind, dependentsKey(lease.tokenHash), {});
 }
 
-/** Moves a lease to another expiry; other members may change with it. */
+function writeLease(tx: Transaction, lease: LeaseRecord): void {
+  tx.write(leaseKind, leaseKey(lease.leaseId), lease);
+  if (lease.expiresAtSeconds > 0) tx.write(leaseReferenceKind, expiryKey(lease), { leaseId: lease.leaseId });
+  if (endsWithToken(lease)) tx.write(leaseReferenceKind, tokenLeaseKey(lease), { leaseId: lease.leaseId });
+}
+
+/** A token's own lease is no dependent of it: it is the token. */
+function endsWithToken(lease: LeaseRecord): boolean {
+  return lease.kind === "secret" && lease.tokenHash !== "";
+}
+
+/** Moves a lease to another expiry; other members may change with it, but not what it is. */
 export function moveLease(tx: Transaction, before: LeaseRecord, after: LeaseRecord): void {
   if (before.expiresAtSeconds > 0) tx.delete(expiryKey(before));
-  putLease(tx, after);
+  if (endsWithToken(before)) tx.delete(tokenLeaseKey(before));
+  writeLease(tx, after);
 }
 
 export function deleteLease(tx: Transaction, lease: LeaseRecord): void {
   tx.delete(leaseKey(lease.leaseId));
   if (lease.expiresAtSeconds > 0) tx.delete(expiryKey(lease));
-  if (lease.kind === "secret") tx.delete(tokenLeaseKey(lease));
+  if (endsWithToken(lease)) tx.delete(tokenLeaseKey(lease));
 }
 
-/** Ids of leases whose path begins with a prefix, at most `limit`. */
-export async function leaseIdsBelow(tx: Transaction, prefix: string, limit: number): Promise<readonly string[]> {
+/** Ids of leases that begin with a prefix, after `after`, at most `limit`. */
+export async function leaseIdsBelow(
+  tx: Transaction,
+  prefix: string,
+  limit: number,
+  after?: string,
+): Promise<readonly string[]> {
   const from = leaseKey(prefix);
-  const keys = await tx.scan({ from, to: `${from}\u{10ffff}`, limit });
+  const start = after === undefined ? from : `${leaseKey(after)}\0`;
+  const keys = await tx.scan({ from: start, to: `${from}\u{10ffff}`, limit });
   return keys.map((key) => key.slice(LEASE_PREFIX.length));
 }
 
-/** Ids of the secret leases that end with a token. */
-export async function leaseIdsOfToken(tx: Transaction, tokenHash: string, limit: number): Promise<readonly string[]> {
+/**
+ * Lets up to `limit` leases of a token end now, each by the sweep in a transaction of its own: what a backend does to
+ * end one may fail and must not keep the token alive. They no longer belong to the token. Answers their number.
+ */
+export async function releaseLeasesOfToken(
+  tx: Transaction,
+  tokenHash: string,
+  limit: number,
+  nowSeconds: number,
+): Promise<number> {
   const prefix = tokenLeasePrefix(tokenHash);
-  const ids: string[] = [];
-  for (const name of await tx.list(prefix, { limit })) {
+  const names = await tx.list(prefix, { limit });
+  for (const name of names) {
     const reference = await tx.read(leaseReferenceKind, prefix + name);
-    if (reference) ids.push(reference.leaseId);
+    const lease = reference && (await readLease(tx, reference.leaseId));
+    if (lease) moveLease(tx, lease, { ...lease, tokenHash: "", expiresAtSeconds: dueAt(lease, nowSeconds) });
+    tx.delete(prefix + name);
   }
-  return ids;
+  return names.length;
+}
+
+/** A lease that could not be ended stays with its back-off, or for an administrator to look at. */
+function dueAt(lease: LeaseRecord, nowSeconds: number): number {
+  return (lease.attempts ?? 0) > 0 ? lease.expiresAtSeconds : Math.min(lease.expiresAtSeconds, nowSeconds);
 }

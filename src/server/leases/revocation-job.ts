@@ -1,24 +1,37 @@
 // Work too large for one request, kept until it is done: it survives restarts, and any node may do a slice of it. A
-// slice deletes the job in its own commit when nothing is left, so two nodes at once only meet as a conflict.
+// slice changes or deletes the job in its own commit, so two nodes at once only meet as a conflict. What a slice of
+// each kind is: job-runner.ts.
 //
-//   core/job/<id>   { kind, target, force }
+//   core/job/<id>   { kind, target, after?, beforeSeconds? }
 import { randomUUID } from "node:crypto";
-import { boolean, type Infer, object, oneOf, string } from "#common/schema.ts";
+import { type Infer, number, object, oneOf, optional, string } from "#common/schema.ts";
 import { recordKind, type Transaction } from "../barrier/transaction.ts";
 
 const jobSchema = object({
-  /** "token": a tree of tokens by its root's hash; "prefix": leases by prefix; "data": records of a mount that is gone. */
-  kind: oneOf("token", "prefix", "data"),
+  /**
+   * What is left to do, and what `target` is.
+   *
+   * - "token": end what hangs on a token that is gone, by its hash
+   * - "orphans": make orphans of the children of a token that is gone, by its hash
+   * - "expire": let every lease end now whose id begins with a prefix
+   * - "force": end them without asking what their backend says
+   * - "mount": wait until the leases of a disabled mount have ended, then delete its data; by the mount's uuid
+   * - "data": delete every record below a storage prefix
+   */
+  kind: oneOf("token", "orphans", "expire", "force", "mount", "data"),
   target: string,
-  force: boolean,
+  /** The last lease id that was seen to. */
+  after: optional(string),
+  /** "expire": leases that were issued later stay. They may be of a new mount at the old path. */
+  beforeSeconds: optional(number),
 });
 export type RevocationJob = Infer<typeof jobSchema>;
 const jobKind = recordKind("revocation job", jobSchema);
 const JOB_PREFIX = "core/job/";
 const JOBS_PAGE = 100;
 
-export function putJob(tx: Transaction, job: RevocationJob): void {
-  tx.write(jobKind, JOB_PREFIX + randomUUID(), job);
+export function putJob(tx: Transaction, job: RevocationJob, id: string = randomUUID()): void {
+  tx.write(jobKind, JOB_PREFIX + id, job);
 }
 
 export function readJob(tx: Transaction, id: string): Promise<RevocationJob | undefined> {
@@ -29,6 +42,6 @@ export function deleteJob(tx: Transaction, id: string): void {
   tx.delete(JOB_PREFIX + id);
 }
 
-export function listJobs(tx: Transaction): Promise<readonly string[]> {
-  return tx.list(JOB_PREFIX, { limit: JOBS_PAGE });
+export function listJobs(tx: Transaction, after?: string): Promise<readonly string[]> {
+  return tx.list(JOB_PREFIX, { limit: JOBS_PAGE, ...(after !== undefined && { after }) });
 }

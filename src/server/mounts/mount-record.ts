@@ -74,6 +74,11 @@ export function mountKey(path: string): string {
   return MOUNT_PREFIX + encodeURIComponent(path);
 }
 
+/** Where a mount's record is after it was disabled, until nothing of it is left. */
+export function endedMountKey(uuid: string): string {
+  return `core/ended-mount/${uuid}`;
+}
+
 /** Where the mount keeps its data. By uuid: a new mount at an old path never sees the old one's records. */
 export function mountStoragePrefix(mount: MountRecord): string {
   return `mount/${mount.uuid}/`;

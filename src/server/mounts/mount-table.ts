@@ -4,6 +4,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import {
+  endedMountKey,
   MOUNT_PREFIX,
   type MountConfig,
   type MountRecord,
@@ -105,4 +106,19 @@ export function writeMount(tx: Transaction, mount: MountRecord): void {
 
 export function removeMount(tx: Transaction, mount: MountRecord): void {
   tx.delete(mountKey(mount.path));
+}
+
+/** Takes a mount out of the table for good; its record is kept for those who clear up what it leaves behind. */
+export function endMount(tx: Transaction, mount: MountRecord): void {
+  removeMount(tx, mount);
+  tx.write(mountKind, endedMountKey(mount.uuid), mount);
+}
+
+/** A mount that was disabled and has leases or data left. */
+export function readEndedMount(tx: Transaction, uuid: string): Promise<MountRecord | undefined> {
+  return tx.read(mountKind, endedMountKey(uuid));
+}
+
+export function forgetEndedMount(tx: Transaction, uuid: string): void {
+  tx.delete(endedMountKey(uuid));
 }

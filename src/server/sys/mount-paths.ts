@@ -4,11 +4,11 @@ import { isJsonObject, type JsonObject } from "#common/json.ts";
 import { storageView } from "../barrier/storage-view.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import { field, withDefault } from "../framework/fields.ts";
+import { permissionDenied } from "../framework/multi-error.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { noContent, type Reply } from "../framework/reply.ts";
-import { putJob } from "../leases/revocation-job.ts";
 import { isAuthMount, type MountRecord, mountStoragePrefix, noMountConfig, shownPath } from "../mounts/mount-record.ts";
-import { createMount, listMounts, readMount, removeMount, writeMount } from "../mounts/mount-table.ts";
+import { createMount, listMounts, readMount, writeMount } from "../mounts/mount-table.ts";
 import { mergeMountConfig, mountOptions, shownMount, shownTuning } from "./mount-config.ts";
 import type { SysServices } from "./services.ts";
 
@@ -181,10 +181,7 @@ async function disable(
   const { transaction: tx } = context;
   const mount = await readMount(tx, full);
   if (!mount) return noContent;
-  // Leases first, while the backend can still be asked to end them; then the mount; its data in the background.
-  await services.expiration.revokePrefix(tx, full, { force: false });
-  removeMount(tx, mount);
-  putJob(tx, { kind: "data", target: mountStoragePrefix(mount), force: false });
+  await services.expiration.endMount(tx, mount);
   return noContent;
 }
 
@@ -195,6 +192,8 @@ async function showTuning(context: PrivilegedContext, services: SysServices, ful
 }
 
 async function tune(context: PrivilegedContext, services: SysServices, full: string): Promise<Reply> {
+  // sys/mounts/auth/… reaches auth methods too; their boundaries must not be had more cheaply than by sys/auth.
+  if (full.startsWith("auth/") && !context.hasSudo) throw permissionDenied();
   const mount = await readMount(context.transaction, full);
   if (!mount)
     throw new CofferError("invalid_request", `tune of path ${JSON.stringify(full)} failed: no mount entry found`);

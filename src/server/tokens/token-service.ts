@@ -1,8 +1,9 @@
 // Tokens as the rest of the server sees them: make one, find the one that a request carries. The only place that
 // handles token texts.
 import type { Clock } from "#common/clock.ts";
+import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
-import { BATCH_PREFIX, BatchTokens } from "./batch-token.ts";
+import { BATCH_PREFIX, BATCH_TOKEN_LENGTH_MAX, BatchTokens } from "./batch-token.ts";
 import { writeSealedTextKey } from "./sealed-text.ts";
 import { newAccessor, newServiceToken, TokenHasher, writeTokenSalt } from "./token-hash.ts";
 import type { TokenRecord } from "./token-record.ts";
@@ -40,6 +41,7 @@ export class TokenService {
     return Math.floor(this.#clock.now() / 1000);
   }
 
+  /** Throws `invalid_request` for a text that is taken and for a batch token that no header could hold. */
   async create(tx: Transaction, wanted: NewToken): Promise<IssuedToken> {
     const { id, ...rest } = wanted;
     const issuedAtSeconds = this.nowSeconds();
@@ -47,31 +49,46 @@ export class TokenService {
     const common = { ...rest, issuedAtSeconds, expiresAtSeconds };
     if (wanted.type === "batch") {
       const record: TokenRecord = { ...common, hash: "", accessor: "", cubbyholeId: "", renewable: false };
-      return { token: await this.#batch.seal(tx, record), record };
+      return { token: await this.#sealBatch(tx, record), record };
     }
     const token = id ?? newServiceToken();
     const hash = await this.#hasher.hash(tx, token);
+    if (id !== undefined && (await readToken(tx, hash)))
+      throw new CofferError("invalid_request", "cannot create a token with a duplicate ID");
     const record: TokenRecord = { ...common, hash, accessor: newAccessor(), cubbyholeId: newAccessor() };
     putToken(tx, record);
     return { token, record };
+  }
+
+  async #sealBatch(tx: Transaction, record: TokenRecord): Promise<string> {
+    const token = await this.#batch.seal(tx, record);
+    if (token.length <= BATCH_TOKEN_LENGTH_MAX) return token;
+    throw new CofferError(
+      "invalid_request",
+      `the batch token would be longer than ${BATCH_TOKEN_LENGTH_MAX} characters; give it less metadata or fewer policies`,
+    );
   }
 
   hash(tx: Transaction, token: string): Promise<string> {
     return this.#hasher.hash(tx, token);
   }
 
-  /** The live token of this text, or undefined: unknown, expired, used up, or child of a parent that is gone. */
+  /** The live token of this text, or undefined: unknown, expired, or child of a parent that is gone. */
   async find(tx: Transaction, token: string): Promise<TokenRecord | undefined> {
     const record = token.startsWith(BATCH_PREFIX)
       ? await this.#batch.open(tx, token)
       : await readToken(tx, await this.#hasher.hash(tx, token));
     if (!record || !this.isLive(record)) return undefined;
-    if (record.type === "batch" && record.parent !== "" && !(await readToken(tx, record.parent))) return undefined;
+    if (record.type === "batch" && record.parent !== "" && !(await this.#isAlive(tx, record.parent))) return undefined;
     return record;
   }
 
+  async #isAlive(tx: Transaction, hash: string): Promise<boolean> {
+    const record = await readToken(tx, hash);
+    return record !== undefined && this.isLive(record);
+  }
+
   isLive(record: TokenRecord): boolean {
-    if (record.numUses < 0) return false;
     return record.expiresAtSeconds === 0 || this.#clock.now() < record.expiresAtSeconds * 1000;
   }
 }

@@ -10,7 +10,7 @@ import type { Identity } from "../../identity/identity.ts";
 import type { Expiration } from "../../leases/expiration.ts";
 import { authBlock } from "../../tokens/auth-block.ts";
 import { ACCESSOR_PREFIX, type TokenRecord } from "../../tokens/token-record.ts";
-import { orphanChildren, readTokenByAccessor, updateToken } from "../../tokens/token-store.ts";
+import { readTokenByAccessor, updateToken } from "../../tokens/token-store.ts";
 import { resolveTtl, shortest } from "../../tokens/token-ttl.ts";
 import { createToken, type TokenCreation } from "./token-create.ts";
 import { createFields } from "./token-fields.ts";
@@ -261,8 +261,7 @@ function revocationPaths(services: TokenBackendServices) {
             if (!token) throw new CofferError("invalid_request", "missing token ID");
             const record = await services.tokens.find(context.transaction, token);
             if (!record) throw new CofferError("invalid_request", "token to revoke not found");
-            await orphanChildren(context.transaction, record.hash);
-            await services.expiration.revokeToken(context.transaction, record.hash);
+            await services.expiration.revokeOrphaning(context.transaction, record.hash);
             return noContent;
           },
         },

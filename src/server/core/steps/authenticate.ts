@@ -9,9 +9,9 @@ export async function authenticate(state: RequestState, services: CoreServices):
   const { tx, request } = state;
   if (!tx || state.route?.definition?.access === "public") return;
   const token = request.clientToken === "" ? undefined : await services.tokens.find(tx, request.clientToken);
-  if (!token || !mayComeFrom(request.remoteAddress, token)) throw invalidToken();
+  if (!token || token.numUses < 0 || !mayComeFrom(request.remoteAddress, token)) throw invalidToken();
   if (token.numUses > 0) {
-    // -1: this was the last use; the token is revoked when the request ends.
+    // -1: this was the last use. The token is revoked in the same commit; until then handlers find it as any other.
     tx.write(tokenKind, tokenKey(token.hash), { ...token, numUses: token.numUses === 1 ? -1 : token.numUses - 1 });
   }
   const entity = token.entityId === "" ? undefined : await services.identity.view(tx, token.entityId);

@@ -7,8 +7,10 @@ import type { Grant, SecretLease } from "../../framework/reply.ts";
 import { normalizePolicyNames } from "../../framework/token-parameters.ts";
 import { putLease } from "../../leases/lease-store.ts";
 import { mountInfo } from "../../mounts/mount-info.ts";
+import { leastOf } from "../../policy/permissions.ts";
 import { authBlock } from "../../tokens/auth-block.ts";
 import { newAccessor } from "../../tokens/token-hash.ts";
+import type { TokenRecord } from "../../tokens/token-record.ts";
 import type { NewToken } from "../../tokens/token-service.ts";
 import { resolveTtl } from "../../tokens/token-ttl.ts";
 import type { CoreServices, RequestState, Route } from "../request-state.ts";
@@ -117,14 +119,14 @@ function issueLease(
   const { mount } = route;
   const info = mountInfo(mount, services.ttl);
   const now = services.tokens.nowSeconds();
-  const cap = lease.maxTtlSeconds > 0 ? Math.min(lease.maxTtlSeconds, info.maxTtlSeconds) : info.maxTtlSeconds;
+  const cap = leastOf([lease.maxTtlSeconds, info.maxTtlSeconds, batchSecondsLeft(state.token, now)]);
   const ttlSeconds = Math.min(lease.ttlSeconds > 0 ? lease.ttlSeconds : info.defaultTtlSeconds, cap);
   const leaseId = `${state.request.path}/${newAccessor()}`;
   putLease(tx, {
     leaseId,
     kind: "secret",
     path: state.request.path,
-    tokenHash: state.token?.hash ?? "",
+    tokenHash: (state.token?.type === "batch" ? state.token.parent : state.token?.hash) ?? "",
     issuedAtSeconds: now,
     expiresAtSeconds: now + ttlSeconds,
     secret: {
@@ -138,4 +140,9 @@ function issueLease(
     },
   });
   state.lease = { leaseId, seconds: ttlSeconds, renewable: lease.renewable };
+}
+
+/** A batch token has no record that could take its leases along, so they end no later than it. 0: no limit. */
+function batchSecondsLeft(token: TokenRecord | undefined, nowSeconds: number): number {
+  return token?.type === "batch" && token.expiresAtSeconds > 0 ? Math.max(token.expiresAtSeconds - nowSeconds, 1) : 0;
 }

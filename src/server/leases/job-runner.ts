@@ -1,0 +1,78 @@
+// Slices of the jobs that requests leave behind. A slice is one transaction: it does a part and moves the job on, or
+// deletes it when nothing is left.
+import type { Transaction } from "../barrier/transaction.ts";
+import { mountStoragePrefix } from "../mounts/mount-record.ts";
+import { forgetEndedMount, readEndedMount } from "../mounts/mount-table.ts";
+import { orphanChildren } from "../tokens/revoke-token.ts";
+import type { Expiration } from "./expiration.ts";
+import { leaseIdsBelow, readLease } from "./lease-store.ts";
+import { deleteJob, putJob, type RevocationJob, readJob } from "./revocation-job.ts";
+
+/** Records of a mount that one transaction deletes. */
+const DATA_PAGE = 1_000;
+/** Leases that one transaction looks at. */
+const LEASE_PAGE = 1_000;
+
+/** "more": go on at once. "waiting": something else has to happen first. */
+export type Progress = "done" | "more" | "waiting";
+
+/** Does a slice of a job. One that is gone is done. */
+export async function runSlice(tx: Transaction, id: string, expiration: Expiration): Promise<Progress> {
+  const job = await readJob(tx, id);
+  if (!job) return "done";
+  const { progress, after = job.after } = await sliceOf(tx, job, expiration);
+  if (progress === "done") deleteJob(tx, id);
+  else if (after !== job.after) putJob(tx, { ...job, ...(after !== undefined && { after }) }, id);
+  return progress;
+}
+
+interface Slice {
+  readonly progress: Progress;
+  readonly after?: string | undefined;
+}
+const DONE: Slice = { progress: "done" };
+
+async function sliceOf(tx: Transaction, job: RevocationJob, expiration: Expiration): Promise<Slice> {
+  switch (job.kind) {
+    case "token":
+      await expiration.revokeToken(tx, job.target); // leaves jobs of its own for what does not fit
+      return DONE;
+    case "orphans":
+      return (await orphanChildren(tx, job.target)) ? DONE : { progress: "more" };
+    case "expire": {
+      const after = await expiration.expireSome(tx, job);
+      return after === undefined ? DONE : { progress: "more", after };
+    }
+    case "force":
+      await expiration.revokePrefix(tx, job.target, { force: true }); // leaves a job of its own
+      return DONE;
+    case "mount":
+      return clearMount(tx, job);
+    case "data":
+      return (await deleteBelow(tx, job.target)) ? DONE : { progress: "more" };
+  }
+}
+
+/** The data goes last: what a backend needs to end a lease is in it. */
+async function clearMount(tx: Transaction, job: RevocationJob): Promise<Slice> {
+  const mount = await readEndedMount(tx, job.target);
+  if (!mount) return DONE;
+  const ids = await leaseIdsBelow(tx, mount.path, LEASE_PAGE, job.after);
+  let { after } = job;
+  for (const id of ids) {
+    const lease = await readLease(tx, id);
+    // Goes on from here next time: the mount issues nothing any more, so nothing of it comes before.
+    if (lease?.secret?.mountUuid === mount.uuid) return { progress: "waiting", after };
+    after = id;
+  }
+  if (ids.length === LEASE_PAGE) return { progress: "more", after };
+  if (!(await deleteBelow(tx, mountStoragePrefix(mount)))) return { progress: "more", after };
+  forgetEndedMount(tx, mount.uuid);
+  return DONE;
+}
+
+async function deleteBelow(tx: Transaction, prefix: string): Promise<boolean> {
+  const keys = await tx.scan({ from: prefix, to: `${prefix}\u{10ffff}`, limit: DATA_PAGE });
+  for (const key of keys) tx.delete(key);
+  return keys.length < DATA_PAGE;
+}
