@@ -99,6 +99,17 @@ describe("files of variables", () => {
     expect(() => render("Nul", ["K", "db", "k"])).toThrow('has no key "k"');
   });
 
+  it("writes plain lines for kubelets that take quotes as a part of the value, and refuses what such lines change", () => {
+    expect(render("FileKeyRefPlain", ["U", "db", "u"], ["Q", "db", "q"])).toBe("U=a b\nQ=it's\n");
+    for (const value of ["l1\nl2", "\r", "a\0b", " a", "a\t", "a\\", "a".repeat(64 * 1024)]) {
+      const one: SourceResults = new Map([["db", { kind: "data", data: { k: value }, readAgainAt: undefined }]]);
+      const environment = { path: "/s/env", variables: [{ name: "K", source: "db", key: "k" }] };
+      expect(() => renderEnvironment({ ...environment, format: "FileKeyRefPlain" }, one)).toThrow(
+        'the value for K from source "db" has',
+      );
+    }
+  });
+
   it("writes NUL records for the helper", () => {
     expect(render("Nul", ["Q", "db", "q"], ["M", "db", "m"])).toBe("Q=it's\0M=l1\nl2\0");
   });

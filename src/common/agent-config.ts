@@ -32,9 +32,10 @@ const environment = object({
   path: string,
   /**
    * "FileKeyRef": NAME='literal' lines as kubelet reads them (a value with a single quote is an error).
+   * "FileKeyRefPlain": NAME=value lines, as kubelets of 1.34 read them (quotes would be part of the value).
    * "Nul": NAME=value records, each ended by a NUL byte, for the static helper.
    */
-  format: oneOf("FileKeyRef", "Nul"),
+  format: oneOf("FileKeyRef", "FileKeyRefPlain", "Nul"),
   variables: list(object({ name: string, source: string, key: string })),
 });
 

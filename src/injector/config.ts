@@ -55,6 +55,11 @@ export function hasFileKeyRef(version: { readonly major: string; readonly minor:
   return major > 1 || (major === 1 && Number.parseInt(version.minor, 10) >= FILE_KEY_REF_SINCE_MINOR);
 }
 
+/** Whether kubelets of this version take quotes in files of variables as a part of the value. */
+export function readsPlainVariables(version: { readonly major: string; readonly minor: string }): boolean {
+  return !hasFileKeyRef(version);
+}
+
 function required(env: Environment, name: string): string {
   const value = env[name];
   if (value === undefined || value === "") {

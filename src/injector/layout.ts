@@ -2,7 +2,7 @@
 // the agent writes where, and what is to be added to each container.
 import type { AgentConfig } from "#common/agent-config.ts";
 import type { JsonObject } from "#common/json.ts";
-import type { DeliveredFile, DeliveredVariable, Delivery, VariableMethod } from "./deliveries.ts";
+import type { DeliveredFile, DeliveredVariable, Delivery } from "./deliveries.ts";
 import {
   FILES_VOLUME,
   HELPER_DIRECTORY,
@@ -52,7 +52,9 @@ class VolumeNames {
   }
 }
 
-export function layOut(deliveries: readonly Delivery[]): Layout {
+/** `plainVariables`: whether the kubelet takes quotes as a part of a variable's value. */
+export function layOut(deliveries: readonly Delivery[], plainVariables = false): Layout {
+  const formats = { FileKeyRef: plainVariables ? "FileKeyRefPlain" : "FileKeyRef", Helper: "Nul" } as const;
   const fileVolumes = new VolumeNames(FILES_VOLUME);
   const variableVolumes = new VolumeNames(VARIABLES_VOLUME);
   const files: AgentConfig["files"][number][] = [];
@@ -69,7 +71,7 @@ export function layOut(deliveries: readonly Delivery[]): Layout {
       const chosen = variables.filter((variable) => variable.method === method);
       if (chosen.length === 0) continue;
       const volume = variableVolumes.take([method, chosen.map((v) => [v.binding.metadata.name, v.name])]);
-      if (volume.fresh) environments.push(agentEnvironment(volume.name, method, chosen));
+      if (volume.fresh) environments.push(agentEnvironment(volume.name, formats[method], chosen));
       parts.push(method === "FileKeyRef" ? byKubelet(volume.name, chosen) : byHelper(volume.name));
     }
     additions.set(container.name, join(parts));
@@ -111,12 +113,12 @@ function agentFile(volume: string, { source, file }: DeliveredFile): AgentConfig
 
 function agentEnvironment(
   volume: string,
-  method: VariableMethod,
+  format: AgentConfig["environments"][number]["format"],
   variables: readonly DeliveredVariable[],
 ): AgentConfig["environments"][number] {
   return {
     path: `${VOLUMES_DIRECTORY}/${volume}/${VARIABLES_FILE}`,
-    format: method === "FileKeyRef" ? "FileKeyRef" : "Nul",
+    format,
     variables: variables.map(({ name, source, key }) => ({ name, source: source.name, key })),
   };
 }

@@ -16,9 +16,10 @@ import { resourceKind } from "#operator/api/resource.ts";
 import { secretBinding } from "#operator/api/secret-binding.ts";
 import { vaultCluster } from "#operator/api/vault-cluster.ts";
 import { type Catalog, createCatalog } from "./catalog.ts";
-import { hasFileKeyRef, type InjectorConfig, readInjectorConfig } from "./config.ts";
+import { hasFileKeyRef, type InjectorConfig, readInjectorConfig, readsPlainVariables } from "./config.ts";
 import { createWebhook } from "./http.ts";
 import { declareInjectorMetrics } from "./injector-metrics.ts";
+import type { InjectorSettings } from "./settings.ts";
 
 /** Objects are looked at again from time to time by nobody: the catalog only follows. A silence this long is a fault. */
 const SILENCE_MILLIS_MAX: Millis = 10 * 60_000;
@@ -54,7 +55,12 @@ async function runFrom(config: InjectorConfig, io: ProgramIo): Promise<void> {
     fieldManager: "coffer-injector",
     clock: io.clock,
   });
-  const fileKeyRef = config.fileKeyRef === "auto" ? await askVersion(client) : config.fileKeyRef;
+  const kubernetes = await askVersion(client);
+  const fileKeyRef = config.fileKeyRef === "auto" ? hasFileKeyRef(kubernetes) : config.fileKeyRef;
+  const settings = {
+    ...{ image: config.image, imagePullPolicy: config.imagePullPolicy, fileKeyRef },
+    plainVariables: readsPlainVariables(kubernetes),
+  };
   // The parts outlive the request to end by the drain.
   const parts = new AbortController();
   const bindings = createReflector({ client, kind: resourceKind(secretBinding), clock: io.clock, log });
@@ -62,7 +68,7 @@ async function runFrom(config: InjectorConfig, io: ProgramIo): Promise<void> {
   using catalog = createCatalog({ bindings, clusters, log });
   const certificate = servingCertificate(client, config, io, log);
   const metrics = createMetrics();
-  const webhook = await startWebhook(config, fileKeyRef, catalog, certificate, metrics, log);
+  const webhook = await startWebhook(config, settings, catalog, certificate, metrics, log);
   const isHeard = () => [bindings, clusters].every((r) => (r.silentMillis() ?? 0) < SILENCE_MILLIS_MAX);
   await using _health = await startHealthServer({
     ...(config.health.host === "" ? {} : { host: config.health.host }),
@@ -83,10 +89,9 @@ async function runFrom(config: InjectorConfig, io: ProgramIo): Promise<void> {
   await Promise.all([...running, webhook.close()]);
 }
 
-/** Whether the cluster's version has fileKeyRef. */
-async function askVersion(client: KubeClient): Promise<boolean> {
+async function askVersion(client: KubeClient): Promise<{ readonly major: string; readonly minor: string }> {
   const version = object({ major: string, minor: string });
-  return hasFileKeyRef(version.parse(await client.request("GET", "/version"), "/version"));
+  return version.parse(await client.request("GET", "/version"), "/version");
 }
 
 function servingCertificate(client: KubeClient, config: InjectorConfig, io: ProgramIo, log: Log): ServingCertificate {
@@ -103,14 +108,13 @@ function servingCertificate(client: KubeClient, config: InjectorConfig, io: Prog
 
 async function startWebhook(
   config: InjectorConfig,
-  fileKeyRef: boolean,
+  settings: InjectorSettings,
   catalog: Catalog,
   certificate: ServingCertificate,
   metrics: Metrics,
   log: Log,
 ): Promise<{ port: number; close(): Promise<void> }> {
   const onOutcome = declareInjectorMetrics(metrics, () => certificate.notAfter());
-  const settings = { image: config.image, imagePullPolicy: config.imagePullPolicy, fileKeyRef };
   const server = createServer({ minVersion: "TLSv1.2" }, createWebhook({ catalog, settings, log, onOutcome }));
   server.maxConnections = CONNECTIONS_MAX;
   const rotation = certificate.onRotate((identity) => server.setSecureContext({ minVersion: "TLSv1.2", ...identity }));

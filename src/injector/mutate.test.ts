@@ -20,6 +20,7 @@ import { mutate } from "./mutate.ts";
 
 const files: JsonObject = { files: [{ path: "db.json" }] };
 const env: JsonObject = { env: [{ name: "DB_PASSWORD", key: "password" }] };
+const plainVariables = { ...settings, plainVariables: true };
 const noFileKeyRef = { ...settings, fileKeyRef: false };
 
 function injected(
@@ -150,6 +151,12 @@ describe("who receives what", () => {
     const out = injected(pod(), surroundings([dollar])).pod;
     expect(String(at(out, "spec", "initContainers", 0, "env", 0, "value"))).toContain("$$(HOME)$$$$");
     expect(configOf(out).environments[0]?.variables[0]?.key).toBe("$(HOME)$$");
+  });
+
+  it("tells the agent how the cluster's kubelets read variables", () => {
+    const around = surroundings([binding("db", env)]);
+    const formatOf = (how: typeof settings) => configOf(injected(pod(), around, how).pod).environments[0]?.format;
+    expect([formatOf(settings), formatOf(plainVariables)]).toEqual(["FileKeyRef", "FileKeyRefPlain"]);
   });
 
   it("mounts no CA when the cluster's certificate is one that everybody trusts", () => {

@@ -78,7 +78,7 @@ function inject(json: JsonObject, pod: Pod, surroundings: Surroundings, settings
   const found = match(pod, surroundings);
   const sources = mergeSources(found.bindings);
   const dealt = deal(pod, found.bindings, sources, settings.fileKeyRef);
-  const layout = layOut(dealt.deliveries);
+  const layout = layOut(dealt.deliveries, settings.plainVariables);
   const config = agentConfig(pod, found, sources, layout, surroundings);
   const volumes = addedVolumes(layout, found.cluster.status?.caBundle);
   assertVolumeNames(pod, volumes);

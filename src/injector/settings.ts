@@ -5,4 +5,6 @@ export interface InjectorSettings {
   readonly imagePullPolicy: "Always" | "IfNotPresent" | "Never";
   /** Whether the cluster's kubelets read variables from files (Kubernetes 1.35, or 1.34 with the gate EnvFiles). */
   readonly fileKeyRef: boolean;
+  /** Whether they take quotes in such files as a part of the value, as those of 1.34 do. */
+  readonly plainVariables?: boolean | undefined;
 }
