@@ -114,9 +114,9 @@ export async function nothingAtRest(story: Story): Promise<void> {
   const secrets = await secretsOf(kubectl, SYSTEM);
   for (const line of secrets) progress(`Secret ${line}`);
   expect(secrets).toEqual([
-    "coffer-injector-ca: ca.crt, tls.key",
+    "coffer-injector-ca: ca.crt, ca.key",
     "kms-credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY",
-    `${place.name}-ca: ca.crt, tls.key`,
+    `${place.name}-ca: ca.crt, ca.key`,
     `${place.name}-tls: ca.crt, tls.crt, tls.key`,
   ]);
   expect(await secretsOf(kubectl, TEAM)).toEqual([]);
