@@ -1,6 +1,7 @@
 // The load: workers that each keep one connection open and send the next request when the last one is answered (closed
 // loop). Speaks just enough HTTP/1.1 over a bare socket that measuring costs less than what is measured.
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { createHistogram } from "node:perf_hooks";
 import { systemClock } from "#common/clock.ts";
@@ -8,6 +9,7 @@ import { systemClock } from "#common/clock.ts";
 export interface Target {
   readonly host: string;
   readonly port: number;
+  readonly pid: number;
   /** The whole request for the n-th call, headers and body. */
   request(n: number): Buffer;
 }
@@ -17,6 +19,8 @@ export interface Measured {
   readonly requestsPerSecond: number;
   readonly p50Millis: number;
   readonly p99Millis: number;
+  /** The server's processor time for one request, which says more than time on a machine that others use too. */
+  readonly cpuMicros: number;
 }
 
 const HEAD_END = Buffer.from("\r\n\r\n");
@@ -24,19 +28,31 @@ const HEAD_END = Buffer.from("\r\n\r\n");
 const WARM_UP_FRACTION = 0.3;
 const NANOS_PER_MICRO = 1_000;
 const MICROS_PER_MILLI = 1_000;
+const TICK_MICROS = 10_000;
 
 /** Runs `workers` for `seconds`, after a warm-up of a third of that. Throws at the first answer that is no success. */
 export async function measure(target: Target, workers: number, seconds: number): Promise<Measured> {
   await run(target, workers, seconds * WARM_UP_FRACTION);
+  const cpuBefore = await cpuMicrosOf(target.pid);
   const startedAt = performance.now();
   const micros = await run(target, workers, seconds);
   const elapsed = (performance.now() - startedAt) / 1000;
+  const cpu = (await cpuMicrosOf(target.pid)) - cpuBefore;
   return {
     workers,
     requestsPerSecond: Math.round(micros.count / elapsed),
     p50Millis: micros.percentile(50) / MICROS_PER_MILLI,
     p99Millis: micros.percentile(99) / MICROS_PER_MILLI,
+    cpuMicros: Math.round(cpu / micros.count),
   };
+}
+
+/** User and system time of a process so far, as Linux counts it: in ticks of 10 ms. */
+async function cpuMicrosOf(pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+  // The second field, the name, may hold spaces; utime and stime are the 14th and 15th.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * TICK_MICROS;
 }
 
 async function run(target: Target, workers: number, seconds: number) {

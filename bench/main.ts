@@ -35,7 +35,7 @@ ends.defer(() => void responder.kill());
 const server = await startShamirServer({}, (process.env["BENCH_NODE_FLAGS"] ?? "").split(" ").filter(Boolean));
 ends.defer(() => server.stop());
 await prepare(server, folder);
-const rows = await measureAll(workloads(server, await portOf(responder)), options.seconds);
+const rows = await measureAll(workloads(server, responder.pid ?? 0, await portOf(responder)), options.seconds);
 console.log(formatTable(rows));
 if (options.write) await keep(rows);
 
@@ -63,10 +63,10 @@ async function prepare({ address, rootToken }: ShamirServer, dir: string): Promi
   for (let n = 0; n < KEYS; n++) await post(`secret/data/app/k${n}`, { data: SECRET });
 }
 
-function workloads({ address, rootToken }: ShamirServer, barePort: number): readonly Workload[] {
+function workloads({ address, rootToken, pid }: ShamirServer, barePid: number, barePort: number): readonly Workload[] {
   const { hostname, port } = new URL(address);
-  const own = { host: hostname, port: Number(port) };
-  const bare = { host: "127.0.0.1", port: barePort };
+  const own = { host: hostname, port: Number(port), pid };
+  const bare = { host: "127.0.0.1", port: barePort, pid: barePid };
   const body = JSON.stringify({ data: SECRET });
   const path = (n: number) => `/v1/secret/data/app/k${(n * 7919) % KEYS}`;
   const read = (n: number) => requestBytes("GET", path(n), rootToken, "");

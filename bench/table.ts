@@ -7,7 +7,7 @@ export interface Row extends Measured {
   readonly ofBare?: number;
 }
 
-const HEAD = ["workload", "workers", "requests/s", "p50 ms", "p99 ms", "of bare"];
+const HEAD = ["workload", "workers", "requests/s", "p50 ms", "p99 ms", "CPU µs", "of bare"];
 
 export function formatTable(rows: readonly Row[]): string {
   const lines = [HEAD, ...rows.map(cells)];
@@ -26,6 +26,7 @@ function cells(row: Row): string[] {
     String(row.requestsPerSecond),
     row.p50Millis.toFixed(2),
     row.p99Millis.toFixed(2),
+    String(row.cpuMicros),
     row.ofBare === undefined ? "" : `${Math.round(row.ofBare * 100)} %`,
   ];
 }
