@@ -23,6 +23,5 @@ export const PENDING: ReadonlyMap<string, string> = new Map([
   ...missing("namespaces", "namespaces-basic", "namespaces-tokens"),
   ...missing("sys/internal/specs/openapi", "openapi-engines"),
   ...missing("engines transit, pki, totp and database", "plugins-catalog"),
-  ...missing("sys/config/cors, ui and auditing", "sys-config"),
   ...missing("sys/rekey and sys/generate-root", "sys-rekey"),
 ]);
