@@ -16,12 +16,19 @@ import {
 /** Deeper mount paths are refused: each level is one more key to look at for every request. */
 export const MOUNT_SEGMENTS_MAX = 16;
 const LIST_PAGE = 1_000;
+/** Path of the mount that was made last; every creation writes it. */
+const CREATION_KEY = "core/mount-creation";
 
-/** The mount of a request path, or undefined. Mounts never nest, so at most one matches. */
+/**
+ * The mount of a request path, or undefined. Mounts never nest, so at most one matches, and while it is there no other
+ * can come between: most paths have theirs at the first segment and need one key, in their read set too.
+ */
 export async function findMount(tx: Transaction, path: string): Promise<MountRecord | undefined> {
-  const keys = ancestors(path).map(mountKey);
-  if (keys.length > 1) await tx.prefetch(keys);
-  for (const key of keys) {
+  const [first, ...deeper] = ancestors(path).map(mountKey);
+  const mount = first === undefined ? undefined : await tx.read(mountKind, first);
+  if (mount) return mount;
+  if (deeper.length > 1) await tx.prefetch(deeper);
+  for (const key of deeper) {
     const mount = await tx.read(mountKind, key);
     if (mount) return mount;
   }
@@ -71,6 +78,9 @@ export interface NewMount {
 /** Adds a mount. Throws `invalid_request` when its path is taken, lies below or above another mount's. */
 export async function createMount(tx: Transaction, wanted: NewMount): Promise<MountRecord> {
   await assertFree(tx, wanted.path);
+  // A scan notices no mount that is made at the same time below this one; that both change this key does.
+  await tx.get(CREATION_KEY);
+  tx.put(CREATION_KEY, Buffer.from(wanted.path, "utf8"));
   const isAuth = wanted.path.startsWith("auth/");
   const mount: MountRecord = {
     path: wanted.path,
