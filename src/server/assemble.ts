@@ -22,7 +22,7 @@ import type { Answer, Request } from "./core/request.ts";
 import type { CoreServices } from "./core/request-state.ts";
 import { noteVersion } from "./core/version-history.ts";
 import { engineRegistry } from "./engines/registry.ts";
-import type { BackendHost } from "./framework/backend.ts";
+import type { BackendHost, BackendType } from "./framework/backend.ts";
 import { createPages } from "./http/pages.ts";
 import { identityBackend } from "./identity/backend.ts";
 import { IdentityStore } from "./identity/identity-store.ts";
@@ -52,6 +52,8 @@ export interface ServerParts {
   readonly buildDate: string;
   readonly sanitizedConfig: JsonObject;
   readonly userLockouts: readonly UserLockoutStanza[];
+  /** Engines besides the registry's, for tests. */
+  readonly engines?: readonly BackendType[];
 }
 
 export interface AssembledServer {
@@ -87,7 +89,10 @@ export function assemble(parts: ServerParts): AssembledServer {
     ...{ log, inFlight, lockout, decisions, metrics, initial, storageType, version, buildDate, sanitizedConfig },
   });
   const singletons = [system, tokenBackend({ tokens, policies, expiration, identity }), identityBackend()];
-  const backends = new Backends({ engines: engineRegistry, auth: authRegistry, singletons }, parts.host);
+  const backends = new Backends(
+    { engines: [...engineRegistry, ...(parts.engines ?? [])], auth: authRegistry, singletons },
+    parts.host,
+  );
   lazy.backends = backends;
   node.onUnsealed(() => void noteVersion({ barrier, clock, log }, version, buildDate));
   const services: CoreServices = {

@@ -121,7 +121,7 @@ export class Background {
   async #doJob(id: string): Promise<boolean> {
     const { barrier, expiration, log } = this.#deps;
     try {
-      return (await this.#transact((tx) => runSlice(tx, id, expiration))) === "more";
+      return (await this.#transact((tx) => runSlice(tx, id, expiration))) === true;
     } catch (error) {
       if (barrier.isSealed) throw error;
       log.warn("a job failed; it will be tried again", { job: id, error: messageOf(error) });

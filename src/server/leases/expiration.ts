@@ -38,8 +38,8 @@ export class Expiration {
     this.#deps = dependencies;
   }
 
-  /** Ends a token with all that hangs on it; a tree too large for one transaction is finished in the background. */
-  revokeToken(tx: Transaction, hash: string): Promise<void> {
+  /** Ends a token with all that hangs on it. False when a job is left for what did not fit one transaction. */
+  revokeToken(tx: Transaction, hash: string): Promise<boolean> {
     return revokeToken(tx, hash, this.#nowSeconds());
   }
 
@@ -49,15 +49,16 @@ export class Expiration {
   }
 
   /**
-   * Ends every lease whose id begins with a prefix; what does not fit one transaction goes to the background. Throws
-   * what a backend throws, unless forced.
+   * Ends every lease whose id begins with a prefix. False when a job is left for what did not fit one transaction.
+   * Throws what a backend throws, unless forced.
    */
-  async revokePrefix(tx: Transaction, prefix: string, options: { force: boolean }): Promise<void> {
+  async revokePrefix(tx: Transaction, prefix: string, options: { force: boolean }): Promise<boolean> {
     const ids = await leaseIdsBelow(tx, prefix, PREFIX_BUDGET);
     for (const id of ids) await this.end(tx, id, options);
-    if (ids.length < PREFIX_BUDGET) return;
+    if (ids.length < PREFIX_BUDGET) return true;
     if (options.force) putJob(tx, { kind: "force", target: prefix });
     else putJob(tx, { kind: "expire", target: prefix, beforeSeconds: this.#nowSeconds() });
+    return false;
   }
 
   /** Disables a mount: its leases and tokens end, then its data goes, all of it finished in the background. */

@@ -13,17 +13,17 @@ const DATA_PAGE = 1_000;
 /** Leases that one transaction looks at. */
 const LEASE_PAGE = 1_000;
 
-/** "more": go on at once. "waiting": something else has to happen first. */
-export type Progress = "done" | "more" | "waiting";
+/** "handed on": what is left is in jobs of its own. "waiting": something else has to happen first. */
+type Progress = "done" | "handed on" | "more" | "waiting";
 
-/** Does a slice of a job. One that is gone is done. */
-export async function runSlice(tx: Transaction, id: string, expiration: Expiration): Promise<Progress> {
+/** Does a slice of a job. True when there is more that can be done at once. */
+export async function runSlice(tx: Transaction, id: string, expiration: Expiration): Promise<boolean> {
   const job = await readJob(tx, id);
-  if (!job) return "done";
+  if (!job) return false;
   const { progress, after = job.after } = await sliceOf(tx, job, expiration);
-  if (progress === "done") deleteJob(tx, id);
+  if (progress === "done" || progress === "handed on") deleteJob(tx, id);
   else if (after !== job.after) putJob(tx, { ...job, ...(after !== undefined && { after }) }, id);
-  return progress;
+  return progress === "more" || progress === "handed on";
 }
 
 interface Slice {
@@ -31,12 +31,12 @@ interface Slice {
   readonly after?: string | undefined;
 }
 const DONE: Slice = { progress: "done" };
+const HANDED_ON: Slice = { progress: "handed on" };
 
 async function sliceOf(tx: Transaction, job: RevocationJob, expiration: Expiration): Promise<Slice> {
   switch (job.kind) {
     case "token":
-      await expiration.revokeToken(tx, job.target); // leaves jobs of its own for what does not fit
-      return DONE;
+      return (await expiration.revokeToken(tx, job.target)) ? DONE : HANDED_ON;
     case "orphans":
       return (await orphanChildren(tx, job.target)) ? DONE : { progress: "more" };
     case "expire": {
@@ -44,8 +44,7 @@ async function sliceOf(tx: Transaction, job: RevocationJob, expiration: Expirati
       return after === undefined ? DONE : { progress: "more", after };
     }
     case "force":
-      await expiration.revokePrefix(tx, job.target, { force: true }); // leaves a job of its own
-      return DONE;
+      return (await expiration.revokePrefix(tx, job.target, { force: true })) ? DONE : HANDED_ON;
     case "mount":
       return clearMount(tx, job);
     case "data":

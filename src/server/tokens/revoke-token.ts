@@ -13,8 +13,11 @@ import { leaseOfToken, readToken } from "./token-store.ts";
 /** Tokens, leases and cubbyhole entries that one transaction sees to. */
 export const REVOKE_BUDGET = 500;
 
-/** Ends a token and its tree. The token may be gone already: then what hangs on it is ended. */
-export async function revokeToken(tx: Transaction, hash: string, nowSeconds: number): Promise<void> {
+/**
+ * Ends a token and its tree. The token may be gone already: then what hangs on it is ended. False when there is more
+ * than fits one transaction: jobs are left for it.
+ */
+export async function revokeToken(tx: Transaction, hash: string, nowSeconds: number): Promise<boolean> {
   const todo = [hash];
   let left = REVOKE_BUDGET;
   for (let next = todo.pop(); next !== undefined; next = todo.pop()) {
@@ -26,6 +29,7 @@ export async function revokeToken(tx: Transaction, hash: string, nowSeconds: num
     todo.push(...children);
     left -= 1 + (await endOne(tx, next, { nowSeconds, limit: left, more: children.length === left }));
   }
+  return left > 0;
 }
 
 /** Ends a token and leaves its children alive as orphans. */
