@@ -54,8 +54,13 @@ function bindingObject(): JsonObject {
   };
 }
 
+/** Longer waits are deadlines of calls, which a busy machine needs. */
+const SHORTENED_MILLIS_MAX = 10_000;
 /** The drain is no part of what is tested here. */
-const hasty: Clock = { now: systemClock.now, sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 20), signal) };
+const hasty: Clock = {
+  now: systemClock.now,
+  sleep: (ms, signal) => systemClock.sleep(ms > SHORTENED_MILLIS_MAX ? ms : Math.min(ms, 20), signal),
+};
 
 async function injector(api: FakeApiServer) {
   const stop = new AbortController();
