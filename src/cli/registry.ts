@@ -41,6 +41,7 @@ export const registry: readonly RegistryEntry[] = [
   { name: "audit list", load: async () => (await import("./commands/audit.ts")).list },
   { name: "audit enable", load: async () => (await import("./commands/audit.ts")).enable },
   { name: "audit disable", load: async () => (await import("./commands/audit.ts")).disable },
+  { name: "audit verify", load: async () => (await import("./commands/audit-verify.ts")).verify },
   { name: "token create", load: async () => (await import("./commands/token.ts")).create },
   { name: "token lookup", load: async () => (await import("./commands/token.ts")).lookup },
   { name: "token renew", load: async () => (await import("./commands/token.ts")).renew },

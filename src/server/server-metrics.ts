@@ -1,8 +1,10 @@
 // The server's own metrics, declared once.
 import type { Metrics } from "#common/metrics.ts";
+import { declareAuditMetrics } from "./audit/audit-metrics.ts";
 import type { CoreServices } from "./core/request-state.ts";
 
 export function registerServerMetrics(metrics: Metrics, services: CoreServices): void {
+  services.audit.countBy(declareAuditMetrics(metrics));
   metrics.gaugeOf("coffer_unsealed", "1 while this node is unsealed.", () => (services.barrier.isSealed ? 0 : 1));
   metrics.gaugeOf(
     "coffer_seal_troubles",

@@ -1,11 +1,15 @@
 // The lines of the audit log. Everything a client sent or got that could be secret appears as an HMAC: all strings in
 // data, tokens and accessors. Numbers, booleans, names of fields and paths stand in clear (invariant I3).
 //
-// A line is one JSON object with a newline: { time, type: "request" | "response", auth, request, response?, error? }.
+// An entry is one JSON object: { time, type: "request" | "response" | "system", auth, request, response?, error? }. A
+// "system" entry tells what the server did by itself; there is no response to it. The line it becomes: open-device.ts.
 import { createHmac, type KeyObject } from "node:crypto";
 import { isJsonArray, isJsonObject, isNumberLiteral, type JsonObject, type JsonValue } from "#common/json.ts";
 import type { Operation } from "../framework/context.ts";
 import type { AuditedHeaders } from "./audit-record.ts";
+
+/** What the server does by itself. */
+export type SystemOperation = "revoke" | "rotate";
 
 export interface AuditedAuth {
   readonly accessor: string;
@@ -21,7 +25,7 @@ export interface AuditedAuth {
 
 export interface AuditedRequest {
   readonly id: string;
-  readonly operation: Operation;
+  readonly operation: Operation | SystemOperation;
   readonly path: string;
   readonly data: JsonObject;
   readonly clientToken: string;
@@ -42,6 +46,8 @@ export interface AuditedResponse {
   readonly data: JsonValue;
   readonly auth: JsonValue;
   readonly wrapInfo: JsonValue;
+  /** Of the secret that the answer holds; "" for none. */
+  readonly leaseId: string;
   readonly nonHmacKeys: readonly string[];
 }
 
@@ -58,28 +64,46 @@ export function auditHmac(key: KeyObject, text: string): string {
   return `hmac-sha256:${createHmac("sha256", key).update(text).digest("hex")}`;
 }
 
-export function formatEntry(
-  format: AuditFormat,
-  entry: {
-    readonly timeMillis: number;
-    readonly type: "request" | "response";
-    readonly auth: AuditedAuth | undefined;
-    readonly request: AuditedRequest;
-    readonly response?: AuditedResponse;
-    readonly error?: string;
-  },
-  headers: AuditedHeaders = {},
-): string {
-  const { request, auth } = entry;
-  const line = {
+export interface AuditEntry {
+  readonly timeMillis: number;
+  readonly type: "request" | "response" | "system";
+  readonly auth: AuditedAuth | undefined;
+  readonly request: AuditedRequest;
+  readonly response?: AuditedResponse;
+  readonly error?: string;
+}
+
+/** The entry as a device with this format shows it. */
+export function formatEntry(format: AuditFormat, entry: AuditEntry, headers: AuditedHeaders = {}): JsonObject {
+  const { request, auth, error } = entry;
+  return {
     time: new Date(entry.timeMillis).toISOString(),
     type: entry.type,
-    ...(entry.error !== undefined && { error: entry.error }),
+    ...(error !== undefined && { error: hideWithin(format, error, request) }),
     auth: auth ? authOf(format, auth) : {},
     request: requestOf(format, request, headers),
     ...(entry.response && { response: responseOf(format, request, entry.response) }),
   };
-  return `${JSON.stringify(line)}\n`;
+}
+
+/** Shorter texts than this are too common to be looked for: "a" is in every message. */
+const SEARCHED_CHARACTERS_MIN = 4;
+
+/** Messages repeat what was wrong ("\"abc\" is not a number"); what the client sent stays hidden there too. */
+function hideWithin(format: AuditFormat, message: string, { data, clientToken }: AuditedRequest): string {
+  if (format.raw) return message;
+  const found = [clientToken, ...textsOf(data)].filter(
+    (text) => text.length >= SEARCHED_CHARACTERS_MIN && message.includes(text),
+  );
+  // The longest first: one text can be a part of another.
+  found.sort((a, b) => b.length - a.length);
+  return found.reduce((shown, text) => shown.replaceAll(text, auditHmac(format.key, text)), message);
+}
+
+function textsOf(value: JsonValue): readonly string[] {
+  if (typeof value === "string") return [value];
+  if (value === null || typeof value !== "object" || isNumberLiteral(value)) return [];
+  return (isJsonArray(value) ? value : Object.values(value)).flatMap(textsOf);
 }
 
 function hide(format: AuditFormat, text: string): string {
@@ -141,7 +165,8 @@ function responseOf(format: AuditFormat, request: AuditedRequest, response: Audi
       "token_type",
       ...(format.hmacAccessor ? [] : ["accessor"]),
     ]),
-    data: elide ? null : hideData(format, response.data, response.nonHmacKeys),
+    data: elide ? elided(response.data) : hideData(format, response.data, response.nonHmacKeys),
+    ...(response.leaseId !== "" && { secret: { lease_id: response.leaseId } }),
     wrap_info: hideData(format, response.wrapInfo, [
       "creation_path",
       "creation_time",
@@ -151,6 +176,14 @@ function responseOf(format: AuditFormat, request: AuditedRequest, response: Audi
     mount_point: request.mountPath,
     mount_type: request.mountType,
   };
+}
+
+/** How many names a list answered, in place of the names. */
+function elided(data: JsonValue): JsonValue {
+  if (!isJsonObject(data)) return null;
+  const count = (value: JsonValue) =>
+    isJsonArray(value) ? value.length : isJsonObject(value) ? Object.keys(value).length : 0;
+  return Object.fromEntries(Object.entries(data).map(([key, value]) => [key, count(value)]));
 }
 
 function hideData(format: AuditFormat, data: JsonValue, clearKeys: readonly string[]): JsonValue {

@@ -1,4 +1,7 @@
-// sys/audit and sys/audit-hash.
+// sys/audit, sys/audit-hash and sys/audit-verify. Lines are verified here and not by whoever reads them: the MACs of the
+// chain are symmetric, so whoever had their key could also forge lines. What comes is the digest and the MAC of each
+// line, never the line.
+import { PROOF_BYTES, PROOFS_MAX } from "#common/audit-chain.ts";
 import { CofferError } from "#common/errors.ts";
 import { readAuditTable } from "../audit/audit-record.ts";
 import { field, withDefault } from "../framework/fields.ts";
@@ -31,9 +34,12 @@ export function auditPaths({ audit }: SysServices) {
       summary: "An audit device.",
       access: "sudo",
       fields: {
-        type: withDefault(field.text("Kind of device: file."), ""),
+        type: withDefault(field.text("Kind of device: file, http, socket or syslog."), ""),
         description: withDefault(field.text("For people."), ""),
-        options: withDefault(field.pairs("Options of the device, such as file_path."), {}),
+        options: withDefault(
+          field.pairs("Options of the device, such as file_path; docs/guides/audit.md has them all."),
+          {},
+        ),
         local: withDefault(field.flag("Not replicated."), false),
       },
       operations: {
@@ -66,5 +72,44 @@ export function auditPaths({ audit }: SysServices) {
         },
       },
     }),
+    verifyPath(audit),
   ];
+}
+
+function verifyPath(audit: SysServices["audit"]) {
+  return definePrivilegedPath("audit-verify/:path*", {
+    summary: "Whether lines of a device are as they were written.",
+    fields: {
+      proofs: withDefault(
+        field.text(`Base64 of ${PROOF_BYTES} bytes for each line: SHA-256 of what its MAC covers, and the MAC.`),
+        "",
+      ),
+    },
+    operations: {
+      read: {
+        summary: "The last line that this node wrote to the device.",
+        handler: async (context, { path }) => {
+          const { writer, number, mac } = await audit.head(context.transaction, withSlash(path));
+          return { data: { writer, number, mac } };
+        },
+      },
+      update: {
+        summary: "Tell which lines are not.",
+        handler: async (context, { path, proofs }) => {
+          const bytes = readProofs(proofs);
+          const invalid = await audit.verify(context.transaction, withSlash(path), bytes);
+          return { data: { checked: bytes.length / PROOF_BYTES, invalid } };
+        },
+      },
+    },
+  });
+}
+
+function readProofs(text: string): Buffer {
+  if (text.length > Math.ceil((PROOFS_MAX * PROOF_BYTES) / 3) * 4)
+    throw new CofferError("invalid_request", `proofs holds more than ${PROOFS_MAX} proofs; send fewer at a time`);
+  const bytes = Buffer.from(text, "base64");
+  if (bytes.length === 0 || bytes.length % PROOF_BYTES !== 0 || bytes.length > PROOFS_MAX * PROOF_BYTES)
+    throw new CofferError("invalid_request", `proofs must be base64 of 1 to ${PROOFS_MAX} times ${PROOF_BYTES} bytes`);
+  return bytes;
 }

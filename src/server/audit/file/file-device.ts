@@ -1,23 +1,26 @@
-// Audit lines appended to a file. Lines that arrive while a write is under way go out together in the next one. A file
-// that was renamed or deleted (log rotation) is noticed and opened anew.
+// Audit lines appended to a file. A file that was renamed or deleted (log rotation) is noticed and opened anew, one that
+// was cut is noticed too; both are told to the chain. Several processes may append to one file.
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { CofferError, messageOf } from "#common/errors.ts";
-import type { AuditDevice, AuditDeviceType } from "../audit-device.ts";
+import type { AuditDevice, AuditDeviceType, NewPlace } from "../audit-device.ts";
+import { endOf } from "./file-end.ts";
 
-/** Lines waiting for the disk; beyond, the device refuses, so that a hung disk does not fill the memory. */
-const QUEUE_MAX = 10_000;
 const DEFAULT_MODE = 0o600;
+const NEWLINE = "\n";
 
 export const fileAuditDevice: AuditDeviceType = {
   type: "file",
-  async open(options) {
+  options: {
+    file_path: "The file; `stdout` for standard output, `discard` for nowhere.",
+    path: "Another name of file_path.",
+    mode: "Permissions of a file that is made, octal; 0600 by default.",
+  },
+  make(options) {
     const path = options["file_path"] ?? options["path"];
     if (!path) throw new CofferError("invalid_request", "file_path is required");
-    if (path === "stdout") return streamDevice((line) => process.stdout.write(line));
+    if (path === "stdout") return streamDevice((text) => process.stdout.write(text));
     if (path === "discard") return streamDevice(() => true);
-    const device = new FileDevice(path, parseMode(options["mode"]));
-    await device.reopen();
-    return device;
+    return new FileDevice(path, parseMode(options["mode"]));
   },
 };
 
@@ -29,14 +32,16 @@ function parseMode(text: string | undefined): number {
   return mode;
 }
 
-function streamDevice(write: (line: string) => boolean): AuditDevice {
-  return { write: async (line) => void write(line), close: async () => {} };
+function streamDevice(write: (text: string) => boolean): AuditDevice {
+  return {
+    probe: async () => {},
+    write: async (lines) => void write(linesText(lines)),
+    close: async () => {},
+  };
 }
 
-interface Waiting {
-  readonly line: string;
-  readonly done: () => void;
-  readonly failed: (error: unknown) => void;
+function linesText(lines: readonly string[]): string {
+  return lines.join(NEWLINE) + NEWLINE;
 }
 
 class FileDevice implements AuditDevice {
@@ -44,66 +49,72 @@ class FileDevice implements AuditDevice {
   readonly #mode: number;
   #file: FileHandle | undefined;
   #inode = -1;
-  #queue: Waiting[] = [];
-  #flushing = false;
+  /** Bytes that are there at least; other processes may have added more. */
+  #size = 0;
+  #hasWritten = false;
+  /** The file's last byte is no newline: a write was cut off, by us or by whoever wrote before. */
+  #isRagged = false;
   constructor(path: string, mode: number) {
     this.#path = path;
     this.#mode = mode;
   }
 
-  async reopen(): Promise<void> {
+  async probe(): Promise<void> {
     try {
-      const file = await open(this.#path, "a", this.#mode);
-      await this.#file?.close();
-      this.#file = file;
-      this.#inode = (await file.stat()).ino;
-    } catch (error) {
-      throw new CofferError(
-        "invalid_request",
-        `sanity check failed; unable to open ${this.#path} for writing: ${messageOf(error)}`,
-        {
-          cause: error,
-        },
-      );
+      await this.#open();
+    } catch (cause) {
+      const message = `sanity check failed; unable to open ${JSON.stringify(this.#path)} for writing: ${messageOf(cause)}`;
+      throw new CofferError("invalid_request", message, { cause });
     }
   }
 
-  write(line: string): Promise<void> {
-    if (this.#queue.length >= QUEUE_MAX)
-      return Promise.reject(new Error(`the audit file ${this.#path} does not keep up`));
-    return new Promise((done, failed) => {
-      this.#queue.push({ line, done, failed });
-      if (!this.#flushing) void this.#flush();
-    });
+  async follow(): Promise<NewPlace | undefined> {
+    const now = await this.#current();
+    if (now?.ino === this.#inode && now.size >= this.#size) return this.#hasWritten ? undefined : this.#end();
+    const isSame = now?.ino === this.#inode;
+    if (isSame) this.#size = now.size;
+    else await this.#open();
+    if (!this.#hasWritten) return this.#end();
+    await this.#end();
+    return { start: isSame ? "truncated" : "rotated" };
   }
 
-  async #flush(): Promise<void> {
-    this.#flushing = true;
-    while (this.#queue.length > 0) {
-      const batch = this.#queue;
-      this.#queue = [];
-      try {
-        await this.#append(batch.map((waiting) => waiting.line).join(""));
-        for (const waiting of batch) waiting.done();
-      } catch (error) {
-        for (const waiting of batch) waiting.failed(error);
-      }
-    }
-    this.#flushing = false;
-  }
-
-  async #append(text: string): Promise<void> {
-    if (!(await this.#isCurrent())) await this.reopen();
-    await this.#file?.appendFile(text);
-  }
-
-  async #isCurrent(): Promise<boolean> {
-    if (!this.#file) return false;
+  async #current(): Promise<{ ino: number; size: number } | undefined> {
+    if (!this.#file) return undefined;
     try {
-      return (await stat(this.#path)).ino === this.#inode;
+      return await stat(this.#path);
     } catch {
-      return false;
+      return undefined; // gone: opened anew below
     }
+  }
+
+  async #open(): Promise<void> {
+    const file = await open(this.#path, "a", this.#mode);
+    await this.#file?.close();
+    this.#file = file;
+    const { ino, size } = await file.stat();
+    this.#inode = ino;
+    this.#size = size;
+  }
+
+  /** Where a first line of ours would follow. */
+  async #end(): Promise<NewPlace> {
+    const end = await endOf(this.#path);
+    this.#isRagged = end.isRagged;
+    return end.isEmpty ? { start: "new" } : { start: "continued", previous: end.mac };
+  }
+
+  async write(lines: readonly string[]): Promise<void> {
+    const text = linesText(lines);
+    try {
+      await this.#file?.appendFile(this.#isRagged ? NEWLINE + text : text);
+    } catch (error) {
+      this.#isRagged = true; // perhaps a part is there; an empty line more does no harm
+      throw error;
+    }
+    this.#isRagged = false;
+    this.#hasWritten = true;
+    this.#size += Buffer.byteLength(text);
   }
 
   async close(): Promise<void> {

@@ -1,9 +1,10 @@
 // Steps "audit-request" and "audit-response" (invariant I3). The request line is written before the handler runs, the
 // response line before the answer is sent; both also for requests that are refused.
 
-import type { JsonObject } from "#common/json.ts";
+import type { JsonObject, JsonValue } from "#common/json.ts";
 import type { AuditedAuth, AuditedRequest } from "../../audit/audit-entry.ts";
 import type { Transaction } from "../../barrier/transaction.ts";
+import type { Reply } from "../../framework/reply.ts";
 import type { CoreServices, RequestState } from "../request-state.ts";
 
 export async function auditRequest(state: RequestState, services: CoreServices): Promise<void> {
@@ -32,13 +33,19 @@ export async function auditResponse(
     auth: authOf(state),
     request: requestOf(state),
     response: {
-      data: state.wrapInfo ? null : (state.reply?.data ?? null),
+      data: state.wrapInfo ? null : contentOf(state.reply),
       auth: state.auth && !state.wrapInfo ? { ...state.auth } : null,
       wrapInfo: state.wrapInfo ? { ...state.wrapInfo } : null,
+      leaseId: state.lease?.leaseId ?? "",
       nonHmacKeys: state.route?.mount.config.auditNonHmacResponseKeys ?? [],
     },
     ...(error !== undefined && { error }),
   });
+}
+
+/** Whatever form the answer has; bytes with a type of their own are not repeated in a log. */
+function contentOf(reply: Reply | undefined): JsonValue {
+  return reply?.data ?? reply?.envelope ?? reply?.bare ?? null;
 }
 
 /** Paths that answer while sealed cannot depend on devices whose list is sealed away. For refusals see quotas.ts. */
