@@ -42,6 +42,7 @@ describe.skipIf(cluster === undefined)("a pod receives a secret", { timeout: 240
   it("3. kubectl shows what there is and what happened", () => install.columnsAndEvents(story));
   it("3. no Secret and no ConfigMap holds a key or a token", () => install.nothingAtRest(story));
   it("4. a secret is written through the API", () => deliver.writeSecret(story, FIRST_PASSWORD));
+  it("4. no token on the server is a root token", () => deliver.noRootToken(story));
   it("4. the SecretBinding sees it", () => deliver.bindingIsReady(story));
   it("4. a Deployment's pod starts with it", () => deliver.deploymentStarts(story));
   it("4. a Job's pod starts with it and ends", () => deliver.jobEnds(story));
@@ -58,4 +59,5 @@ describe.skipIf(cluster === undefined)("a pod receives a secret", { timeout: 240
   it("6. a pod without a binding is refused", () => refuse.podWithoutBinding(story));
   it("6. a wrong key is said on both resources", () => refuse.wrongKey(story));
   it("6. nothing is lost", () => refuse.nothingIsLost(story));
+  it("7. after the removal nothing is left", () => refuse.uninstall(story));
 });

@@ -4,7 +4,7 @@ import { expect } from "vitest";
 import { createKv } from "#client/kv.ts";
 import { type JsonValue, parseJson } from "#common/json.ts";
 import { progress, waitFor } from "../cluster-fixture.ts";
-import { condition, isReady, restarts, textAt } from "./objects.ts";
+import { condition, isReady, listAt, restarts, textAt } from "./objects.ts";
 import { FIRST_PASSWORD, IMAGE, SECOND_PASSWORD, type Story, TEAM } from "./story.ts";
 import { deploymentOf, jobOf, SECRET_FILE } from "./workloads.ts";
 
@@ -20,6 +20,22 @@ export async function writeSecret(story: Story, password: string): Promise<void>
     await createKv(admin).write(SECRET_PATH, { username: "app", password });
   });
   progress(`written: ${SECRET_PATH}`);
+}
+
+/** The token that did the bootstrap is gone: of the tokens that there are, none has the policy root. */
+export async function noRootToken(story: Story): Promise<void> {
+  await story.asAdmin(async (admin) => {
+    const accessors = await admin.list("auth/token/accessors");
+    const policies = await Promise.all(
+      accessors.map(async (accessor) => {
+        const { data } = await admin.write("auth/token/lookup-accessor", { accessor });
+        return listAt(data, "policies").map(String);
+      }),
+    );
+    progress(`tokens on the server: ${policies.map((each) => each.join("+")).join(", ")}`);
+    expect(policies.flat()).toContain("coffer-admin");
+    expect(policies.flat()).not.toContain("root");
+  });
 }
 
 export async function bindingIsReady(story: Story): Promise<void> {

@@ -2,7 +2,7 @@
 // behind that opens it.
 import { expect } from "vitest";
 import { progress, waitFor } from "../cluster-fixture.ts";
-import { KMS_IMAGE } from "./kms.ts";
+import { KMS_CREDENTIALS, KMS_IMAGE } from "./kms.ts";
 import { leaksInCluster, secretsOf } from "./leaks.ts";
 import { adapted, credentialsSecret, LINES_MAX } from "./manifests.ts";
 import { condition, conditions, isReady, listAt, namespaceObject, textAt } from "./objects.ts";
@@ -111,6 +111,10 @@ function rows(table: string): readonly (readonly string[])[] {
 export async function nothingAtRest(story: Story): Promise<void> {
   const { kubectl, place } = story;
   expect(await leaksInCluster(kubectl, [])).toEqual([]);
+  const known = await leaksInCluster(kubectl, [KMS_CREDENTIALS.secretAccessKey]);
+  expect(known, "the search finds what is there").toEqual([
+    `secrets ${SYSTEM}/kms-credentials key AWS_SECRET_ACCESS_KEY`,
+  ]);
   const secrets = await secretsOf(kubectl, SYSTEM);
   for (const line of secrets) progress(`Secret ${line}`);
   expect(secrets).toEqual([

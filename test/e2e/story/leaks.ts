@@ -12,7 +12,7 @@ import { readSeal } from "#server/core/seal-store.ts";
 import { awsKmsSealType } from "#server/seal/awskms/awskms-seal.ts";
 import { findStorageKind } from "#server/storage/registry.ts";
 import { KMS_CREDENTIALS, KMS_REGION } from "./kms.ts";
-import { at, type Kubectl, textAt } from "./objects.ts";
+import { at, type Kubectl, listAt, textAt } from "./objects.ts";
 
 /** A token of the API (service, batch or recovery), in today's form and in the old one. */
 const TOKEN = /\b(?:hv[sbr]\.[A-Za-z0-9_-]{20,}|[sbr]\.[A-Za-z0-9]{20,})\b/;
@@ -49,6 +49,31 @@ export async function leaksInCluster(kubectl: Kubectl, values: readonly string[]
     return TOKEN.test(text) || TELLING_NAME.test(text) || values.some((value) => text.includes(value));
   });
   return [...new Set(leaks.map(({ where }) => where))];
+}
+
+/** Containers of Coffer's own whose log holds a token or one of the values, as namespace/pod/container. */
+export async function leaksInLogs(
+  kubectl: Kubectl,
+  namespaces: readonly string[],
+  values: readonly string[],
+): Promise<{ readonly read: number; readonly leaks: readonly string[] }> {
+  const leaks: string[] = [];
+  let read = 0;
+  for (const namespace of namespaces) {
+    for (const pod of await kubectl.list("pods", "-n", namespace)) {
+      const spec = at(pod, "spec");
+      for (const container of [...listAt(spec, "initContainers"), ...listAt(spec, "containers")]) {
+        const name = textAt(container, "name");
+        // The workloads of the story print what they received; that is their purpose.
+        if (name === "app") continue;
+        const log = await kubectl.run("logs", "-n", namespace, textAt(pod, "metadata", "name"), "-c", name);
+        read += log.length;
+        const isLeaking = TOKEN.test(log) || values.some((value) => log.includes(value));
+        if (isLeaking) leaks.push(`${namespace}/${textAt(pod, "metadata", "name")}/${name}`);
+      }
+    }
+  }
+  return { read, leaks };
 }
 
 /** "name: key, key" of every Secret in the namespace, in order. */

@@ -74,6 +74,8 @@ export async function missingPath(story: Story): Promise<void> {
   const { kubectl } = story;
   await kubectl.apply(binding(TEAM, "late", "secret/team/late"));
   progress(await waitForBinding(story, TEAM, "late", "Ready", "False SecretMissing"));
+  const told = await kubectl.list("events", "-n", TEAM, "--field-selector", "involvedObject.name=late");
+  expect(told.map((event) => textAt(event, "reason"))).toContain("SecretMissing");
   await kubectl.apply(podOf({ namespace: TEAM, name: "late", image: IMAGE, labels: { app: "late" } }));
   const line = await waitFor(
     "the pod's agent says what it waits for",
@@ -178,6 +180,21 @@ function readyOnce(object: JsonValue, start: string): string {
   const found = condition(object, "Ready");
   if (found.startsWith(`Ready=${start}`) && found.includes("alias/nobody")) return found;
   throw new Error(conditions(object).join("; "));
+}
+
+/** What the story made is removed, by the ways that a user has, and nothing is left outside of namespaces. */
+export async function uninstall(story: Story): Promise<void> {
+  await story.cleanUp();
+  const left = await waitFor(
+    "nothing is left in the cluster",
+    async () => {
+      const objects = await story.leftovers();
+      if (objects.length > 0) throw new Error(objects.join(", "));
+      return "nothing";
+    },
+    30,
+  );
+  expect(left).toBe("nothing");
 }
 
 /** After all of that: everything that was right still is. */

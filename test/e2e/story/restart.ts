@@ -5,9 +5,9 @@ import { expect } from "vitest";
 import { createKv } from "#client/kv.ts";
 import { progress, waitFor } from "../cluster-fixture.ts";
 import { fileIn, readyPod, SECRET_PATH } from "./deliver.ts";
-import { leaksInCluster, RawData } from "./leaks.ts";
+import { leaksInCluster, leaksInLogs, RawData } from "./leaks.ts";
 import { at, condition, conditions, isReady, listAt, restarts, textAt } from "./objects.ts";
-import { FIRST_PASSWORD, SECOND_PASSWORD, type Story } from "./story.ts";
+import { FIRST_PASSWORD, SECOND_PASSWORD, type Story, SYSTEM, TEAM } from "./story.ts";
 
 /** Deletes the pod at once, as a lost machine would, and waits for its successor to exist. */
 async function killServer(story: Story): Promise<void> {
@@ -117,5 +117,9 @@ export async function nothingInTheClear(story: Story, data: RawData): Promise<vo
     bytes.toString("base64"),
     bytes.toString("hex"),
   ]);
-  expect(await leaksInCluster(kubectl, [FIRST_PASSWORD, SECOND_PASSWORD, ...forms])).toEqual([]);
+  const values = [FIRST_PASSWORD, SECOND_PASSWORD, ...forms];
+  expect(await leaksInCluster(kubectl, values)).toEqual([]);
+  const logs = await leaksInLogs(kubectl, [SYSTEM, TEAM], values);
+  progress(`${logs.read} characters of logs: no token, no secret, no key`);
+  expect(logs.leaks).toEqual([]);
 }

@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ApiClient } from "#client/api-client.ts";
+import type { JsonValue } from "#common/json.ts";
 import { GROUP } from "#operator/api/resource.ts";
 import { OPERATOR_AUTH_MOUNT } from "#operator/cluster-names.ts";
 import { adminRoleName } from "#operator/controllers/vault-cluster/bootstrap.ts";
@@ -110,6 +111,19 @@ export class Story {
       .filter((crd) => textAt(crd, "spec", "group") === GROUP)
       .filter((crd) => wanted(textAt(crd, "metadata", "annotations", "meta.helm.sh/release-namespace")))
       .map((crd) => textAt(crd, "metadata", "name"));
+  }
+
+  /** Objects outside of namespaces that the release or its operator made and that are still there. */
+  async leftovers(): Promise<readonly string[]> {
+    const kinds = "clusterroles,clusterrolebindings,mutatingwebhookconfigurations";
+    const objects = await this.kubectl.list(kinds, "-l", "app.kubernetes.io/name=coffer");
+    const volumes = await this.kubectl.list("pv");
+    const ours = (object: JsonValue) =>
+      textAt(object, "metadata", "annotations", "meta.helm.sh/release-namespace") === SYSTEM ||
+      textAt(object, "metadata", "name").startsWith(`coffer.${SYSTEM}.`) ||
+      NAMESPACES.some((namespace) => namespace === textAt(object, "spec", "claimRef", "namespace"));
+    const left = [...objects, ...volumes].filter(ours);
+    return left.map((object) => `${textAt(object, "kind")} ${textAt(object, "metadata", "name")}`);
   }
 
   async end(): Promise<void> {
