@@ -10,6 +10,8 @@ import { auditRegistry } from "./audit/registry.ts";
 import { authRegistry } from "./auth/registry.ts";
 import { tokenBackend } from "./auth/token/backend.ts";
 import { Barrier } from "./barrier/barrier.ts";
+import type { Transaction } from "./barrier/transaction.ts";
+import { createCeremonies } from "./ceremony/ceremonies.ts";
 import type { UserLockoutStanza } from "./config/server-config.ts";
 import { Background } from "./core/background.ts";
 import { type CrossOriginRules, readCrossOrigin } from "./core/cross-origin.ts";
@@ -52,6 +54,8 @@ export interface ServerParts {
   readonly buildDate: string;
   readonly sanitizedConfig: JsonObject;
   readonly userLockouts: readonly UserLockoutStanza[];
+  /** sys/rekey and sys/generate-root take shares as proof and want no token. */
+  readonly unauthenticatedRekey?: boolean;
   /** Engines besides the registry's, for tests. */
   readonly engines?: readonly BackendType[];
 }
@@ -77,6 +81,8 @@ export function assemble(parts: ServerParts): AssembledServer {
   const lockout = new Lockout(clock, parts.userLockouts);
   const initial = new InitialRecords(tokens, parts.clusterName);
   const inFlight = new InFlight(clock);
+  const writeRootToken = (tx: Transaction) => initial.writeRootToken(tx);
+  const ceremonies = createCeremonies({ storage, barrier, seals: parts.seals, node, clock, writeRootToken });
   const lazy: { backends?: Backends } = {};
   const backendsOf = () => {
     if (!lazy.backends) throw new Error("the backends are made right below");
@@ -86,6 +92,7 @@ export function assemble(parts: ServerParts): AssembledServer {
   const { metrics, version, buildDate, sanitizedConfig, storageType } = parts;
   const system = sysBackend({
     ...{ clock, node, barrier, backends: backendsOf, tokens, policies, identity, expiration, audit, ttl },
+    ...{ ceremonies, unauthenticatedRekey: parts.unauthenticatedRekey ?? false },
     ...{ log, inFlight, lockout, decisions, metrics, initial, storageType, version, buildDate, sanitizedConfig },
   });
   const singletons = [system, tokenBackend({ tokens, policies, expiration, identity }), identityBackend()];

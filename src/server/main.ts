@@ -115,6 +115,7 @@ async function openParts(config: ServerConfig, io: ProgramIo, log: Log): Promise
     buildDate: VERSION_DATE,
     sanitizedConfig: sanitized(config),
     userLockouts: config.userLockouts,
+    unauthenticatedRekey: config.unauthenticatedRekey,
   };
 }
 

@@ -23,5 +23,4 @@ export const PENDING: ReadonlyMap<string, string> = new Map([
   ...missing("namespaces", "namespaces-basic", "namespaces-tokens"),
   ...missing("sys/internal/specs/openapi", "openapi-engines"),
   ...missing("engines transit, pki, totp and database", "plugins-catalog"),
-  ...missing("sys/rekey and sys/generate-root", "sys-rekey"),
 ]);

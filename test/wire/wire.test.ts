@@ -25,7 +25,7 @@ describe("recorded conversations", () => {
 
   beforeAll(async () => {
     cluster = await startTokenReviewServer();
-    server = await startShamirServer();
+    server = await startShamirServer({ enable_unauthenticated_rekey: true });
   });
   afterAll(async () => {
     await server?.stop();

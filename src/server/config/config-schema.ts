@@ -49,6 +49,10 @@ export const TOP_FIELDS = {
     "err",
   ]),
   log_format: word("Lines for people (standard) or for machines (json).", "standard", ["standard", "text", "json"]),
+  enable_unauthenticated_rekey: flag(
+    "Let sys/rekey and sys/generate-root be used without a token, by who has shares of the key. Off, they want sudo.",
+    false,
+  ),
   pid_file: text("File that holds the process id while the server runs."),
   workers: integer("Processes that serve the store, each a full node.", 1, { min: 1, max: WORKERS_MAX }),
   ui: flag("Accepted from existing files; true gives a warning, there is no web interface.", false),

@@ -68,6 +68,8 @@ export interface ServerConfig {
   readonly pidFile: string | undefined;
   readonly workers: number;
   readonly unauthenticatedMetrics: boolean;
+  /** Whether sys/rekey and sys/generate-root take shares as proof and want no token. */
+  readonly unauthenticatedRekey: boolean;
   /** One sentence for each setting that is accepted and has no effect. */
   readonly warnings: readonly string[];
 }
@@ -113,6 +115,7 @@ export function parseServerConfig(files: readonly ConfigFile[]): ServerConfig {
     logFormat: top.log_format === "json" ? "json" : "text",
     pidFile: top.pid_file,
     workers: top.workers,
+    unauthenticatedRekey: top.enable_unauthenticated_rekey,
     unauthenticatedMetrics: telemetry.some((each) => each.unauthenticated_metrics_access),
     warnings,
   };

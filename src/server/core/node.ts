@@ -12,12 +12,18 @@ import { SealError } from "../seal/seal.ts";
 import { split } from "../seal/split.ts";
 import type { Storage } from "../storage/storage.ts";
 import { type NodeEvent, type NodeState, transition } from "./node-state.ts";
-import { newSealWrites, readSeal, type SealConfig, type StoredSeal, sealKeysWrite } from "./seal-store.ts";
+import {
+  newSealWrites,
+  RECOVERY_PURPOSE,
+  ROOT_PURPOSE,
+  readSeal,
+  type SealConfig,
+  type StoredSeal,
+  sealKeysWrite,
+} from "./seal-store.ts";
 import { UnsealProgress } from "./unseal-progress.ts";
 
 const ROOT_KEY_BYTES = 32;
-const ROOT_PURPOSE = "root-key";
-const RECOVERY_PURPOSE = "recovery-key";
 /** Shamir's x coordinates are one byte. */
 export const SHARES_MAX = 255;
 
@@ -95,6 +101,11 @@ export class Node {
     return this.#state;
   }
 
+  /** Looks at the seals' blobs again: they change when keys are replaced, perhaps by another process. */
+  async reload(): Promise<void> {
+    this.#stored = (await readSeal(this.#deps.storage)) ?? this.#stored;
+  }
+
   /** Makes the keys and the first records, all in one commit. Throws `invalid_request` when that was done before. */
   async initialize(options: InitOptions): Promise<InitResult> {
     if ((await this.refresh()) !== "uninitialised")
@@ -148,6 +159,7 @@ export class Node {
   /** One try of all auto seals in order of priority. True when the node is unsealed afterwards. */
   async tryAutoUnseal(signal?: AbortSignal): Promise<boolean> {
     await this.refresh();
+    await this.reload();
     if (this.#state !== "sealed" || !this.#stored) return this.#state === "unsealed";
     const troubles: SealTrouble[] = [];
     for (const seal of this.#autoSeals()) {
@@ -206,6 +218,7 @@ export class Node {
   async submitShare(share: SecretBytes): Promise<void> {
     await this.refresh();
     if (this.#state === "unsealed") return;
+    await this.reload();
     const stored = this.#stored;
     if (!stored) throw new CofferError("invalid_request", "server is not yet initialized; run 'coffer operator init'");
     this.#progress.add(share);

@@ -24,11 +24,16 @@ const wrappedSchema = object({ seal: string, keyId: string, ciphertext: string }
 const keysSchema = object({ root: list(wrappedSchema), recovery: list(wrappedSchema) });
 export type SealKeys = Infer<typeof keysSchema>;
 
+/** What a wrapped key is for; bound to the ciphertext where the seal can do that. */
+export const ROOT_PURPOSE = "root-key";
+export const RECOVERY_PURPOSE = "recovery-key";
+
 const CONFIG_KEY = "core/seal-config";
 const KEYS_KEY = "core/seal-keys";
 
 export interface StoredSeal {
   readonly config: SealConfig;
+  readonly configVersion: bigint;
   readonly keys: SealKeys;
   readonly keysVersion: bigint;
 }
@@ -39,6 +44,7 @@ export async function readSeal(storage: Storage): Promise<StoredSeal | undefined
   if (!config || !keys) return undefined;
   return {
     config: configSchema.parse(parseJson(Buffer.from(config.value).toString("utf8")), "seal config"),
+    configVersion: config.version,
     keys: keysSchema.parse(parseJson(Buffer.from(keys.value).toString("utf8")), "seal keys"),
     keysVersion: keys.version,
   };
@@ -46,6 +52,10 @@ export async function readSeal(storage: Storage): Promise<StoredSeal | undefined
 
 export function newSealWrites(config: SealConfig, keys: SealKeys): readonly PlainWrite[] {
   return [write(CONFIG_KEY, config, undefined), write(KEYS_KEY, keys, undefined)];
+}
+
+export function sealConfigWrite(config: SealConfig, expected: bigint): PlainWrite {
+  return write(CONFIG_KEY, config, expected);
 }
 
 export function sealKeysWrite(keys: SealKeys, expected: bigint): PlainWrite {

@@ -5,6 +5,7 @@ import { auditPaths } from "./audit-paths.ts";
 import { configPaths } from "./config-paths.ts";
 import { counterPaths } from "./counter-paths.ts";
 import { explainPaths } from "./explain-paths.ts";
+import { generateRootPaths } from "./generate-root-paths.ts";
 import { hostPaths } from "./host-paths.ts";
 import { internalPaths } from "./internal-paths.ts";
 import { leasePaths } from "./lease-paths.ts";
@@ -14,6 +15,7 @@ import { passwordPolicyPaths } from "./password-policy-paths.ts";
 import { pluginPaths } from "./plugin-paths.ts";
 import { capabilityPaths, policyPaths } from "./policy-paths.ts";
 import { quotaPaths } from "./quota-paths.ts";
+import { rekeyPaths } from "./rekey-paths.ts";
 import { remountPaths } from "./remount-paths.ts";
 import { keyPaths, sealPaths } from "./seal-paths.ts";
 import type { SysServices } from "./services.ts";
@@ -39,6 +41,8 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...toolsPaths(),
       ...remountPaths(services),
       ...quotaPaths(),
+      ...rekeyPaths(services),
+      ...generateRootPaths(services),
       ...pluginPaths(services),
       ...hostPaths(services),
       ...configPaths(),

@@ -151,7 +151,8 @@ async function unseal(services: SysServices, key: string, reset: boolean): Promi
 const SHARE_BYTES_MIN = 16;
 const SHARE_TEXT_MAX = 256;
 
-function decodeShare(text: string): Buffer {
+/** Throws `invalid_request` for what cannot be a share. */
+export function decodeShare(text: string): Buffer {
   if (text.length > SHARE_TEXT_MAX) throw new CofferError("invalid_request", "'key' is too long to be a share");
   const isHex = /^([0-9a-fA-F]{2})+$/.test(text);
   const isBase64 = /^[A-Za-z0-9+/_-]+={0,2}$/.test(text);

@@ -5,6 +5,7 @@ import type { Log } from "#common/log.ts";
 import type { Metrics } from "#common/metrics.ts";
 import type { AuditService } from "../audit/audit-service.ts";
 import type { Barrier } from "../barrier/barrier.ts";
+import type { Ceremonies } from "../ceremony/ceremonies.ts";
 import type { InFlight } from "../core/in-flight.ts";
 import type { InitialRecords } from "../core/initial-records.ts";
 import type { Node } from "../core/node.ts";
@@ -34,6 +35,9 @@ export interface SysServices {
   readonly ttl: TtlDefaults;
   readonly metrics: Metrics;
   readonly inFlight: InFlight;
+  readonly ceremonies: Ceremonies;
+  /** Whether the shares of a key are enough for sys/rekey and sys/generate-root, without a token. */
+  readonly unauthenticatedRekey: boolean;
   readonly initial: InitialRecords;
   readonly storageType: string;
   readonly version: string;

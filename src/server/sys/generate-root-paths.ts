@@ -1,0 +1,90 @@
+// sys/generate-root and its twin that always wants a token, sys/generate-root-token: a root token from shares.
+import type { JsonObject } from "#common/json.ts";
+import type { RootStatus } from "../ceremony/root-generation.ts";
+import { PAD_LENGTH } from "../ceremony/root-generation.ts";
+import { field, withDefault } from "../framework/fields.ts";
+import { type Access, definePrivilegedPath } from "../framework/path.ts";
+import { noContent, type Reply } from "../framework/reply.ts";
+import { assertNoPgp, elderAccess, shareOf } from "./rekey-paths.ts";
+import type { SysServices } from "./services.ts";
+
+export function generateRootPaths(services: SysServices) {
+  return [
+    ...pathSet(services, "generate-root", elderAccess(services), (bare) => ({ bare })),
+    ...pathSet(services, "generate-root-token", "sudo", (data) => ({ data, repeatAtTop: true })),
+  ];
+}
+
+function pathSet(services: SysServices, base: string, access: Access, answer: (body: JsonObject) => Reply) {
+  const { rootGeneration } = services.ceremonies;
+  return [
+    definePrivilegedPath(`${base}/attempt`, {
+      summary: "A root token from shares: begins, shows and ends an attempt.",
+      access,
+      fields: {
+        otp: withDefault(field.text("One-time pad as long as a token; the server makes one by default."), ""),
+        pgp_key: field.text("Not supported."),
+      },
+      operations: {
+        read: {
+          summary: "Show it.",
+          handler: async ({ transaction }) => answer(shown(await rootGeneration.status(transaction))),
+        },
+        update: {
+          summary: "Begin.",
+          handler: async ({ transaction }, { otp, pgp_key }) => {
+            assertNoPgp(pgp_key);
+            const { pad, ...status } = await rootGeneration.start(transaction, otp);
+            return answer({ ...shown(status), otp: pad });
+          },
+        },
+        delete: {
+          summary: "End it.",
+          handler: ({ transaction }) => {
+            rootGeneration.cancel(transaction);
+            return noContent;
+          },
+        },
+      },
+    }),
+    definePrivilegedPath(`${base}/update`, {
+      summary: "A root token from shares: takes one.",
+      access,
+      fields: {
+        key: withDefault(field.text("A share, hex or base64."), ""),
+        nonce: withDefault(field.text("Nonce of the attempt."), ""),
+      },
+      operations: {
+        update: {
+          summary: "Give a share.",
+          handler: async ({ transaction }, { key, nonce }) => {
+            using share = shareOf(key);
+            const status = await rootGeneration.submit(transaction, share, nonce);
+            return status.failed ? refusal : answer(shown(status));
+          },
+        },
+      },
+    }),
+  ];
+}
+
+/** An answer and not an error, because an error would undo that the shares were forgotten. */
+const refusal: Reply = {
+  status: 400,
+  bare: { errors: ["root generation failed: the shares are not those of the present key; give them again"] },
+};
+
+function shown({ attempt, required, encodedToken }: RootStatus): JsonObject {
+  return {
+    nonce: attempt?.nonce ?? "",
+    started: attempt !== undefined,
+    progress: attempt?.given.length ?? 0,
+    required,
+    complete: encodedToken !== undefined,
+    encoded_token: encodedToken ?? "",
+    encoded_root_token: encodedToken ?? "",
+    pgp_fingerprint: "",
+    otp: "",
+    otp_length: PAD_LENGTH,
+  };
+}
