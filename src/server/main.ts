@@ -89,22 +89,27 @@ async function runServer(
   await comingUp;
   await server.services.audit.close();
   server.services.node.stop();
-  await Promise.all(parts.seals.map(async (seal) => (seal.kind === "auto" ? seal.close() : undefined)));
+  await Promise.all(
+    [...parts.seals, ...parts.retiredSeals].map(async (seal) => (seal.kind === "auto" ? seal.close() : undefined)),
+  );
   await parts.storage.close();
   return 0;
 }
 
 async function openParts(config: ServerConfig, io: ProgramIo, log: Log): Promise<ServerParts> {
   const { clock } = io;
-  const seals = await Promise.all(
-    config.seals.filter((seal) => !seal.disabled).map((stanza) => openSeal(stanza, config, io)),
-  );
+  const open = (disabled: boolean) =>
+    Promise.all(
+      config.seals.filter((seal) => seal.disabled === disabled).map((stanza) => openSeal(stanza, config, io)),
+    );
+  const [seals, retiredSeals] = [await open(false), await open(true)];
   const kind = storageKindOf(config);
   const storage = await kind.open(config.storage.config, { log, clock });
   return {
     storage,
     storageType: kind.type,
     seals,
+    retiredSeals,
     host: { clock, log, readFile: (path) => readFile(path, "utf8"), environment: io.env },
     clock,
     log,

@@ -81,6 +81,7 @@ export function coreParts(parts: Partial<ServerParts> = {}): ServerParts {
     storage: openMemoryStorage(),
     storageType: "memory",
     seals: [testSeal()],
+    retiredSeals: [],
     host: {
       clock,
       log: silentLog,

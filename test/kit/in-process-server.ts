@@ -78,6 +78,7 @@ function partsOf(clock: FakeClock, options: InProcessOptions): ServerParts {
     storage: openMemoryStorage(),
     storageType: "memory",
     seals: options.seals ?? [createShamirSeal("shamir")],
+    retiredSeals: [],
     host: {
       clock,
       log: silentLog,

@@ -21,6 +21,7 @@ export function assembleForDescription(): Described {
     storage: openMemoryStorage(),
     storageType: "memory",
     seals: [],
+    retiredSeals: [],
     host: { clock, log, readFile, environment: {} },
     clock,
     log,

@@ -52,7 +52,10 @@ export interface SealTrouble {
 export interface NodeDependencies {
   readonly storage: Storage;
   readonly barrier: Barrier;
+  /** In order of priority; the first decides whether the node opens by itself or by shares. */
   readonly seals: readonly Seal[];
+  /** Disabled in the configuration: they still open what they once wrapped, and wrap nothing new. */
+  readonly retiredSeals: readonly Seal[];
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -153,7 +156,7 @@ export class Node {
   }
 
   #autoSeals(): readonly AutoSeal[] {
-    return this.#deps.seals.filter((seal): seal is AutoSeal => seal.kind === "auto");
+    return this.#deps.seals.filter(isAuto);
   }
 
   /** One try of all auto seals in order of priority. True when the node is unsealed afterwards. */
@@ -162,7 +165,7 @@ export class Node {
     await this.reload();
     if (this.#state !== "sealed" || !this.#stored) return this.#state === "unsealed";
     const troubles: SealTrouble[] = [];
-    for (const seal of this.#autoSeals()) {
+    for (const seal of [...this.#autoSeals(), ...this.#deps.retiredSeals.filter(isAuto)]) {
       const wrapped = this.#stored.keys.root.find((key) => key.seal === seal.name);
       if (!wrapped) continue;
       const trouble = await this.#openBy(seal, wrapped, signal);
@@ -232,7 +235,7 @@ export class Node {
   }
 
   async #openByShamir(stored: StoredSeal, kek: SecretBytes): Promise<void> {
-    const seal = this.#deps.seals.find((candidate) => candidate.kind === "shamir");
+    const seal = [...this.#deps.seals, ...this.#deps.retiredSeals].find((candidate) => candidate.kind === "shamir");
     const wrapped = stored.keys.root.find((key) => key.seal === seal?.name);
     if (seal?.kind !== "shamir" || !wrapped)
       throw new CofferError("invalid_request", "this server is not sealed by shares");
@@ -277,6 +280,10 @@ export class Node {
   #move(event: NodeEvent): void {
     this.#state = transition(this.#state, event) ?? this.#state;
   }
+}
+
+function isAuto(seal: Seal): seal is AutoSeal {
+  return seal.kind === "auto";
 }
 
 function plainCommit(write: ReturnType<typeof sealKeysWrite>) {

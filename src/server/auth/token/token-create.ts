@@ -6,6 +6,7 @@ import { permissionDenied } from "../../framework/multi-error.ts";
 import type { Reply } from "../../framework/reply.ts";
 import { normalizePolicyNames } from "../../framework/token-parameters.ts";
 import { ROOT_POLICY } from "../../policy/acl.ts";
+import { NON_ASSIGNABLE_POLICIES } from "../../policy/builtin-policies.ts";
 import type { PolicyStore } from "../../policy/policy-store.ts";
 import { authBlock } from "../../tokens/auth-block.ts";
 import type { TokenRecord } from "../../tokens/token-record.ts";
@@ -33,6 +34,7 @@ export async function createToken(
   const policies = role
     ? policiesOfRole(role, values.policies ?? [], parent.policies)
     : policiesOfChild(context, values, parent);
+  assertAssignable(policies, parent);
   assertCreatable(values, type);
   assertPrivileges(context, values, role);
   if (type === "batch" && policies.includes(ROOT_POLICY))
@@ -49,6 +51,14 @@ function assertParent(parent: TokenRecord): void {
   if (parent.type === "batch") throw new CofferError("invalid_request", "batch tokens cannot create more tokens");
   if (parent.numUses !== 0)
     throw new CofferError("invalid_request", "restricted use token cannot generate child tokens");
+}
+
+/** Only root makes root, whatever a role allows; and some policies belong to tokens that the server makes itself. */
+function assertAssignable(policies: readonly string[], parent: TokenRecord): void {
+  if (policies.includes(ROOT_POLICY) && !parent.policies.includes(ROOT_POLICY)) throw permissionDenied();
+  const reserved = policies.find((name) => NON_ASSIGNABLE_POLICIES.includes(name));
+  if (reserved !== undefined)
+    throw new CofferError("invalid_request", `cannot assign policy ${JSON.stringify(reserved)}`);
 }
 
 function tokenType(asked: string | undefined, role: TokenRole | undefined): "service" | "batch" {

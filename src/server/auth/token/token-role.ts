@@ -14,6 +14,7 @@ import {
 import { recordKind, type StorageView } from "../../barrier/transaction.ts";
 import { field, type Values } from "../../framework/fields.ts";
 import { normalizePolicyNames } from "../../framework/token-parameters.ts";
+import { ROOT_POLICY } from "../../policy/acl.ts";
 
 const roleSchema = object({
   name: string,
@@ -146,7 +147,10 @@ export function tokenRoleReply(role: TokenRole): JsonObject {
   };
 }
 
-/** The policies a token of this role gets. Throws `invalid_request` for those it may not have. */
+/**
+ * The policies a token of this role gets. Throws `invalid_request` for those it may not have: without a list of its
+ * own, a role gives no more than the parent has. Whether it may be root is not the role's to say.
+ */
 export function policiesOfRole(
   role: TokenRole,
   asked: readonly string[],
@@ -166,6 +170,9 @@ export function policiesOfRole(
       "invalid_request",
       `token policies (${goList(wanted)}) must be subset of the role's allowed policies (${goList(allowed)}) or glob policies (${goList(role.allowedPoliciesGlob)})`,
     );
+  }
+  if (!limited && !parent.includes(ROOT_POLICY) && !wanted.every((name) => allowed.includes(name))) {
+    throw new CofferError("invalid_request", "child policies must be subset of parent");
   }
   const refused = wanted.find((name) => isDisallowed(role, name));
   if (refused !== undefined) {

@@ -1,12 +1,15 @@
 // Step "issue": a login's grant becomes a token, a secret that ends becomes a lease. In the request's transaction, so
 // that neither exists without the other or without the answer.
 
+import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../../barrier/transaction.ts";
 import { invalidToken } from "../../framework/multi-error.ts";
 import type { Grant, SecretLease } from "../../framework/reply.ts";
 import { normalizePolicyNames } from "../../framework/token-parameters.ts";
 import { putLease } from "../../leases/lease-store.ts";
 import { mountInfo } from "../../mounts/mount-info.ts";
+import { ROOT_POLICY } from "../../policy/acl.ts";
+import { NON_ASSIGNABLE_POLICIES } from "../../policy/builtin-policies.ts";
 import { leastOf } from "../../policy/permissions.ts";
 import { authBlock } from "../../tokens/auth-block.ts";
 import { newAccessor } from "../../tokens/token-hash.ts";
@@ -42,6 +45,7 @@ async function issueToken(
   grant: Grant,
 ): Promise<void> {
   const { mount } = route;
+  assertAssignable(grant.policies);
   if (await services.lockout.isLocked(tx, mount, grant.aliasName)) throw invalidToken();
   await services.lockout.noteSuccess(tx, mount, grant.aliasName);
   const entityId = await services.identity.entityForLogin(tx, {
@@ -57,6 +61,14 @@ async function issueToken(
   const entity = await services.identity.view(tx, entityId);
   state.auth = authBlock(issued.token, issued.record, entity?.policies ?? []);
   state.warnings.push(...warnings);
+}
+
+/** Only root makes root: whoever may write a user or a role must not thereby be able to become root. */
+function assertAssignable(policies: readonly string[]): void {
+  const names = normalizePolicyNames(policies);
+  if (names.includes(ROOT_POLICY)) throw new CofferError("invalid_request", "auth methods cannot create root tokens");
+  const reserved = names.find((name) => NON_ASSIGNABLE_POLICIES.includes(name));
+  if (reserved !== undefined) throw new CofferError("invalid_request", `cannot assign policy ${JSON.stringify(reserved)}`);
 }
 
 function tokenOfGrant(
