@@ -133,7 +133,7 @@ export class Barrier {
         `max_operations must be from ${ROTATION_ENCRYPTIONS_MIN} to ${ENCRYPTIONS_CEILING}`,
       );
     if (interval_millis !== 0 && interval_millis < ROTATION_INTERVAL_MILLIS_MIN)
-      throw new CofferError("invalid_request", "interval must be 0 or at least 24 hours");
+      throw new CofferError("invalid_request", "interval must be greater or equal to 24h0m0s, or 0 for never");
     await this.#unsealed().change((keyring) => keyring.withRotation(policy));
   }
 

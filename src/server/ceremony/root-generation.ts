@@ -53,7 +53,7 @@ export class RootGeneration {
   /** Begins with the client's pad or one of ours, which the answer shows this once. Throws `invalid_request`. */
   async start(tx: Transaction, sentPad: string): Promise<RootStatus & { readonly pad: string }> {
     const { attempt: running, required } = await this.status(tx);
-    if (running) throw invalid("root generation already in progress");
+    if (running) throw invalid("root generation already in progress for this namespace");
     if (required === 0)
       throw invalid("there are no recovery keys that could authorise this; make them by sys/rotate/recovery/init");
     if (sentPad !== "" && Buffer.byteLength(sentPad) !== PAD_LENGTH)
