@@ -11,10 +11,20 @@ const UNIT_SECONDS: Readonly<Record<string, number>> = {
   h: 3600,
   d: 86_400,
 };
+/** 2^63 ns, about 292 years: the longest duration of clients in Go, and no date overflows by adding it. */
+export const DURATION_SECONDS_MAX: Seconds = 9_223_372_036;
 const PART = /(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d)/y;
 
-/** Seconds of a duration text, cut to whole seconds, or undefined when it is none. A bare number is seconds. */
+/**
+ * Seconds of a duration text, cut to whole seconds, or undefined when it is none or longer than any may be. A bare
+ * number is seconds.
+ */
 export function parseDurationSeconds(text: string): Seconds | undefined {
+  const seconds = parseSeconds(text);
+  return seconds === undefined || Math.abs(seconds) > DURATION_SECONDS_MAX ? undefined : seconds;
+}
+
+function parseSeconds(text: string): Seconds | undefined {
   const trimmed = text.trim();
   if (trimmed === "") return 0;
   if (/^-?\d+(\.\d+)?$/.test(trimmed)) return Math.trunc(Number(trimmed));

@@ -1,7 +1,7 @@
 // The fields of a path: name, type, default, help. Clients send everything as JSON, query or form text, so conversion is
 // weak as Vault's is: "1" is a number, 1 is a text, "a,b" is a list, "30m" is 1800 seconds.
 
-import { parseDurationSeconds } from "#common/duration.ts";
+import { DURATION_SECONDS_MAX, parseDurationSeconds } from "#common/duration.ts";
 import { CofferError } from "#common/errors.ts";
 import { isJsonArray, isJsonObject, isNumberLiteral, type JsonObject, type JsonValue } from "#common/json.ts";
 
@@ -44,8 +44,8 @@ function describe(value: JsonValue): string {
 function integerOf(value: JsonValue, name: string): number {
   if (value === "") return 0;
   if (typeof value === "boolean") return value ? 1 : 0;
-  const number = Number(isNumberLiteral(value) ? value.rawJSON : value);
   if (typeof value === "object" && !isNumberLiteral(value)) refuse(name, `expected type 'int', got ${describe(value)}`);
+  const number = Number(isNumberLiteral(value) ? value.rawJSON : value);
   if (!Number.isInteger(number))
     refuse(name, `cannot parse '${name}' as int: "${textOf(value, name)}" is not a whole number`);
   return number;
@@ -64,8 +64,10 @@ function flagOf(value: JsonValue, name: string): boolean {
 }
 
 function secondsOf(value: JsonValue, name: string): number {
-  if (typeof value === "number" && Number.isFinite(value)) return Math.trunc(value);
-  if (isNumberLiteral(value)) return Math.trunc(Number(value.rawJSON));
+  if (typeof value === "number" || isNumberLiteral(value)) {
+    const seconds = Math.trunc(Number(isNumberLiteral(value) ? value.rawJSON : value));
+    return Math.abs(seconds) <= DURATION_SECONDS_MAX ? seconds : refuse(name, "longer than 292 years");
+  }
   if (typeof value !== "string") return refuse(name, `expected a duration, got ${describe(value)}`);
   return parseDurationSeconds(value) ?? refuse(name, `time: invalid duration ${JSON.stringify(value)}`);
 }

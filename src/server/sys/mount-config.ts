@@ -21,10 +21,9 @@ export function mergeMountConfig(
     const value = sent[name];
     if (value === undefined || value === null || value === "") return current;
     if (value === "system") return 0;
-    const seconds =
-      typeof value === "number" ? value : typeof value === "string" ? parseDurationSeconds(value) : undefined;
+    const seconds = parseDurationSeconds(textOf(value));
     if (seconds === undefined || seconds < 0)
-      throw new CofferError("invalid_request", durationError(String(value), which));
+      throw new CofferError("invalid_request", durationError(textOf(value), which));
     return seconds;
   };
   return {
@@ -43,18 +42,24 @@ export function mergeMountConfig(
   };
 }
 
+/** String() throws for objects that a client has given members of their own named toString. */
+function textOf(value: JsonValue | undefined): string {
+  if (typeof value === "string") return value;
+  return value === undefined ? "" : JSON.stringify(value);
+}
+
 function lockoutConfig(sent: JsonValue | undefined, before: MountConfig): Pick<MountConfig, "userLockout"> {
   if (!isJsonObject(sent)) return { userLockout: before.userLockout };
   const current = before.userLockout ?? LOCKOUT_DEFAULTS;
   const seconds = (name: string, fallback: number) => {
     const value = sent[name];
     if (value === undefined || value === null) return fallback;
-    const parsed = parseDurationSeconds(String(value));
+    const parsed = parseDurationSeconds(textOf(value));
     if (parsed === undefined || parsed < 0)
       throw new CofferError("invalid_request", `user_lockout_config.${name} must be a duration such as 10m`);
     return parsed;
   };
-  const threshold = Number(sent["lockout_threshold"] ?? current.threshold);
+  const threshold = Number(textOf(sent["lockout_threshold"] ?? current.threshold));
   if (!Number.isInteger(threshold) || threshold < 1)
     throw new CofferError("invalid_request", "user_lockout_config.lockout_threshold must be a whole number above 0");
   return {
@@ -91,13 +96,13 @@ function visibilityOf(sent: JsonObject, before: MountConfig): Pick<MountConfig, 
   if (value === undefined || value === null) return { listingVisibility: before.listingVisibility };
   if (value === "") return { listingVisibility: undefined };
   if (value === "hidden" || value === "unauth") return { listingVisibility: value };
-  throw new CofferError("invalid_request", `invalid listing_visibility ${String(value)}`);
+  throw new CofferError("invalid_request", `invalid listing_visibility ${textOf(value)}`);
 }
 
 /** Options as text pairs; numbers count as text. */
 export function mountOptions(sent: JsonValue | undefined): Readonly<Record<string, string>> {
   if (!isJsonObject(sent)) return {};
-  return Object.fromEntries(Object.entries(sent).map(([key, value]) => [key, String(value)]));
+  return Object.fromEntries(Object.entries(sent).map(([key, value]) => [key, textOf(value)]));
 }
 
 /** The members that are shown only when they are set. */

@@ -6,7 +6,6 @@ import { CofferError } from "#common/errors.ts";
 import { encodeSorted, isJsonObject, type JsonObject, parseJson } from "#common/json.ts";
 import type { Backend } from "../../framework/backend.ts";
 import type { Context } from "../../framework/context.ts";
-import { field } from "../../framework/fields.ts";
 import { folderPrefix, scanFolder } from "../../framework/listing.ts";
 import { definePath } from "../../framework/path.ts";
 import { listReply, noContent, type Reply } from "../../framework/reply.ts";
@@ -75,13 +74,9 @@ function remove(context: Context, path: string): Reply {
   return noContent;
 }
 
-const duration = field.seconds("");
-
 /** A secret may say by `ttl` (of old: `lease`) how long readers should trust it. What is no duration says nothing. */
 function leaseOf(data: JsonObject): number | undefined {
   const said = data["ttl"] ?? data["lease"];
-  if (said === undefined || (typeof said === "string" && parseDurationSeconds(said) === undefined)) return undefined;
-  if (typeof said !== "string" && typeof said !== "number") return undefined;
-  const seconds = duration.convert(said, "ttl");
-  return seconds > 0 ? seconds : undefined;
+  const seconds = typeof said === "string" || typeof said === "number" ? parseDurationSeconds(String(said)) : undefined;
+  return seconds !== undefined && seconds > 0 ? seconds : undefined;
 }
