@@ -2,6 +2,7 @@
 import { CofferError } from "#common/errors.ts";
 import type { PrivilegedContext } from "../../framework/context.ts";
 import type { Path } from "../../framework/path.ts";
+import type { Reply } from "../../framework/reply.ts";
 import { VERSION } from "../../version.ts";
 import { describePath } from "../help.ts";
 import type { CoreServices, RequestState } from "../request-state.ts";
@@ -19,7 +20,8 @@ export async function handle(state: RequestState, _services: CoreServices): Prom
   assertWritable(request.operation, request.path);
   const seen = route.hosted.privileged ? context : withoutPrivilege(context);
   state.reply = await definition.handle(state.operation, seen, route.parameters);
-  state.warnings.push(...(state.reply?.warnings ?? []), ...fieldWarnings(definition, state));
+  state.warnings.push(...(state.reply?.warnings ?? []));
+  if (hasContent(state.reply)) state.warnings.push(...fieldWarnings(definition, state));
 }
 
 /** What an ordinary backend is called with at run time has no privileged member, whatever its type says. */
@@ -31,6 +33,13 @@ function assertWritable(operation: string, path: string): void {
   if ((operation === "update" || operation === "patch") && path.endsWith("/")) {
     throw new CofferError("invalid_request", "cannot write to a path ending in '/'");
   }
+}
+
+/** An answer without content stays one: hvac sends names twice, in path and body, and hands a 204 out as it comes. */
+function hasContent(reply: Reply | undefined): boolean {
+  if (!reply) return false;
+  const { data, lease, renewedLease, grant, auth, warnings = [] } = reply;
+  return data !== undefined || warnings.length > 0 || [lease, renewedLease, grant, auth].some((each) => each);
 }
 
 function fieldWarnings(definition: Path<PrivilegedContext>, { request, route, operation }: RequestState): string[] {
