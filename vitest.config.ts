@@ -3,7 +3,11 @@
 import { defineConfig } from "vitest/config";
 
 const project = (name: string, include: string[], seconds: number, parallel = true) => ({
-  test: { name, include, testTimeout: seconds * 1000, hookTimeout: seconds * 1000, fileParallelism: parallel },
+  test: {
+    ...{ name, include, testTimeout: seconds * 1000, hookTimeout: seconds * 1000, fileParallelism: parallel },
+    // Tests that run for minutes tell what they do, line by line.
+    disableConsoleIntercept: !parallel,
+  },
 });
 
 export default defineConfig({

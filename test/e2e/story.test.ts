@@ -8,7 +8,7 @@ import * as install from "./story/install.ts";
 import type { RawData } from "./story/leaks.ts";
 import * as refuse from "./story/refuse.ts";
 import * as restart from "./story/restart.ts";
-import { FIRST_PASSWORD, Story } from "./story/story.ts";
+import { Story } from "./story/story.ts";
 
 const cluster = await startCluster();
 
@@ -41,7 +41,7 @@ describe.skipIf(cluster === undefined)("a pod receives a secret", { timeout: 240
   it("3. the server initialises and unseals itself", () => install.serverComesUp(story));
   it("3. kubectl shows what there is and what happened", () => install.columnsAndEvents(story));
   it("3. no Secret and no ConfigMap holds a key or a token", () => install.nothingAtRest(story));
-  it("4. a secret is written through the API", () => deliver.writeSecret(story, FIRST_PASSWORD));
+  it("4. a secret is written through the API", () => deliver.writeByCommand(story));
   it("4. no token on the server is a root token", () => deliver.noRootToken(story));
   it("4. the SecretBinding sees it", () => deliver.bindingIsReady(story));
   it("4. a Deployment's pod starts with it", () => deliver.deploymentStarts(story));

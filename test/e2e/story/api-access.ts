@@ -18,24 +18,43 @@ export interface Account {
   readonly serviceAccount: string;
 }
 
-/** Runs `work` with a client without a token for one server pod, sealed or not. */
+/** How one server pod is reached from here, sealed or not. */
+export interface Reached {
+  readonly address: string;
+  /** The name that its certificate is verified against. */
+  readonly serverName: string;
+  /** PEM of the authority. */
+  readonly ca: string;
+}
+
+/** Runs `work` with a way to the pod, which ends with it. */
+export async function reachServer<T>(
+  cluster: Cluster,
+  kubectl: Kubectl,
+  place: ServerPlace,
+  work: (reached: Reached) => Promise<T>,
+): Promise<T> {
+  const status = await kubectl.get(`vaultcluster/${place.name}`, place.namespace);
+  const bundle = await kubectl.get(`configmap/${textAt(status, "status", "caBundle")}`, place.namespace);
+  using way = await forward(cluster, place.namespace, `pod/${place.name}-0`, 8200);
+  return await work({
+    address: `https://127.0.0.1:${way.port}`,
+    serverName: new URL(textAt(status, "status", "address")).hostname,
+    ca: textAt(bundle, "data", "ca.crt"),
+  });
+}
+
+/** Runs `work` with a client without a token. */
 export async function withServer<T>(
   cluster: Cluster,
   kubectl: Kubectl,
   place: ServerPlace,
   work: (client: ApiClient) => Promise<T>,
 ): Promise<T> {
-  const status = await kubectl.get(`vaultcluster/${place.name}`, place.namespace);
-  const bundle = await kubectl.get(`configmap/${textAt(status, "status", "caBundle")}`, place.namespace);
-  using way = await forward(cluster, place.namespace, `pod/${place.name}-0`, 8200);
-  using client = createApiClient({
-    address: `https://127.0.0.1:${way.port}`,
-    serverName: new URL(textAt(status, "status", "address")).hostname,
-    ca: textAt(bundle, "data", "ca.crt"),
-    userAgent: "coffer-story",
-    clock: systemClock,
+  return reachServer(cluster, kubectl, place, async (reached) => {
+    using client = createApiClient({ ...reached, userAgent: "coffer-story", clock: systemClock });
+    return await work(client);
   });
-  return await work(client);
 }
 
 /** Logs in with a token of the account, made for this, and gives a client with the server's token. */
@@ -51,6 +70,7 @@ export async function login(
   return client.with({ token: auth.client_token });
 }
 
-async function serviceAccountToken(kubectl: Kubectl, { namespace, serviceAccount }: Account): Promise<string> {
+/** As `kubectl create token` gives it, for the audience that servers ask for. */
+export async function serviceAccountToken(kubectl: Kubectl, { namespace, serviceAccount }: Account): Promise<string> {
   return (await kubectl.run("create", "token", serviceAccount, "-n", namespace, "--audience", "coffer")).trim();
 }

@@ -3,7 +3,7 @@
 import { expect } from "vitest";
 import { createKv } from "#client/kv.ts";
 import { type JsonValue, parseJson } from "#common/json.ts";
-import { progress, waitFor } from "../cluster-fixture.ts";
+import { progress, run, waitFor } from "../cluster-fixture.ts";
 import { condition, isReady, listAt, restarts, textAt } from "./objects.ts";
 import { FIRST_PASSWORD, IMAGE, SECOND_PASSWORD, type Story, TEAM } from "./story.ts";
 import { deploymentOf, jobOf, SECRET_FILE } from "./workloads.ts";
@@ -14,8 +14,16 @@ const REFRESH_SECONDS_MAX = 15;
 const WEB = { namespace: TEAM, name: "web", image: IMAGE, labels: { app: "web" } };
 const MIGRATE = { ...WEB, name: "migrate" };
 
-/** As a person does it who has an administrator's ServiceAccount: no root token is anywhere. */
-export async function writeSecret(story: Story, password: string): Promise<void> {
+/** By the commands of the README, as a person who may ask for tokens of an administrator's ServiceAccount. */
+export async function writeByCommand(story: Story): Promise<void> {
+  await story.asShell(async (env) => {
+    const words = ["kv", "put", SECRET_PATH, "username=app", `password=${FIRST_PASSWORD}`];
+    console.log((await run("bin/coffer", words, { env })).trimEnd());
+    await run("bin/coffer", ["token", "revoke", "-self"], { env });
+  });
+}
+
+async function writeSecret(story: Story, password: string): Promise<void> {
   await story.asAdmin(async (admin) => {
     await createKv(admin).write(SECRET_PATH, { username: "app", password });
   });

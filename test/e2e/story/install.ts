@@ -12,7 +12,9 @@ export async function buildImages(story: Story): Promise<void> {
   const first = await story.build(IMAGE, "coffer.tar");
   const second = await story.build(IMAGE, "again.tar");
   expect(second, "the same sources give the same digest").toBe(first);
+  await story.load("coffer.tar");
   await story.build(KMS_IMAGE, "kms.tar", "--entry", "test/kit/aws/main.ts");
+  await story.load("kms.tar");
 }
 
 /** CRDs, operator and injector, in a namespace that lets in nothing but "restricted" pods. */

@@ -62,7 +62,7 @@ export function adapted({ kind, object }: Manifest, admin: JsonObject): JsonObje
   if (kind === "UnsealConfig")
     return { ...object, spec: { ...spec, awsKms: atResponder(objectOf(at(spec, "awsKms"))) } };
   if (kind === "VaultCluster")
-    return { ...object, spec: { ...spec, access: { ...objectOf(spec["access"]), admins: [admin] } } };
+    return { ...object, spec: { ...spec, access: { admins: [admin], ...objectOf(spec["access"]) } } };
   return { ...object, spec: { ...spec, refreshInterval: "10s" } };
 }
 

@@ -1,7 +1,7 @@
 // What the steps of the story share: the cluster, the names of everything, and how one logs in. Its steps are in the
 // other files of this folder, one file for each part of the story; story.test.ts has their order.
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ApiClient } from "#client/api-client.ts";
@@ -10,7 +10,7 @@ import { GROUP } from "#operator/api/resource.ts";
 import { OPERATOR_AUTH_MOUNT } from "#operator/cluster-names.ts";
 import { adminRoleName } from "#operator/controllers/vault-cluster/bootstrap.ts";
 import { type Cluster, progress, run } from "../cluster-fixture.ts";
-import { login, type ServerPlace, withServer } from "./api-access.ts";
+import { login, reachServer, type ServerPlace, serviceAccountToken, withServer } from "./api-access.ts";
 import { KMS_NAMESPACE, Kms } from "./kms.ts";
 import { documentedManifests } from "./manifests.ts";
 import { Kubectl, textAt } from "./objects.ts";
@@ -65,6 +65,20 @@ export class Story {
       } finally {
         await admin.write("auth/token/revoke-self");
       }
+    });
+  }
+
+  /** Runs `work` with what the README exports for the command line, the administrator's token among it. */
+  asShell<T>(work: (environment: Readonly<Record<string, string>>) => Promise<T>): Promise<T> {
+    return reachServer(this.cluster, this.kubectl, this.place, async ({ address, serverName, ca }) => {
+      const file = join(this.folder, "ca.crt");
+      writeFileSync(file, ca);
+      const environment = { VAULT_ADDR: address, VAULT_CACERT: file, VAULT_TLS_SERVER_NAME: serverName };
+      const path = `auth/${OPERATOR_AUTH_MOUNT}/login`;
+      const words = ["write", "-field=token", path, `role=${adminRoleName(ADMIN)}`, "jwt=-"];
+      const input = await serviceAccountToken(this.kubectl, ADMIN);
+      const token = await run("bin/coffer", words, { input, env: environment });
+      return work({ ...environment, VAULT_TOKEN: token.trim() });
     });
   }
 
@@ -136,7 +150,11 @@ export class Story {
     const path = join(this.folder, archive);
     const printed = await run("tools/image/build-image", ["--name", name, ...options, "-o", path]);
     progress(`built ${printed.trim()}`);
-    await this.cluster.loadImage(path);
     return printed.trim();
+  }
+
+  /** Puts what was built on the node. */
+  load(archive: string): Promise<void> {
+    return this.cluster.loadImage(join(this.folder, archive));
   }
 }
