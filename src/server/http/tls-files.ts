@@ -58,9 +58,9 @@ async function look(
     try {
       const files = await readFiles(config);
       const now = digest(files);
-      if (seen !== "" && now !== seen) {
-        server.setSecureContext(contextOf(config, files));
-        log.info("the listener's certificate was reloaded", { file: config.certFile });
+      if (now !== seen) {
+        server.setSecureContext(contextOf(config, files)); // the first time too: they may have changed since the start
+        if (seen !== "") log.info("the listener's certificate was reloaded", { file: config.certFile });
       }
       seen = now;
     } catch (error) {
