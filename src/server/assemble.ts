@@ -44,6 +44,7 @@ export interface ServerParts {
   readonly storage: Storage;
   readonly storageType: string;
   readonly seals: readonly Seal[];
+  readonly retiredSeals: readonly Seal[];
   readonly host: BackendHost;
   readonly clock: Clock;
   readonly log: Log;
@@ -72,7 +73,7 @@ export interface AssembledServer {
 export function assemble(parts: ServerParts): AssembledServer {
   const { clock, log, storage, ttl } = parts;
   const barrier = new Barrier({ storage, clock, log });
-  const node = new Node({ storage, barrier, seals: parts.seals, clock, log });
+  const node = new Node({ storage, barrier, seals: parts.seals, retiredSeals: parts.retiredSeals, clock, log });
   const tokens = new TokenService(clock);
   const policies = new PolicyStore(clock);
   const identity = new IdentityStore(clock);
