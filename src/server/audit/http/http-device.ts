@@ -81,14 +81,21 @@ class HttpDevice implements AuditDevice {
     }
   }
 
-  async #status(body: string, signal: AbortSignal): Promise<number> {
+  async #status(body: string, signal: AbortSignal, isRepeat = false): Promise<number> {
     this.#agent ??= await this.#newAgent();
     const send = this.#url.protocol === "https:" ? httpsRequest : httpRequest;
     const length = Buffer.byteLength(body);
     const headers = { ...this.#headers, "Content-Type": CONTENT_TYPE, "Content-Length": length };
     const request = send(this.#url, { method: "POST", headers, agent: this.#agent, signal });
     request.end(body);
-    const response = await answerOf(request);
+    let response: IncomingMessage;
+    try {
+      response = await answerOf(request);
+    } catch (error) {
+      // The server closed the connection while it was idle, which is nobody's fault.
+      if (!request.reusedSocket || isRepeat || signal.aborted) throw error;
+      return this.#status(body, signal, true);
+    }
     response.resume();
     await new Promise<void>((resolve, reject) => {
       response.once("end", resolve);
