@@ -119,7 +119,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "@peculiar/x509": ["common/x509.ts"],
   express: ["injector", "kube", "operator", "server/http"],
   bcryptjs: ["server/auth/userpass"],
-  jose: ["server/auth"],
+  jose: ["server/auth", "server/identity/oidc"],
   lmdb: ["server/storage/lmdb"],
   "reflect-metadata": ["common/x509.ts"],
   yaml: ["agent", "cli", "kube", "operator", "server"],

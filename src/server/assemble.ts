@@ -28,6 +28,7 @@ import type { BackendHost, BackendType } from "./framework/backend.ts";
 import { createPages } from "./http/pages.ts";
 import { identityBackend } from "./identity/backend.ts";
 import { IdentityStore } from "./identity/identity-store.ts";
+import { apiAddressOf } from "./identity/oidc/oidc-services.ts";
 import { Expiration } from "./leases/expiration.ts";
 import { Lockout } from "./lockout/lockout.ts";
 import { Backends } from "./mounts/backends.ts";
@@ -96,7 +97,8 @@ export function assemble(parts: ServerParts): AssembledServer {
     ...{ ceremonies, unauthenticatedRekey: parts.unauthenticatedRekey ?? false },
     ...{ log, inFlight, lockout, decisions, metrics, initial, storageType, version, buildDate, sanitizedConfig },
   });
-  const singletons = [system, tokenBackend({ tokens, policies, expiration, identity }), identityBackend()];
+  const identities = identityBackend({ tokens, apiAddress: apiAddressOf(sanitizedConfig) });
+  const singletons = [system, tokenBackend({ tokens, policies, expiration, identity }), identities];
   const backends = new Backends(
     { engines: [...engineRegistry, ...(parts.engines ?? [])], auth: authRegistry, singletons },
     parts.host,

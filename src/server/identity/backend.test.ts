@@ -9,6 +9,7 @@ import type { PrivilegedContext } from "../framework/context.ts";
 import type { Reply } from "../framework/reply.ts";
 import { createMount } from "../mounts/mount-table.ts";
 import { openMemoryStorage } from "../storage/memory/memory-storage.ts";
+import { TokenService } from "../tokens/token-service.ts";
 import { identityBackend } from "./backend.ts";
 import { BATCH_DELETE_MAX } from "./entity-paths.ts";
 import { GROUP_MEMBERS_MAX } from "./groups.ts";
@@ -20,8 +21,8 @@ import {
 } from "./identity-records.ts";
 import { IdentityStore } from "./identity-store.ts";
 
-const backend = identityBackend();
 const clock = new FakeClock();
+const backend = identityBackend({ tokens: new TokenService(clock), apiAddress: "http://127.0.0.1:8200" });
 let barrier: Barrier;
 let accessor: string;
 let accessor2: string;

@@ -7,11 +7,24 @@ import { entityPaths } from "./entity-paths.ts";
 import { groupAliasPaths } from "./group-alias-paths.ts";
 import { groupPaths } from "./group-paths.ts";
 import { lookupPaths } from "./lookup-paths.ts";
+import { keyPaths } from "./oidc/key-paths.ts";
+import type { OidcServices } from "./oidc/oidc-services.ts";
+import { rolePaths } from "./oidc/role-paths.ts";
+import { tokenPaths } from "./oidc/token-paths.ts";
 
-export function identityBackend(): Backend<PrivilegedContext> {
+export function identityBackend(services: OidcServices): Backend<PrivilegedContext> {
   return {
     type: "identity",
-    summary: "Who is who over all auth methods: entities, aliases, groups.",
-    paths: [...entityPaths(), ...aliasPaths(), ...groupPaths(), ...groupAliasPaths(), ...lookupPaths()],
+    summary: "Who is who over all auth methods: entities, aliases, groups, and tokens that tell others.",
+    paths: [
+      ...entityPaths(),
+      ...aliasPaths(),
+      ...groupPaths(),
+      ...groupAliasPaths(),
+      ...lookupPaths(),
+      ...keyPaths(),
+      ...rolePaths(),
+      ...tokenPaths(services),
+    ],
   };
 }

@@ -12,7 +12,8 @@ const BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const TOKEN_LENGTH = 28;
 const ACCESSOR_LENGTH = 24;
 
-function randomText(length: number): string {
+/** Random letters and digits; a character is 5.95 bits. */
+export function randomText(length: number): string {
   let text = "";
   for (let i = 0; i < length; i++) text += BASE62[randomInt(BASE62.length)];
   return text;
