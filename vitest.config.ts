@@ -1,5 +1,5 @@
-// The rings of tests as vitest projects: `unit` needs nothing but Node; `parts` and `wire` run real servers, databases
-// and emulators on this machine; `e2e` needs a Kubernetes cluster.
+// The rings of tests as vitest projects: `unit` needs nothing but Node; `parts`, `wire`
+// and `clients` run real servers, databases, emulators and clients on this machine; `e2e` needs a Kubernetes cluster.
 import { defineConfig } from "vitest/config";
 
 const project = (name: string, include: string[], seconds: number, parallel = true) => ({
@@ -17,6 +17,7 @@ export default defineConfig({
       project("conformance", ["test/conformance/**/*.test.ts"], 120),
       project("parts", ["test/parts/**/*.test.ts"], 180),
       project("wire", ["test/wire/**/*.test.ts"], 120),
+      project("clients", ["test/clients/**/*.test.ts"], 240),
       project("crash", ["test/crash/**/*.test.ts"], 300),
       project("e2e", ["test/e2e/**/*.test.ts"], 1500, false),
     ],
