@@ -62,8 +62,14 @@ async function runOne(tx: Transaction, step: BootstrapStep, services: CoreServic
     warnings: [],
     audited: { request: true },
   };
-  for (const run of [resolve, authorise, handle]) await run(state, services);
-  if (state.reply?.grant || state.reply?.lease) {
+  await resolve(state, services);
+  if (state.route?.definition?.when === "always")
+    throw new CofferError("invalid_request", "a bootstrap request may not work on the seal or the node itself");
+  for (const run of [authorise, handle]) await run(state, services);
+  const { reply } = state;
+  if (reply?.afterwards)
+    throw new CofferError("invalid_request", "a bootstrap request may not work on the seal or the node itself");
+  if (reply?.grant || reply?.lease || reply?.auth || reply?.wrapInfo) {
     throw new CofferError(
       "invalid_request",
       "a bootstrap request may not issue tokens or leases: nobody could receive them",

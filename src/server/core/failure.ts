@@ -3,6 +3,7 @@
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import { LoginRefused } from "../framework/login-refused.ts";
+import { invalidToken } from "../framework/multi-error.ts";
 import { DECISION_HEADER } from "../policy/decision-id.ts";
 import { tokenKey, tokenKind } from "../tokens/token-record.ts";
 import { readToken } from "../tokens/token-store.ts";
@@ -14,11 +15,20 @@ import { auditResponse } from "./steps/audit.ts";
 /** Other requests with the same token or for the same user may be in the way. */
 const ATTEMPTS_MAX = 40;
 
-/** The answer to a failure, audited, and the token's use counted: a refused request is a use. */
-export async function fail(error: unknown, state: RequestState, services: CoreServices): Promise<Answer> {
+/**
+ * The answer to a failure, audited, and the token's use counted: a refused request is a use. `committed`: it failed
+ * after its commit, which has counted the use.
+ */
+export async function fail(
+  thrown: unknown,
+  state: RequestState,
+  services: CoreServices,
+  committed: boolean,
+): Promise<Answer> {
+  let error = thrown;
   try {
-    const tx = await countUse(state, services);
-    if (error instanceof LoginRefused) await countRefusal(error, state, services);
+    const tx = committed ? begin(services) : await countUse(state, services);
+    if (thrown instanceof LoginRefused && (await countRefusal(thrown, state, services))) error = invalidToken();
     if (tx && !isAuditFailure(error))
       await auditResponse(state, services, tx, error instanceof CofferError ? error.message : "internal error");
     const answer = encodeError(error, state.request, services.log);
@@ -42,13 +52,22 @@ function isAuditFailure(error: unknown): boolean {
   return error instanceof CofferError && error.code === "audit_failed";
 }
 
-/** A wrong password counts although the request that brought it comes to nothing. */
-async function countRefusal(refusal: LoginRefused, { route }: RequestState, services: CoreServices): Promise<void> {
+function begin({ barrier }: CoreServices): Transaction | undefined {
+  return barrier.isSealed ? undefined : barrier.begin();
+}
+
+/**
+ * A wrong password counts although the request that brought it comes to nothing. True when the user is locked: then
+ * the answer is the same as to the right one, or whoever guesses could go on meanwhile.
+ */
+async function countRefusal(refusal: LoginRefused, { route }: RequestState, services: CoreServices): Promise<boolean> {
   for (let attempt = 0; route && attempt < ATTEMPTS_MAX && !services.barrier.isSealed; attempt++) {
     const tx = services.barrier.begin();
+    if (await services.lockout.isLocked(tx, route.mount, refusal.aliasName)) return true;
     await services.lockout.noteFailure(tx, route.mount, refusal.aliasName);
-    if ((await tx.commit()) === "committed") return;
+    if ((await tx.commit()) === "committed") return false;
   }
+  return false;
 }
 
 async function countUse({ token }: RequestState, services: CoreServices): Promise<Transaction | undefined> {

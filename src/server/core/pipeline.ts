@@ -43,9 +43,11 @@ export async function serve(request: Request, services: CoreServices): Promise<A
   const shared = { audited: { request: false }, counted: { done: false } };
   for (let attempt = 1; ; attempt++) {
     const state = newState(request, services, shared);
+    let committed = false;
     try {
       for (const step of steps) await step.run(state, services);
-      if ((await commit(state, services)) === "conflict") {
+      committed = (await commit(state, services)) === "committed";
+      if (!committed) {
         if (attempt >= ATTEMPTS_MAX)
           throw new CofferError("conflict", "what this request reads is changing too fast; try again");
         if (attempt > 3) await services.clock.sleep(randomInt(PAUSE_MILLIS_MAX));
@@ -55,7 +57,7 @@ export async function serve(request: Request, services: CoreServices): Promise<A
       state.reply?.afterwards?.();
       return withHeaders(encodeReply(state), state);
     } catch (error) {
-      return withHeaders(await fail(error, state, services), state);
+      return withHeaders(await fail(error, state, services, committed), state);
     }
   }
 }

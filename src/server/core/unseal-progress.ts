@@ -13,8 +13,12 @@ export class UnsealProgress {
   get nonce(): string {
     return this.#nonce;
   }
+  /** Takes the share over; one that is known already is disposed. */
   add(share: SecretBytes): void {
-    if (this.#shares.some((known) => constantTimeEqual(known.expose(), share.expose()))) return;
+    if (this.#shares.some((known) => constantTimeEqual(known.expose(), share.expose()))) {
+      share[Symbol.dispose]();
+      return;
+    }
     if (this.#nonce === "") this.#nonce = randomUUID();
     this.#shares.push(share);
   }

@@ -33,6 +33,8 @@ export interface PathDefinition<P extends string, F extends Fields, C> {
   readonly access?: Access;
   /** "always": answers while the server is sealed or not initialised. */
   readonly when?: "unsealed" | "always";
+  /** Names in the path count in any case: what a policy denies in lower case is denied in every spelling. */
+  readonly caseless?: boolean;
   /** The body is the client's own data: unknown members are kept and not warned about. */
   readonly freeForm?: boolean;
   readonly fields?: F;
@@ -50,6 +52,7 @@ export interface Path<C> {
   readonly description: string;
   readonly access: Access;
   readonly when: "unsealed" | "always";
+  readonly caseless: boolean;
   readonly freeForm: boolean;
   readonly fields: Fields;
   readonly operations: ReadonlyMap<Operation, string>;
@@ -77,6 +80,7 @@ export function definePath<
     description: definition.description ?? definition.summary,
     access: definition.access ?? "token",
     when: definition.when ?? "unsealed",
+    caseless: definition.caseless ?? false,
     freeForm: definition.freeForm ?? false,
     fields,
     operations: operationSummaries(definition.operations),

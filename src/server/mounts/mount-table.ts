@@ -78,9 +78,6 @@ export interface NewMount {
 /** Adds a mount. Throws `invalid_request` when its path is taken, lies below or above another mount's. */
 export async function createMount(tx: Transaction, wanted: NewMount): Promise<MountRecord> {
   await assertFree(tx, wanted.path);
-  // A scan notices no mount that is made at the same time below this one; that both change this key does.
-  await tx.get(CREATION_KEY);
-  tx.put(CREATION_KEY, Buffer.from(wanted.path, "utf8"));
   const isAuth = wanted.path.startsWith("auth/");
   const mount: MountRecord = {
     path: wanted.path,
@@ -97,16 +94,30 @@ export async function createMount(tx: Transaction, wanted: NewMount): Promise<Mo
   return mount;
 }
 
+/** Throws `invalid_request` unless a mount may be made or moved there. */
 export async function assertFree(tx: Transaction, path: string): Promise<void> {
+  assertMountDepth(path);
+  // A scan notices no mount that is made at the same time below this one; that both change this key does. Read first:
+  // what commits after this makes us run again, what committed before is seen by the scan.
+  await tx.get(CREATION_KEY);
+  tx.put(CREATION_KEY, Buffer.from(path, "utf8"));
   const taken = (await findMount(tx, path)) ?? (await firstBelow(tx, path));
   if (!taken) return;
   const shown = path.startsWith("auth/") ? taken.path.slice("auth/".length) : taken.path;
   throw new CofferError("invalid_request", `path is already in use at ${shown}`);
 }
 
+/** Routing looks at no more levels, so a deeper mount would never be found. */
+function assertMountDepth(path: string): void {
+  const segments = path.slice(0, -1).split("/");
+  if (segments.includes("")) throw new CofferError("invalid_request", "a mount's path must not have empty segments");
+  if (segments.length > MOUNT_SEGMENTS_MAX)
+    throw new CofferError("invalid_request", `a mount's path has at most ${MOUNT_SEGMENTS_MAX} segments`);
+}
+
 async function firstBelow(tx: Transaction, path: string): Promise<MountRecord | undefined> {
   const from = mountKey(path);
-  const [key] = await tx.scan({ from, to: `${from}~`, limit: 1 }); // "~" follows all that encodeURIComponent emits but itself
+  const [key] = await tx.scan({ from, to: `${from}\u{7f}`, limit: 1 }); // past all that encodeURIComponent emits
   return key === undefined ? undefined : tx.read(mountKind, key);
 }
 

@@ -74,7 +74,7 @@ class CompiledAcl implements Acl {
 
   #permissionsFor({ operation, path }: AccessRequest): Permissions | undefined {
     const listing = operation === "list" || operation === "scan";
-    return listing ? this.#ofFolder(withSlash(path)) : (this.#index.exact(path) ?? this.#index.pattern(path));
+    return this.#ofFolder(listing ? withSlash(path) : path);
   }
 
   capabilities(path: string): readonly string[] {
@@ -89,7 +89,10 @@ class CompiledAcl implements Acl {
     return resultantOf(this.#rules);
   }
 
-  /** A folder's rule may be written with or without the slash at its end. */
+  /**
+   * A folder's rule may be written with or without the slash at its end. The same for other operations: most paths are
+   * served with and without it, and a rule about "sys/mounts/x" must hold for "sys/mounts/x/".
+   */
   #ofFolder(path: string): Permissions | undefined {
     const exact = this.#index.exact(path) ?? (path.endsWith("/") ? this.#index.exact(path.slice(0, -1)) : undefined);
     return exact ?? this.#index.pattern(path);

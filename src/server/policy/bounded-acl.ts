@@ -7,6 +7,7 @@ import { isPattern } from "./rule-index.ts";
 
 /** Longer than any name a rule spells out, so that a pattern is asked about as a whole. */
 const ANY_NAME = "\u{10ffff}";
+const ANY_PATH = `${ANY_NAME}/`.repeat(8) + ANY_NAME;
 
 /** The intersection of two ACLs: an operation is allowed when both allow it. */
 export function boundAcl(acl: Acl, boundary: Acl): Acl {
@@ -58,9 +59,9 @@ function resultant(acl: Acl, boundary: Acl, capabilities: (path: string) => read
   return { root: false, exact_paths: Object.fromEntries(found(false)), glob_paths: Object.fromEntries(found(true)) };
 }
 
-/** A path that a pattern matches and no rule names more exactly. */
+/** A path that a pattern matches and no rule names more exactly, deep enough for no "+" to reach. */
 function sample(pattern: string): string {
   if (!isPattern(pattern)) return pattern;
-  const path = pattern.endsWith("*") ? `${pattern.slice(0, -1)}${ANY_NAME}` : pattern;
+  const path = pattern.endsWith("*") ? `${pattern.slice(0, -1)}${ANY_PATH}` : pattern;
   return path.replace(/(?<=^|\/)\+(?=\/|$)/g, ANY_NAME);
 }

@@ -35,6 +35,7 @@ export function policyPaths(services: SysServices) {
       },
     }),
     definePrivilegedPath("policies/acl/:name*", {
+      caseless: true,
       summary: "A policy.",
       fields: policyFields,
       operations: {
@@ -57,6 +58,7 @@ export function policyPaths(services: SysServices) {
       },
     }),
     definePrivilegedPath("policy/:name*", {
+      caseless: true,
       summary: "A policy, in the old form.",
       fields: policyFields,
       operations: {

@@ -110,6 +110,7 @@ function fieldPath(row: RoleField): Path<Context> {
     },
   };
   return definePath(`role/:role_name/${row.path}`, {
+    caseless: true,
     summary: `The role's field ${row.path}.`,
     fields,
     operations: {

@@ -49,6 +49,7 @@ export const rolesPath = withTrailingSlash(
 );
 
 export const rolePath = definePath("role/:role_name", {
+  caseless: true,
   summary: "A role: who may log in, and what the token is like.",
   fields: roleFields,
   exists: async ({ storage }, { role_name }) => (await readRole(storage, role_name.toLowerCase())) !== undefined,
@@ -76,6 +77,7 @@ export const rolePath = definePath("role/:role_name", {
 });
 
 export const roleIdPath = definePath("role/:role_name/role-id", {
+  caseless: true,
   summary: "A role's role id.",
   fields: { role_id: roleFields.role_id },
   operations: {

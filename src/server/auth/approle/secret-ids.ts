@@ -41,6 +41,7 @@ const accessor = { secret_id_accessor: field.text("The secret id's accessor.") }
 
 export const secretIdsPath = withTrailingSlash(
   definePath("role/:role_name/secret-id", {
+    caseless: true,
     summary: "A role's secret ids.",
     fields: secretIdFields,
     operations: {
@@ -60,6 +61,7 @@ export const secretIdsPath = withTrailingSlash(
 );
 
 export const customSecretIdPath = definePath("role/:role_name/custom-secret-id", {
+  caseless: true,
   summary: "A secret id of your own.",
   fields: { ...secretIdFields, ...secretId },
   operations: {
@@ -71,6 +73,7 @@ export const customSecretIdPath = definePath("role/:role_name/custom-secret-id",
 });
 
 export const secretIdLookupPath = definePath("role/:role_name/secret-id/lookup", {
+  caseless: true,
   summary: "What is known of a secret id.",
   fields: secretId,
   operations: {
@@ -94,12 +97,14 @@ const destroySecretId = {
 };
 
 export const secretIdDestroyPath = definePath("role/:role_name/secret-id/destroy", {
+  caseless: true,
   summary: "The end of a secret id.",
   fields: secretId,
   operations: { update: destroySecretId, delete: destroySecretId },
 });
 
 export const accessorLookupPath = definePath("role/:role_name/secret-id-accessor/lookup", {
+  caseless: true,
   summary: "What is known of a secret id, by its accessor.",
   fields: accessor,
   operations: {
@@ -121,6 +126,7 @@ const destroyByAccessor = {
 };
 
 export const accessorDestroyPath = definePath("role/:role_name/secret-id-accessor/destroy", {
+  caseless: true,
   summary: "The end of a secret id, by its accessor.",
   fields: accessor,
   operations: { update: destroyByAccessor, delete: destroyByAccessor },

@@ -70,6 +70,7 @@ const roleFields = {
 } as const;
 
 export const rolePath = definePath("role/:name", {
+  caseless: true,
   summary: "A role: who may log in, and what the token is like.",
   fields: roleFields,
   exists: async ({ storage }, { name }) => (await readRole(storage, name)) !== undefined,

@@ -50,6 +50,7 @@ export const usersPath = withTrailingSlash(
 );
 
 export const userPath = definePath("users/:username", {
+  caseless: true,
   summary: "A user: the password, and what the token is like.",
   fields: {
     ...tokenFields,
@@ -88,6 +89,7 @@ export const userPath = definePath("users/:username", {
 });
 
 export const passwordPath = definePath("users/:username/password", {
+  caseless: true,
   summary: "A user's password.",
   fields: passwordFields,
   operations: {
@@ -102,6 +104,7 @@ export const passwordPath = definePath("users/:username/password", {
 });
 
 export const policiesPath = definePath("users/:username/policies", {
+  caseless: true,
   summary: "A user's policies.",
   fields: { token_policies: tokenFields.token_policies, policies: tokenAliases.policies },
   operations: {

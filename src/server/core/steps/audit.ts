@@ -1,5 +1,7 @@
 // Steps "audit-request" and "audit-response" (invariant I3). The request line is written before the handler runs, the
-// response line before the answer is sent; both also for requests that are refused.
+// response line before the answer is sent; both also for requests that are refused. When every device refuses the
+// response line, the change is made already (its request line is there) and only the answer is kept back: a line before
+// the commit could tell of a change that never came to be.
 
 import type { JsonObject, JsonValue } from "#common/json.ts";
 import type { AuditedAuth, AuditedRequest } from "../../audit/audit-entry.ts";

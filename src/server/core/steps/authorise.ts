@@ -2,23 +2,32 @@
 // definition can tell.
 import type { Operation } from "../../framework/context.ts";
 import { permissionDenied } from "../../framework/multi-error.ts";
+import type { Acl } from "../../policy/acl.ts";
+import type { Decision } from "../../policy/permissions.ts";
 import type { CoreServices, RequestState } from "../request-state.ts";
 import { ordinaryContext } from "./resolve.ts";
 
 export async function authorise(state: RequestState, _services: CoreServices): Promise<void> {
-  const { request, route, acl } = state;
+  const { route, acl } = state;
   state.operation = await effectiveOperation(state);
   if (!acl) return;
-  const decision = acl.check({
-    operation: state.operation,
-    path: request.path,
-    data: request.data,
-    wrapTtlSeconds: request.wrapTtlSeconds,
-  });
+  const decision = decide(acl, state);
   state.decision = decision;
   const needsSudo = route?.definition?.access === "sudo";
   if (!decision.allowed || (needsSudo && !decision.sudo)) throw permissionDenied();
   if (state.context) state.context = { ...state.context, operation: state.operation, hasSudo: decision.sudo };
+}
+
+function decide(acl: Acl, { request, operation, route }: RequestState): Decision {
+  const { path, data, wrapTtlSeconds } = request;
+  const decision = acl.check({ operation, path, data, wrapTtlSeconds });
+  if (!decision.allowed || !route?.definition?.caseless) return decision;
+  const lower = acl.check({ operation, path: lowerBelow(route.mount.path, path), data, wrapTtlSeconds });
+  return lower.refusal === "denied" || lower.refusal === "boundary" ? lower : decision;
+}
+
+function lowerBelow(mountPath: string, path: string): string {
+  return mountPath + path.slice(mountPath.length).toLowerCase();
 }
 
 async function effectiveOperation({ request, route, context }: RequestState): Promise<Operation> {
