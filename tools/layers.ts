@@ -20,6 +20,7 @@ const SERVICES = [
   "server/quotas",
   "server/wrapping",
   "server/namespaces",
+  "server/passwords",
 ];
 const BELOW_MOUNTS = ["common", "server/framework", "server/barrier", "server/storage"];
 const BELOW_SERVICES = [...BELOW_MOUNTS, "server/mounts"];
@@ -44,6 +45,7 @@ const AREAS: Readonly<Record<string, Area>> = {
       "server/http",
       "server/core",
       "server/sys",
+      "server/ceremony",
       "server/config",
       "server/auth/token",
       ...REGISTRIES,
@@ -56,7 +58,9 @@ const AREAS: Readonly<Record<string, Area>> = {
   "server/core": { may: BELOW_CORE },
   "server/mounts": { may: BELOW_MOUNTS },
   /** Is given the node to seal and unseal, so it sees core; core sees sys only as a backend among others. */
-  "server/sys": { may: ["server/core", ...BELOW_CORE] },
+  "server/sys": { may: ["server/core", "server/ceremony", ...BELOW_CORE] },
+  /** What several people do together to the node's keys, for sys. */
+  "server/ceremony": { may: ["server/core", ...BELOW_CORE] },
   "server/engines": { may: BELOW_BACKENDS, plugins: true },
   "server/auth": { may: [...BELOW_BACKENDS, "server/auth/token"], plugins: true },
   /** The face of the token service: privileged as sys is, so no plugin like the others. */

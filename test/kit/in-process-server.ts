@@ -11,6 +11,7 @@ import type { Operation } from "#server/framework/context.ts";
 import type { Seal } from "#server/seal/seal.ts";
 import { createShamirSeal } from "#server/seal/shamir/shamir-seal.ts";
 import { openMemoryStorage } from "#server/storage/memory/memory-storage.ts";
+import type { Storage } from "#server/storage/storage.ts";
 
 export interface TestAnswer {
   readonly status: number;
@@ -30,6 +31,7 @@ export interface CallOptions {
 
 export interface InProcessServer {
   readonly clock: FakeClock;
+  readonly storage: Storage;
   readonly server: AssembledServer;
   readonly rootToken: string;
   /** Shares of the unseal key, base64; of the recovery key with an auto seal. */
@@ -43,28 +45,26 @@ export interface InProcessOptions {
   readonly seals?: readonly Seal[];
   readonly shares?: number;
   readonly threshold?: number;
+  /** Another node of this one's store, unsealed by its keys. */
+  readonly beside?: InProcessServer;
 }
 
 const MONTH = 2_764_800;
 
 /** A server that is initialised and unsealed. */
 export async function startInProcessServer(options: InProcessOptions = {}): Promise<InProcessServer> {
-  const clock = new FakeClock();
-  const server = assemble(partsOf(clock, options));
-  const isAuto = options.seals?.[0]?.kind === "auto";
-  const [shares, threshold] = [options.shares ?? 1, options.threshold ?? 1];
-  const body: JsonObject = isAuto
-    ? { recovery_shares: shares, recovery_threshold: threshold }
-    : { secret_shares: shares, secret_threshold: threshold };
-  const made = (await request(server, "update", "sys/init", body, { token: "" })).body;
-  const keys = textsOf(made[isAuto ? "recovery_keys_base64" : "keys_base64"]);
-  const rootToken = String(made["root_token"]);
-  if (!isAuto) {
-    for (const key of keys.slice(0, threshold))
-      await server.services.node.submitShare(new SecretBytes(Buffer.from(key, "base64")));
+  const { beside } = options;
+  const clock = beside?.clock ?? new FakeClock();
+  const storage = beside?.storage ?? openMemoryStorage();
+  const server = assemble(partsOf(clock, storage, options));
+  const { keys, rootToken } = beside ?? (await initialize(server, options));
+  for (const key of keys) {
+    if (server.services.node.state === "unsealed") break;
+    await server.services.node.submitShare(new SecretBytes(Buffer.from(key, "base64")));
   }
   return {
     clock,
+    storage,
     server,
     rootToken,
     keys,
@@ -73,9 +73,25 @@ export async function startInProcessServer(options: InProcessOptions = {}): Prom
   };
 }
 
-function partsOf(clock: FakeClock, options: InProcessOptions): ServerParts {
+async function initialize(
+  server: AssembledServer,
+  options: InProcessOptions,
+): Promise<{ keys: readonly string[]; rootToken: string }> {
+  const isAuto = options.seals?.[0]?.kind === "auto";
+  const [shares, threshold] = [options.shares ?? 1, options.threshold ?? 1];
+  const body: JsonObject = isAuto
+    ? { recovery_shares: shares, recovery_threshold: threshold }
+    : { secret_shares: shares, secret_threshold: threshold };
+  const made = (await request(server, "update", "sys/init", body, { token: "" })).body;
   return {
-    storage: openMemoryStorage(),
+    keys: textsOf(made[isAuto ? "recovery_keys_base64" : "keys_base64"]),
+    rootToken: String(made["root_token"]),
+  };
+}
+
+function partsOf(clock: FakeClock, storage: Storage, options: InProcessOptions): ServerParts {
+  return {
+    storage,
     storageType: "memory",
     seals: options.seals ?? [createShamirSeal("shamir")],
     retiredSeals: [],

@@ -3,8 +3,8 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { FakeClock } from "#common/clock.ts";
 import type { JsonObject, JsonValue } from "#common/json.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
-import { createStaticSeal } from "#server/seal/static/static-seal.ts";
 import { type InProcessServer, startInProcessServer, type TestAnswer } from "#test/kit/in-process-server.ts";
+import { createStaticSeal } from "../seal/static/static-seal.ts";
 import { ATTEMPT_SECONDS_MAX } from "./attempt.ts";
 import { encodeToken, PAD_LENGTH } from "./root-generation.ts";
 
@@ -75,6 +75,32 @@ describe("new shares of the unseal key", () => {
     expect(await opensWith(server.keys.slice(0, 2))).toBe(false);
     await put("unseal", { reset: true });
     expect(await opensWith(keys.slice(0, 3))).toBe(true);
+  });
+
+  it("goes on at any node, and all of them follow the new key", async () => {
+    const other = await startInProcessServer({ beside: server, parts: { unauthenticatedRekey: true } });
+    const nonce = (await begin()) ?? "";
+    await put("rekey/update", { key: server.keys[0] ?? "", nonce });
+    const last = { key: server.keys[1] ?? "", nonce };
+    const { body } = await other.call("update", "sys/rekey/update", last, UNTRUSTED);
+    const keys = texts(body["keys_base64"]);
+    expect((await server.call("update", "a/k", { v: "2" })).status).toBe(204);
+    expect((await other.call("read", "a/k")).data).toEqual({ v: "2" });
+    expect(await opensWith(keys.slice(0, 3))).toBe(true);
+  });
+
+  it("gives new keys to one only, when two complete it at the same time", async () => {
+    const other = await startInProcessServer({ beside: server, parts: { unauthenticatedRekey: true } });
+    const nonce = (await begin()) ?? "";
+    await put("rekey/update", { key: server.keys[0] ?? "", nonce });
+    const share = (key: string | undefined) => ({ key: key ?? "", nonce });
+    const answers = await Promise.all([
+      put("rekey/update", share(server.keys[1])),
+      other.call("update", "sys/rekey/update", share(server.keys[1]), UNTRUSTED),
+    ]);
+    const done = answers.filter(({ body }) => body["complete"] === true);
+    expect(done).toHaveLength(1);
+    expect(await opensWith(texts(done[0]?.body["keys_base64"]).slice(0, 3))).toBe(true);
   });
 
   it("forgets wrong shares and keeps the attempt", async () => {

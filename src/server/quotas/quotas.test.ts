@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { FakeClock } from "#common/clock.ts";
 import type { JsonObject } from "#common/json.ts";
-import { MAX_LEASES_MAX } from "#server/sys/quota-paths.ts";
 import { type InProcessServer, startInProcessServer } from "#test/kit/in-process-server.ts";
+import { MAX_LEASES_MAX } from "../sys/quota-paths.ts";
 import { isExempt, matchQuota, type QuotaSubject } from "./quota-match.ts";
 import type { QuotaRule } from "./quota-record.ts";
 import { RateLimiter } from "./rate-limiter.ts";
@@ -224,6 +224,14 @@ describe("lease count quotas", () => {
     const codes = (await Promise.all(Array.from({ length: 4 }, login))).map(({ status }) => status);
     expect(codes.filter((status) => status === 200)).toHaveLength(2);
     expect(codes.filter((status) => status === 429)).toHaveLength(2);
+  });
+
+  it("counts what other nodes issue", async () => {
+    await most({ path: "auth/u", max_leases: 2 });
+    const other = await startInProcessServer({ beside: server });
+    const there = () => other.call("update", "auth/u/login/x", { password: "pw" }, { token: "" });
+    const codes = (await Promise.all([login(), there(), login(), there()])).map(({ status }) => status);
+    expect(codes.toSorted()).toEqual([200, 200, 429, 429]);
   });
 
   it("counts tokens that the token store makes", async () => {

@@ -10,12 +10,19 @@ import { field, withDefault } from "../framework/fields.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
 import type { SysServices } from "./services.ts";
+import { haStatus } from "./status.ts";
 
 export function hostPaths(services: SysServices) {
   return [
     definePrivilegedPath("host-info", {
       summary: "The machine that this node runs on.",
       operations: { read: { summary: "Show it.", handler: () => dataReply(hostInfo(services)) } },
+    }),
+    definePrivilegedPath("ha-status", {
+      summary: "This node, among nodes that are all active.",
+      operations: {
+        read: { summary: "Show it.", handler: () => ({ data: haStatus(services), repeatAtTop: true }) },
+      },
     }),
     definePrivilegedPath("in-flight-req", {
       summary: "The requests that this node is working on.",

@@ -8,7 +8,7 @@ import { field, withDefault } from "../framework/fields.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
 import type { SysServices } from "./services.ts";
-import { haStatus, health, sealStatus } from "./status.ts";
+import { health, sealStatus } from "./status.ts";
 
 const HEALTH_CODES = { active: ["activecode", 200], sealed: ["sealedcode", 503], uninit: ["uninitcode", 501] } as const;
 
@@ -66,10 +66,6 @@ export function sealPaths(services: SysServices) {
       access: "public",
       when: "always",
       operations: { read: { summary: "Show it.", handler: () => ({ bare: { ha_enabled: false } }) } },
-    }),
-    definePrivilegedPath("ha-status", {
-      summary: "This node, among nodes that are all active.",
-      operations: { read: { summary: "Show it.", handler: () => ({ data: haStatus(services), repeatAtTop: true }) } },
     }),
     definePrivilegedPath("seal", {
       summary: "Seals this node.",
