@@ -165,6 +165,7 @@ describe("parseServerConfig", () => {
       pidFile: "/run/coffer.pid",
       workers: 4,
       unauthenticatedMetrics: false,
+      unauthenticatedRekey: false,
       warnings: [],
     });
   });
