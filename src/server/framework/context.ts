@@ -46,6 +46,8 @@ export interface Context {
   /** All that the client sent, unconverted. */
   readonly data: JsonObject;
   readonly page: Page;
+  /** A password by a policy of sys/policies/password, or undefined when there is none of this name. */
+  passwordByPolicy(name: string): Promise<string | undefined>;
 }
 
 /** What the token and system backends get besides: the whole transaction and the request's outer side. */

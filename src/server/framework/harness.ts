@@ -29,6 +29,8 @@ export interface HarnessOptions {
   readonly environment?: Readonly<Record<string, string | undefined>>;
   readonly mount?: Partial<MountInfo>;
   readonly clock?: FakeClock;
+  /** Password policies by their name, each a function that makes one; others are not there. */
+  readonly passwords?: Readonly<Record<string, () => string>>;
 }
 
 export interface CallOptions {
@@ -77,7 +79,7 @@ export async function createHarness(type: BackendType, options: HarnessOptions =
   const call: Harness["call"] = async (operation, path, data = {}, callOptions = {}) => {
     for (let run = 0; run < RERUNS_MAX; run++) {
       const tx = barrier.begin();
-      const reply = await dispatch(backend, contextOf({ tx, clock, mount, operation, path, data, callOptions }));
+      const reply = await dispatch(backend, contextOf({ tx, clock, mount, operation, path, data, callOptions, options }));
       if ((await tx.commit()) === "committed") return reply;
     }
     return fail("the transaction met a conflict every time");
@@ -100,8 +102,9 @@ function contextOf(parts: {
   path: string;
   data: JsonObject;
   callOptions: CallOptions;
+  options: HarnessOptions;
 }): Context {
-  const { tx, clock, mount, operation, path, data, callOptions } = parts;
+  const { tx, clock, mount, operation, path, data, callOptions, options } = parts;
   return {
     operation,
     path,
@@ -113,6 +116,7 @@ function contextOf(parts: {
     caller: { ...CALLER, ...callOptions.caller },
     remoteAddress: callOptions.remoteAddress ?? "127.0.0.1",
     page: { limit: PAGE_LIMIT, ...callOptions.page },
+    passwordByPolicy: async (name) => options.passwords?.[name]?.(),
   };
 }
 

@@ -7,6 +7,7 @@ import type { Context, PrivilegedContext } from "../../framework/context.ts";
 import type { Backends } from "../../mounts/backends.ts";
 import { mountInfo } from "../../mounts/mount-info.ts";
 import { type MountRecord, mountStoragePrefix, noMountConfig } from "../../mounts/mount-record.ts";
+import { passwordByPolicy } from "../../passwords/password-policy-store.ts";
 import type { CoreServices, RequestState, Route } from "../request-state.ts";
 import { findRoute, routeWithin } from "../route.ts";
 
@@ -68,6 +69,7 @@ function buildContext(state: RequestState, services: CoreServices, route: Route,
     remoteAddress: request.remoteAddress,
     data: request.data,
     page: request.page,
+    passwordByPolicy: (name) => passwordByPolicy(tx, name),
     transaction: tx,
     clientToken: request.clientToken,
     wrapTtlSeconds: request.wrapTtlSeconds,
@@ -80,5 +82,6 @@ function buildContext(state: RequestState, services: CoreServices, route: Route,
 /** The part of the context that an ordinary backend may see. */
 export function ordinaryContext(context: PrivilegedContext): Context {
   const { operation, path, mount, storage, clock, log, caller, remoteAddress, data, page } = context;
-  return { operation, path, mount, storage, clock, log, caller, remoteAddress, data, page };
+  const { passwordByPolicy: byPolicy } = context;
+  return { operation, path, mount, storage, clock, log, caller, remoteAddress, data, page, passwordByPolicy: byPolicy };
 }
