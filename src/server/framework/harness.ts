@@ -79,7 +79,10 @@ export async function createHarness(type: BackendType, options: HarnessOptions =
   const call: Harness["call"] = async (operation, path, data = {}, callOptions = {}) => {
     for (let run = 0; run < RERUNS_MAX; run++) {
       const tx = barrier.begin();
-      const reply = await dispatch(backend, contextOf({ tx, clock, mount, operation, path, data, callOptions, options }));
+      const reply = await dispatch(
+        backend,
+        contextOf({ tx, clock, mount, operation, path, data, callOptions, options }),
+      );
       if ((await tx.commit()) === "committed") return reply;
     }
     return fail("the transaction met a conflict every time");
