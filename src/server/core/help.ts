@@ -1,5 +1,6 @@
-// Help from a path's definition: what `?help=1` answers.
+// Help from the definitions of paths: what `?help=1` answers.
 import type { JsonObject } from "#common/json.ts";
+import type { Backend } from "../framework/backend.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import type { Path } from "../framework/path.ts";
 import { OpenApiDocument } from "./openapi.ts";
@@ -20,11 +21,22 @@ export function describePath(path: Path<PrivilegedContext>, prefix: string, vers
     "",
     ...fields,
   ];
+  return helpOf(text, [path], prefix, version);
+}
+
+/** What a mount itself answers: its paths. */
+export function describeMount(backend: Backend<PrivilegedContext>, prefix: string, version: string): JsonObject {
+  const paths = backend.paths.flatMap((path) => [`    ${path.pattern}`, `        ${path.description}`, ""]);
+  return helpOf(["## DESCRIPTION", "", backend.summary, "", "## PATHS", "", ...paths], backend.paths, prefix, version);
+}
+
+function helpOf(
+  lines: readonly string[],
+  paths: readonly Path<PrivilegedContext>[],
+  prefix: string,
+  version: string,
+): JsonObject {
   const document = new OpenApiDocument();
-  document.add({ prefix, tag: prefix.replace(/\/$/, "") }, path);
-  return {
-    help: `${text.join("\n")}\n`,
-    see_also: null,
-    openapi: document.toJson({ version }),
-  };
+  for (const path of paths) document.add({ prefix, tag: prefix.replace(/\/$/, "") }, path);
+  return { help: `${lines.join("\n")}\n`, see_also: null, openapi: document.toJson({ version }) };
 }

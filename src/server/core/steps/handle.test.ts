@@ -1,4 +1,4 @@
-// Warnings about parameters that a client sent in vain.
+// Warnings about parameters that a client sent in vain; help.
 import { describe, expect, it } from "vitest";
 import { startCore } from "#test/kit/core.ts";
 
@@ -21,5 +21,17 @@ describe("parameters that are not taken", () => {
     const made = await core.root("update", "sys/quotas/rate-limit/of-all", quota);
     expect([made.status, made.text]).toEqual([204, ""]);
     expect((await core.root("read", "sys/quotas/rate-limit/of-all")).data["name"]).toBe("of-all");
+  });
+});
+
+describe("help", () => {
+  it("of a path tells its parameters, of a mount its paths", async () => {
+    const core = await startCore();
+    const ofPath = await core.root("help", "auth/token/create");
+    expect(ofPath.body).toMatchObject({ help: expect.stringContaining("num_uses"), see_also: null });
+    const ofMount = await core.root("help", "auth/token");
+    expect(ofMount.body["help"]).toMatch(/## PATHS\n[\s\S]*\n {4}lookup-self\n {8}\S/);
+    expect(ofMount.body["openapi"]).toMatchObject({ paths: { "/auth/token/lookup-self": expect.anything() } });
+    expect((await core.root("help", "sys")).body["help"]).toContain("mounts");
   });
 });

@@ -4,13 +4,17 @@ import type { PrivilegedContext } from "../../framework/context.ts";
 import type { Path } from "../../framework/path.ts";
 import type { Reply } from "../../framework/reply.ts";
 import { VERSION } from "../../version.ts";
-import { describePath } from "../help.ts";
+import { describeMount, describePath } from "../help.ts";
 import type { CoreServices, RequestState } from "../request-state.ts";
 import { definitionFor } from "../route.ts";
 import { ordinaryContext } from "./resolve.ts";
 
 export async function handle(state: RequestState, _services: CoreServices): Promise<void> {
   const { request, route, context } = state;
+  if (request.operation === "help" && route?.path === "") {
+    state.reply = { bare: describeMount(route.hosted.backend, route.mount.path, VERSION) };
+    return;
+  }
   const definition = definitionFor(route, request);
   if (!route || !context) throw new Error("a definition without its route");
   if (request.operation === "help") {
