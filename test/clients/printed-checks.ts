@@ -44,7 +44,7 @@ export function testPrintedChecks(program: CheckProgram, environment: NodeJS.Pro
     });
     afterAll(() => server?.stop());
 
-    it.each(names)("%s", (name, test) => {
+    it.for(names)("%s", (name, test) => {
       if (!outcomes) return test.skip();
       expect(outcomes.get(name), outcomes.get(name)).toBe("");
     });
