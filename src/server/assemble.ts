@@ -78,7 +78,7 @@ export function assemble(parts: ServerParts): AssembledServer {
   const tokens = new TokenService(clock);
   const policies = new PolicyStore(clock);
   const identity = new IdentityStore(clock);
-  const audit = new AuditService(auditRegistry, log);
+  const audit = new AuditService(auditRegistry, log, clock);
   const decisions = new DecisionIds();
   const lockout = new Lockout(clock, parts.userLockouts);
   const initial = new InitialRecords(tokens, parts.clusterName);
@@ -124,7 +124,7 @@ export function assemble(parts: ServerParts): AssembledServer {
   return {
     services,
     initial,
-    background: new Background({ barrier, expiration, clock, log }),
+    background: new Background({ barrier, expiration, audit, clock, log }),
     serve: (request) => inFlight.during(request, () => serve(request, services)),
     pages: createPages(async () => (barrier.isSealed ? {} : readPageHeaders(barrier.begin()))),
     crossOrigin: async () => (barrier.isSealed ? undefined : readCrossOrigin(barrier.begin())),

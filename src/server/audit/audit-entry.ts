@@ -86,18 +86,26 @@ export function formatEntry(format: AuditFormat, entry: AuditEntry, headers: Aud
   };
 }
 
-/** Shorter texts than this are too common to be looked for: "a" is in every message. */
+/** Shorter pieces than this are too common to be looked for: "a" is in every message. */
 const SEARCHED_CHARACTERS_MIN = 4;
+/** Beyond, a message is hidden whole: looking for its words in a large body would cost more than the request. */
+const SEARCHED_CHARACTERS_MAX = 256 * 1024;
+const WORD = /[^\s\\'"`()[\]{},;:<>]{4,}/g;
 
-/** Messages repeat what was wrong ("\"abc\" is not a number"); what the client sent stays hidden there too. */
+/**
+ * Messages repeat what was wrong, whole or in part ("key 'abc' expected ="); what the client sent stays hidden there too.
+ * A word of the message itself that the client happened to send as well is hidden with it, which does no harm.
+ */
 function hideWithin(format: AuditFormat, message: string, { data, clientToken }: AuditedRequest): string {
   if (format.raw) return message;
-  const found = [clientToken, ...textsOf(data)].filter(
-    (text) => text.length >= SEARCHED_CHARACTERS_MIN && message.includes(text),
-  );
+  const texts = [clientToken, ...textsOf(data)].filter((text) => text.length >= SEARCHED_CHARACTERS_MIN);
+  if (texts.reduce((sum, text) => sum + text.length, 0) > SEARCHED_CHARACTERS_MAX) return hide(format, message);
   // The longest first: one text can be a part of another.
-  found.sort((a, b) => b.length - a.length);
-  return found.reduce((shown, text) => shown.replaceAll(text, auditHmac(format.key, text)), message);
+  const whole = texts.filter((text) => message.includes(text)).sort((a, b) => b.length - a.length);
+  const shown = whole.reduce((rest, text) => rest.replaceAll(text, () => auditHmac(format.key, text)), message);
+  return shown.replaceAll(WORD, (word) =>
+    texts.some((text) => text.includes(word)) ? auditHmac(format.key, word) : word,
+  );
 }
 
 function textsOf(value: JsonValue): readonly string[] {

@@ -3,6 +3,8 @@
 import type { Clock } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
+import type { AuditService } from "../audit/audit-service.ts";
+import type { SystemEvent } from "../audit/system-entry.ts";
 import type { Barrier } from "../barrier/barrier.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import type { Expiration } from "../leases/expiration.ts";
@@ -15,7 +17,7 @@ import {
   leaseReferenceKind,
 } from "../leases/lease-record.ts";
 import { readLease } from "../leases/lease-store.ts";
-import { listJobs } from "../leases/revocation-job.ts";
+import { listJobs, type RevocationJob, readJob } from "../leases/revocation-job.ts";
 
 /** Between two looks at the expiry index when nothing is due: leases end at most this much late. */
 const IDLE_MILLIS = 1_000;
@@ -27,6 +29,8 @@ const ATTEMPTS_MAX = 10;
 export interface BackgroundDependencies {
   readonly barrier: Barrier;
   readonly expiration: Expiration;
+  /** What happens here happens for nobody's request, and is told all the same. */
+  readonly audit: Pick<AuditService, "recordSystem">;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -62,7 +66,8 @@ export class Background {
 
   /** One round. True when more is waiting. */
   async sweep(): Promise<boolean> {
-    await this.#deps.barrier.rotateIfDue();
+    if (await this.#deps.barrier.rotateIfDue())
+      await this.#tell({ operation: "rotate", path: "sys/rotate", data: this.#term() });
     const jobsLeft = await this.#doJobs();
     const leasesLeft = await this.#endDueLeases();
     return jobsLeft || leasesLeft;
@@ -80,11 +85,13 @@ export class Background {
 
   async #endDue(key: string): Promise<void> {
     try {
-      await this.#transact(async (tx) => {
+      const ended = await this.#transact(async (tx) => {
         const lease = await this.#leaseAt(tx, key);
         if (lease) await this.#deps.expiration.end(tx, lease.leaseId);
         else tx.delete(key);
+        return lease?.leaseId;
       });
+      if (ended !== undefined) await this.#tell(leaseEnd(ended));
     } catch (error) {
       if (this.#deps.barrier.isSealed) throw error;
       await this.#postpone(key, error);
@@ -99,12 +106,14 @@ export class Background {
   }
 
   async #postpone(key: string, cause: unknown): Promise<void> {
-    await this.#transact(async (tx) => {
+    const postponed = await this.#transact(async (tx) => {
       const lease = await this.#leaseAt(tx, key);
-      if (!lease) return;
+      if (!lease) return undefined;
       this.#deps.expiration.postpone(tx, lease, cause);
       this.#deps.log.warn("a lease could not be ended", { leaseId: lease.leaseId, error: messageOf(cause) });
+      return lease.leaseId;
     });
+    if (postponed !== undefined) await this.#tell({ ...leaseEnd(postponed), error: messageOf(cause) });
   }
 
   async #doJobs(): Promise<boolean> {
@@ -121,12 +130,23 @@ export class Background {
   async #doJob(id: string): Promise<boolean> {
     const { barrier, expiration, log } = this.#deps;
     try {
-      return (await this.#transact((tx) => runSlice(tx, id, expiration))) === true;
+      const job = await readJob(barrier.begin(), id);
+      const more = (await this.#transact((tx) => runSlice(tx, id, expiration))) === true;
+      if (job && !(await readJob(barrier.begin(), id))) await this.#tell(jobEnd(job));
+      return more;
     } catch (error) {
       if (barrier.isSealed) throw error;
       log.warn("a job failed; it will be tried again", { job: id, error: messageOf(error) });
       return false;
     }
+  }
+
+  #term(): { term: number } {
+    return { term: this.#deps.barrier.keyStatus().term };
+  }
+
+  #tell(event: SystemEvent): Promise<void> {
+    return this.#deps.audit.recordSystem(this.#deps.barrier.begin(), event);
   }
 
   /** What the work answered, or undefined when others were always in the way: then they did it, or the next round does. */
@@ -138,4 +158,12 @@ export class Background {
     }
     return undefined;
   }
+}
+
+function leaseEnd(leaseId: string): SystemEvent {
+  return { operation: "revoke", path: "sys/leases/revoke", data: { lease_id: leaseId } };
+}
+
+function jobEnd({ kind, target }: RevocationJob): SystemEvent {
+  return { operation: "revoke", path: "sys/leases/revoke-prefix", data: { kind, target } };
 }
