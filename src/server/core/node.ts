@@ -65,6 +65,7 @@ export class Node {
   readonly #progress = new UnsealProgress();
   #state: NodeState = "uninitialised";
   #stored: StoredSeal | undefined;
+  #lastOpening: Promise<void> = Promise.resolve();
   #troubles: readonly SealTrouble[] = [];
   readonly #onUnsealed: (() => void)[] = [];
   constructor(dependencies: NodeDependencies) {
@@ -217,13 +218,17 @@ export class Node {
     await this.#deps.storage.commit(plainCommit(sealKeysWrite(keys, stored.keysVersion)));
   }
 
-  /** One more share. Throws `invalid_request` for a share that cannot be one, or when the set does not open. */
+  /**
+   * One more share, which is the node's from now on. Throws `invalid_request` for a share that cannot be one, or when
+   * the set does not open.
+   */
   async submitShare(share: SecretBytes): Promise<void> {
     await this.refresh();
-    if (this.#state === "unsealed") return;
     await this.reload();
     const stored = this.#stored;
+    if (this.#state !== "sealed" || !stored) share[Symbol.dispose]();
     if (!stored) throw new CofferError("invalid_request", "server is not yet initialized; run 'coffer operator init'");
+    if (this.#state !== "sealed") return;
     this.#progress.add(share);
     if (this.#progress.count < stored.config.threshold) return;
     try {
@@ -252,12 +257,21 @@ export class Node {
     this.#progress.reset();
   }
 
-  async #open(rootKey: SecretBytes): Promise<void> {
+  /** One after the other: shares and seals may open at the same time, and the node stops or is sealed meanwhile. */
+  #open(rootKey: SecretBytes): Promise<void> {
+    const opening = this.#lastOpening.then(() => this.#openNow(rootKey));
+    this.#lastOpening = opening.catch(() => {});
+    return opening;
+  }
+
+  async #openNow(rootKey: SecretBytes): Promise<void> {
+    if (!this.#is("sealed")) return;
     if ((await this.#deps.barrier.unseal(rootKey)) === "wrong_key") {
       throw new SealError("InvalidCiphertext", "the seal opened a key that does not fit this store", {
         transient: false,
       });
     }
+    if (!this.#is("sealed")) return this.#deps.barrier.seal();
     this.#move("opened");
     this.#deps.log.info("unsealed");
     for (const run of this.#onUnsealed) run();
@@ -275,6 +289,10 @@ export class Node {
     this.#progress.reset();
     this.#deps.barrier.seal();
     this.#move("stopped");
+  }
+
+  #is(state: NodeState): boolean {
+    return this.#state === state;
   }
 
   #move(event: NodeEvent): void {

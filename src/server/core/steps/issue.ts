@@ -68,7 +68,8 @@ function assertAssignable(policies: readonly string[]): void {
   const names = normalizePolicyNames(policies);
   if (names.includes(ROOT_POLICY)) throw new CofferError("invalid_request", "auth methods cannot create root tokens");
   const reserved = names.find((name) => NON_ASSIGNABLE_POLICIES.includes(name));
-  if (reserved !== undefined) throw new CofferError("invalid_request", `cannot assign policy ${JSON.stringify(reserved)}`);
+  if (reserved !== undefined)
+    throw new CofferError("invalid_request", `cannot assign policy ${JSON.stringify(reserved)}`);
 }
 
 function tokenOfGrant(

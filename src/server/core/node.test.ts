@@ -1,0 +1,254 @@
+import { describe, expect, it } from "vitest";
+import { FakeClock } from "#common/clock.ts";
+import { silentLog } from "#common/log.ts";
+import { SecretBytes } from "#common/secret-bytes.ts";
+import { Barrier } from "#server/barrier/barrier.ts";
+import { type AutoSeal, type Seal, SealError } from "#server/seal/seal.ts";
+import { createShamirSeal } from "#server/seal/shamir/shamir-seal.ts";
+import { openMemoryStorage } from "#server/storage/memory/memory-storage.ts";
+import type { Storage } from "#server/storage/storage.ts";
+import { testSeal } from "#test/kit/core.ts";
+import { Node } from "./node.ts";
+import { type NodeEvent, type NodeState, transition } from "./node-state.ts";
+
+const fill = async () => {};
+
+interface Made {
+  readonly node: Node;
+  readonly barrier: Barrier;
+  readonly clock: FakeClock;
+}
+
+function makeNode(storage: Storage, seals: readonly Seal[], retiredSeals: readonly Seal[] = []): Made {
+  const clock = new FakeClock();
+  const barrier = new Barrier({ storage, clock, log: silentLog });
+  return { node: new Node({ storage, barrier, seals, retiredSeals, clock, log: silentLog }), barrier, clock };
+}
+
+/** A seal that can be made to fail. */
+function frailSeal(name: string, byte: number): { seal: AutoSeal; fail: (error: unknown) => void } {
+  const inner = testSeal(name, byte);
+  if (inner.kind !== "auto") throw new Error("the static seal opens by itself");
+  let error: unknown;
+  const unwrap: AutoSeal["unwrap"] = async (wrapped, purpose) => {
+    if (error !== undefined) throw error;
+    return inner.unwrap(wrapped, purpose);
+  };
+  return {
+    seal: { ...inner, unwrap },
+    fail: (thrown) => {
+      error = thrown;
+    },
+  };
+}
+
+async function startShamir(shares: number, threshold: number) {
+  const storage = openMemoryStorage();
+  const made = makeNode(storage, [createShamirSeal("shamir")]);
+  const { keys } = await made.node.initialize({ shares, threshold, recoveryShares: 0, recoveryThreshold: 0, fill });
+  const share = (i: number) => new SecretBytes(Buffer.from(keys[i] ?? []));
+  return { ...made, storage, keys, share };
+}
+
+const auto = { shares: 1, threshold: 1, recoveryShares: 0, recoveryThreshold: 0, fill };
+
+describe("the states of a node", () => {
+  const states: readonly NodeState[] = ["uninitialised", "sealed", "unsealed", "stopped"];
+  const events: readonly NodeEvent[] = ["initialised", "opened", "closed", "stopped"];
+  const allowed: Readonly<Record<string, NodeState>> = {
+    "uninitialised initialised": "sealed",
+    "uninitialised stopped": "stopped",
+    "sealed opened": "unsealed",
+    "sealed closed": "sealed",
+    "sealed stopped": "stopped",
+    "unsealed closed": "sealed",
+    "unsealed stopped": "stopped",
+  };
+  it.each(states.flatMap((state) => events.map((event) => [state, event] as const)))("%s, %s", (state, event) => {
+    expect(transition(state, event)).toBe(allowed[`${state} ${event}`]);
+  });
+});
+
+describe("a node that people unseal", () => {
+  it("is sealed after initialisation and opens with as many shares as it takes, in any order", async () => {
+    const { node, share } = await startShamir(5, 3);
+    expect([node.state, node.isAutoSeal, node.sealType]).toEqual(["sealed", false, "shamir"]);
+    await node.submitShare(share(4));
+    await node.submitShare(share(1));
+    expect([node.state, node.progress.count]).toEqual(["sealed", 2]);
+    await node.submitShare(share(2));
+    expect([node.state, node.progress]).toEqual(["unsealed", { count: 0, nonce: "" }]);
+  });
+
+  it("counts a share once, and wipes its second copy", async () => {
+    const { node, share } = await startShamir(3, 2);
+    await node.submitShare(share(0));
+    const again = share(0);
+    await node.submitShare(again);
+    expect(node.progress.count).toBe(1);
+    expect(again.expose().every((byte) => byte === 0)).toBe(true);
+  });
+
+  it("keeps one nonce for an attempt and another for the next", async () => {
+    const { node, share } = await startShamir(3, 3);
+    await node.submitShare(share(0));
+    const { nonce } = node.progress;
+    await node.submitShare(share(1));
+    expect(node.progress.nonce).toBe(nonce);
+    node.resetShares();
+    expect(node.progress).toEqual({ count: 0, nonce: "" });
+    await node.submitShare(share(0));
+    expect(node.progress.nonce).not.toBe(nonce);
+  });
+
+  it.each<[string, (share: (i: number) => SecretBytes) => SecretBytes]>([
+    ["of another store", () => new SecretBytes(Buffer.concat([Buffer.alloc(32, 9), Buffer.of(77)]))],
+    ["of a wrong length", () => new SecretBytes(Buffer.alloc(20, 9))],
+    ["with an x of zero", () => new SecretBytes(Buffer.alloc(33, 0))],
+    [
+      "with a flipped bit",
+      (share) => {
+        const bytes = Buffer.from(share(1).expose());
+        bytes[3] = (bytes[3] ?? 0) ^ 1;
+        return new SecretBytes(bytes);
+      },
+    ],
+  ])("throws a set away that has a share %s, and opens with the right ones", async (_what, wrong) => {
+    const { node, share } = await startShamir(3, 2);
+    await node.submitShare(share(0));
+    await expect(node.submitShare(wrong(share))).rejects.toMatchObject({ code: "invalid_request" });
+    expect([node.state, node.progress.count]).toEqual(["sealed", 0]);
+    await node.submitShare(share(2));
+    await node.submitShare(share(1));
+    expect(node.state).toBe("unsealed");
+  });
+
+  it.each([16, 31, 33, 64])("refuses a lone key of %i bytes", async (length) => {
+    const { node } = await startShamir(1, 1);
+    const wrong = new SecretBytes(Buffer.alloc(length, 5));
+    await expect(node.submitShare(wrong)).rejects.toMatchObject({ code: "invalid_request" });
+    expect(node.state).toBe("sealed");
+  });
+
+  it("is sealed again on demand and opens again", async () => {
+    const { node, barrier, share } = await startShamir(2, 2);
+    for (const i of [0, 1]) await node.submitShare(share(i));
+    node.seal();
+    expect([node.state, barrier.isSealed]).toEqual(["sealed", true]);
+    expect(() => barrier.begin()).toThrow(expect.objectContaining({ code: "sealed" }));
+    for (const i of [1, 0]) await node.submitShare(share(i));
+    expect([node.state, barrier.isSealed]).toEqual(["unsealed", false]);
+  });
+
+  it("opens once when the last shares come at the same time", async () => {
+    const { node, share } = await startShamir(4, 2);
+    let opened = 0;
+    node.onUnsealed(() => opened++);
+    await node.submitShare(share(0));
+    await Promise.allSettled([node.submitShare(share(1)), node.submitShare(share(2)), node.submitShare(share(3))]);
+    expect(node.state).toBe("unsealed");
+    expect(opened).toBe(1);
+    expect(node.progress.count).toBe(0);
+  });
+
+  it("takes no share before it is initialised", async () => {
+    const { node } = makeNode(openMemoryStorage(), [createShamirSeal("shamir")]);
+    const share = new SecretBytes(Buffer.alloc(33, 1));
+    await expect(node.submitShare(share)).rejects.toMatchObject({ code: "invalid_request" });
+  });
+
+  it("stops for good", async () => {
+    const { node, barrier, share } = await startShamir(1, 1);
+    await node.submitShare(share(0));
+    node.stop();
+    expect([node.state, barrier.isSealed, await node.refresh()]).toEqual(["stopped", true, "stopped"]);
+    await node.submitShare(share(0));
+    expect([node.state, barrier.isSealed]).toEqual(["stopped", true]);
+  });
+});
+
+describe("initialising", () => {
+  it("happens once, however many try at the same time on however many nodes", async () => {
+    const storage = openMemoryStorage();
+    const nodes = [1, 2, 3].map(() => makeNode(storage, [testSeal()]).node);
+    const outcomes = await Promise.allSettled([...nodes, ...nodes].map((node) => node.initialize(auto)));
+    expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    for (const outcome of outcomes)
+      if (outcome.status === "rejected") expect(outcome.reason).toMatchObject({ code: "invalid_request" });
+    for (const node of nodes) expect(await node.tryAutoUnseal()).toBe(true);
+  });
+
+  it("leaves nothing when filling in the first records fails", async () => {
+    const storage = openMemoryStorage();
+    const { node } = makeNode(storage, [testSeal()]);
+    const failing = { ...auto, fill: () => Promise.reject(new Error("no")) };
+    await expect(node.initialize(failing)).rejects.toThrow("no");
+    expect(await storage.scan({ from: "", to: "\u{10ffff}", limit: 10 })).toEqual([]);
+    await node.initialize(auto);
+    expect(node.state).toBe("unsealed");
+  });
+
+  it("gives recovery keys with an auto seal when they are asked for, and no unseal keys", async () => {
+    const { node } = makeNode(openMemoryStorage(), [testSeal()]);
+    const { keys, recoveryKeys } = await node.initialize({ ...auto, recoveryShares: 5, recoveryThreshold: 3 });
+    expect([keys.length, recoveryKeys.length]).toEqual([0, 5]);
+    expect(node.config).toMatchObject({ recoveryShares: 5, recoveryThreshold: 3 });
+  });
+});
+
+describe("a node with several seals", () => {
+  async function startTwo() {
+    const storage = openMemoryStorage();
+    const [one, two] = [frailSeal("one", 1), frailSeal("two", 2)];
+    await makeNode(storage, [one.seal, two.seal]).node.initialize(auto);
+    return { storage, one, two, ...makeNode(storage, [one.seal, two.seal]) };
+  }
+
+  it("opens by whichever answers", async () => {
+    const { node, one } = await startTwo();
+    one.fail(new SealError("Unreachable", "no answer", { transient: true }));
+    expect(await node.tryAutoUnseal()).toBe(true);
+    expect([node.state, node.troubles]).toEqual(["unsealed", []]);
+  });
+
+  it("says of each why it does not open, and since when", async () => {
+    const { node, one, two, clock } = await startTwo();
+    one.fail(new SealError("KeyDisabled", "the key is disabled", { transient: true }));
+    two.fail(new Error("something else"));
+    const since = clock.now();
+    expect(await node.tryAutoUnseal()).toBe(false);
+    await clock.advance(5_000);
+    await node.tryAutoUnseal();
+    expect(node.troubles).toEqual([
+      { seal: "one", fault: "KeyDisabled", message: "the key is disabled", sinceMillis: since },
+      { seal: "two", fault: "Failed", message: "something else", sinceMillis: since },
+    ]);
+    one.fail(new SealError("Throttled", "slow down", { transient: true }));
+    await node.tryAutoUnseal();
+    expect(node.troubles[0]).toMatchObject({ fault: "Throttled", sinceMillis: since + 5_000 });
+    two.fail(undefined);
+    expect(await node.tryAutoUnseal()).toBe(true);
+    expect(node.troubles).toEqual([]);
+  });
+
+  it("wraps the key by a seal that was added, and then opens by that one alone", async () => {
+    const storage = openMemoryStorage();
+    const [one, two] = [testSeal("one", 1), testSeal("two", 2)];
+    await makeNode(storage, [one]).node.initialize(auto);
+    const { node } = makeNode(storage, [two]);
+    expect(await node.tryAutoUnseal()).toBe(false);
+    const both = makeNode(storage, [one, two]).node;
+    await both.tryAutoUnseal();
+    await both.wrapByNewSeals();
+    expect(await node.tryAutoUnseal()).toBe(true);
+  });
+
+  it("is not opened by a seal of the same name with another key", async () => {
+    const storage = openMemoryStorage();
+    await makeNode(storage, [testSeal("one", 1)]).node.initialize(auto);
+    const { node, barrier } = makeNode(storage, [testSeal("one", 2)]);
+    expect(await node.tryAutoUnseal()).toBe(false);
+    expect(node.troubles).toMatchObject([{ seal: "one", fault: "InvalidCiphertext" }]);
+    expect(barrier.isSealed).toBe(true);
+  });
+});

@@ -1,0 +1,97 @@
+import { describe, expect, it } from "vitest";
+import { type Core, type Reply, startCore } from "#test/kit/core.ts";
+
+const RIGHT = "the right one";
+
+async function startUsers(config = {}): Promise<Core> {
+  const core = await startCore();
+  await core.root("update", "sys/auth/users", { type: "userpass" });
+  if (Object.keys(config).length > 0)
+    await core.root("update", "sys/auth/users/tune", { user_lockout_config: { lockout_threshold: 3, ...config } });
+  // Cheap to check, unlike what the server makes of a password: bcrypt at its least cost.
+  for (const name of ["ann", "bob"]) await core.root("update", `auth/users/users/${name}`, { password_hash: HASH });
+  return core;
+}
+
+/** bcrypt of RIGHT at cost 4. */
+const HASH = "$2b$04$a.ssYzV2OZJdbJK7mzv3xuSkMcYJ/pg5rNJVWw1fWsyt9E8P1qXr2";
+
+const logIn = (core: Core, password: string, name = "ann"): Promise<Reply> =>
+  core.send("", "update", `auth/users/login/${name}`, { password });
+
+async function fail(core: Core, times: number, name = "ann"): Promise<void> {
+  for (let i = 0; i < times; i++) await logIn(core, "wrong", name);
+}
+
+async function locked(core: Core): Promise<unknown> {
+  return (await core.root("read", "sys/locked-users")).data["total"];
+}
+
+describe("a user with too many wrong passwords", () => {
+  it("is locked at the threshold, the right password included, and nobody else is", async () => {
+    const core = await startUsers();
+    await fail(core, 4);
+    expect((await logIn(core, RIGHT)).status).toBe(200);
+    await fail(core, 4);
+    expect(await locked(core)).toBe(0);
+    await fail(core, 1);
+    expect((await logIn(core, RIGHT)).status).toBe(403);
+    expect(await locked(core)).toBe(1);
+    expect((await logIn(core, RIGHT, "bob")).status).toBe(200);
+  });
+
+  it("gets one answer whatever the password, so that guessing tells nothing", async () => {
+    const core = await startUsers();
+    await fail(core, 5);
+    const [right, wrong] = [await logIn(core, RIGHT), await logIn(core, "wrong")];
+    expect([wrong.status, wrong.error]).toEqual([right.status, right.error]);
+  });
+
+  it("is free again after the time from the failure that locked", async () => {
+    const core = await startUsers();
+    await fail(core, 5);
+    await core.clock.advance(899_000);
+    await fail(core, 1);
+    expect((await logIn(core, RIGHT)).status).toBe(403);
+    await core.clock.advance(1_000);
+    expect((await logIn(core, RIGHT)).status).toBe(200);
+  });
+
+  it("has old failures forgotten", async () => {
+    const core = await startUsers();
+    await fail(core, 4);
+    await core.clock.advance(900_000);
+    await fail(core, 4);
+    expect((await logIn(core, RIGHT)).status).toBe(200);
+  });
+
+  it("is let in again by an administrator", async () => {
+    const core = await startUsers();
+    await fail(core, 5);
+    const accessor = String((await core.root("read", "sys/auth/users")).data["accessor"]);
+    await core.root("update", `sys/locked-users/${accessor}/unlock/ann`);
+    expect((await logIn(core, RIGHT)).status).toBe(200);
+  });
+
+  it("is counted in full when all attempts come at the same time", async () => {
+    const core = await startUsers({ lockout_threshold: 12 });
+    await Promise.all(Array.from({ length: 12 }, () => logIn(core, "wrong")));
+    expect((await logIn(core, RIGHT)).status).toBe(403);
+  });
+
+  it.each([
+    ["a lower threshold", { lockout_threshold: 2 }, 2, 403],
+    ["a higher one", { lockout_threshold: 9 }, 5, 200],
+    ["no lockout", { lockout_disable: true }, 9, 200],
+  ])("is treated as the mount says: %s", async (_what, config, failures, status) => {
+    const core = await startUsers(config);
+    await fail(core, failures);
+    expect((await logIn(core, RIGHT)).status).toBe(status);
+  });
+
+  it("is not counted for what is no guess", async () => {
+    const core = await startUsers();
+    for (let i = 0; i < 6; i++) await core.send("", "update", "auth/users/login/ann", {});
+    expect((await logIn(core, RIGHT)).status).toBe(200);
+  });
+});
