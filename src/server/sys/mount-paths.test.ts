@@ -1,0 +1,141 @@
+import { describe, expect, it } from "vitest";
+import { type Core, objectOf, startCore, textOf } from "#test/kit/core.ts";
+import { MOUNT_SEGMENTS_MAX } from "../mounts/mount-table.ts";
+
+const deep = (segments: number) => Array.from({ length: segments }, (_, i) => `s${i}`).join("/");
+
+async function enable(core: Core, path: string, type = "kv") {
+  return core.send(core.rootToken, "update", `sys/mounts/${path}`, { type });
+}
+
+async function uuidOf(core: Core, path: string): Promise<string> {
+  return textOf((await core.root("read", `sys/mounts/${path}`)).data, "uuid");
+}
+
+describe("a mount's path", () => {
+  it("has as many segments as routing looks at, and no more", async () => {
+    const core = await startCore();
+    expect((await enable(core, deep(MOUNT_SEGMENTS_MAX))).status).toBe(204);
+    await core.root("update", `${deep(MOUNT_SEGMENTS_MAX)}/key`, { a: 1 });
+    expect((await core.root("read", `${deep(MOUNT_SEGMENTS_MAX)}/key`)).data).toEqual({ a: 1 });
+    const refused = await enable(core, `other/${deep(MOUNT_SEGMENTS_MAX)}`);
+    expect([refused.status, refused.error]).toEqual([400, "a mount's path has at most 16 segments"]);
+  });
+
+  it.each([
+    ["a/b", "a"],
+    ["a", "a/b"],
+    ["a/b", "a/b"],
+    ["a/b/c/d", "a/b"],
+    ["a/~b", "a"],
+    ["a/%", "a"],
+    ["a/ü", "a"],
+  ])("is refused when it nests: %s, then %s", async (one, other) => {
+    const core = await startCore();
+    expect((await enable(core, one)).status).toBe(204);
+    const refused = await enable(core, other);
+    expect([refused.status, refused.error]).toEqual([400, `path is already in use at ${one}/`]);
+  });
+
+  it.each([
+    ["a", "ab"],
+    ["a/b", "a/c"],
+    ["a/b", "a/bc"],
+  ])("is free beside another: %s, %s", async (one, other) => {
+    const core = await startCore();
+    for (const path of [one, other]) expect((await enable(core, path)).status).toBe(204);
+  });
+
+  it.each(["sys", "sys/x", "auth", "auth/x", "cubbyhole", "cubbyhole/x", "identity", "identity/x", "a//b", "a/../b"])(
+    "cannot be %s",
+    async (path) => {
+      const core = await startCore();
+      expect((await enable(core, path)).status).toBe(400);
+    },
+  );
+
+  it("is taken by one of two who ask at the same time, nested or not", async () => {
+    for (const other of ["a", "a/b"]) {
+      const core = await startCore();
+      const replies = await Promise.all([enable(core, "a"), enable(core, other)]);
+      expect(replies.map(({ status }) => status).sort()).toEqual([204, 400]);
+    }
+  });
+});
+
+describe("what is always mounted", () => {
+  it.each(["sys", "cubbyhole", "identity"])("%s cannot be disabled", async (path) => {
+    const core = await startCore();
+    expect((await core.send(core.rootToken, "delete", `sys/mounts/${path}`)).status).toBe(400);
+    expect((await core.send(core.rootToken, "delete", `sys/mounts/${path}/`)).status).toBe(400);
+  });
+
+  it("includes tokens, which cannot be disabled or mounted again", async () => {
+    const core = await startCore();
+    expect((await core.send(core.rootToken, "delete", "sys/auth/token")).status).toBe(400);
+    expect((await core.send(core.rootToken, "update", "sys/auth/more", { type: "token" })).status).toBe(400);
+  });
+
+  it.each(["system", "cubbyhole", "identity", "token", "none"])("no other mount can be of type %s", async (type) => {
+    const core = await startCore();
+    expect((await enable(core, "x", type)).status).toBe(400);
+  });
+});
+
+describe("a path that is mounted again", () => {
+  it("has a new uuid and none of the old data, even before that is deleted", async () => {
+    const core = await startCore();
+    await enable(core, "kv");
+    await core.root("update", "kv/a", { old: true });
+    const before = await uuidOf(core, "kv");
+    await core.root("delete", "sys/mounts/kv");
+    await enable(core, "kv");
+    expect(await uuidOf(core, "kv")).not.toBe(before);
+    expect((await core.send(core.rootToken, "read", "kv/a")).status).toBe(404);
+    expect([...(await core.dump(`mount/${before}/`)).keys()]).toHaveLength(1);
+    await core.settle();
+    expect([...(await core.dump(`mount/${before}/`)).keys()]).toEqual([]);
+  });
+
+  it("has its data deleted in slices when there is much of it", async () => {
+    const core = await startCore();
+    await enable(core, "kv");
+    for (let i = 0; i < 1_050; i++) await core.root("update", `kv/${i}`, { i });
+    await core.root("delete", "sys/mounts/kv");
+    expect(await core.server.background.sweep()).toBe(true);
+    expect((await core.dump("mount/")).size).toBe(50);
+    await core.settle();
+    expect((await core.dump("mount/")).size).toBe(0);
+    expect((await core.dump("core/job/")).size).toBe(0);
+  });
+
+  it("does not mind being disabled twice", async () => {
+    const core = await startCore();
+    await enable(core, "kv");
+    for (let i = 0; i < 2; i++) await core.root("delete", "sys/mounts/kv");
+  });
+});
+
+describe("the lists of mounts", () => {
+  it("show engines and auth methods apart, each with its accessor", async () => {
+    const core = await startCore();
+    await core.root("update", "sys/auth/users", { type: "userpass" });
+    await enable(core, "kv");
+    const [engines, methods] = [await core.root("read", "sys/mounts"), await core.root("read", "sys/auth")];
+    expect(Object.keys(engines.data).sort()).toEqual(["cubbyhole/", "identity/", "kv/", "sys/"]);
+    expect(Object.keys(methods.data).sort()).toEqual(["token/", "users/"]);
+    expect(textOf(objectOf(methods.data, "users/"), "accessor")).toMatch(/^auth_userpass_[0-9a-f]{8}$/);
+  });
+
+  it("show a caller only what its policies reach", async () => {
+    const core = await startCore();
+    for (const path of ["mine", "other"]) await enable(core, path);
+    await core.policy("mine", 'path "mine/*" { capabilities = ["read"] }');
+    const token = await core.token({ policies: ["mine"] });
+    const visible = await core.send(token, "read", "sys/internal/ui/mounts");
+    expect(Object.keys(objectOf(visible.data, "secret"))).toContain("mine/");
+    expect(Object.keys(objectOf(visible.data, "secret"))).not.toContain("other/");
+    expect((await core.send(token, "read", "sys/internal/ui/mounts/mine/a")).status).toBe(200);
+    expect((await core.send(token, "read", "sys/internal/ui/mounts/other/a")).status).toBe(403);
+  });
+});
