@@ -1,4 +1,7 @@
-// The page of the server's configuration file, from the tables that its parser reads and the registries of storages and seals.
+// The page of the server's configuration file, from the tables that its parser reads and the registries of storages, seals and
+// audit devices.
+import { COMMON_OPTIONS } from "#server/audit/device-options.ts";
+import { auditRegistry } from "#server/audit/registry.ts";
 import { configReference } from "#server/config/config-reference.ts";
 import { sealTypes } from "#server/seal/registry.ts";
 import { storageRegistry } from "#server/storage/registry.ts";
@@ -30,11 +33,19 @@ function seals(): string {
   return `## Seal types\n\n${sealTypes.map(({ type }) => `\`${type}\``).join(", ")}.\n`;
 }
 
+function auditDevices(): string {
+  const rows = (options: Readonly<Record<string, string>>) =>
+    Object.entries(options).map(([name, meaning]) => [`\`${name}\``, meaning]);
+  const head = ["Option", "Meaning"];
+  const kinds = auditRegistry.map(({ type, options }) => `### Audit device ${type}\n\n${table(head, rows(options))}`);
+  return `## Audit devices\n\nOptions of every device, here and in \`sys/audit\`; any other is refused. How to use them: [Audit](../guides/audit.md).\n\n${table(head, rows(COMMON_OPTIONS))}\n${kinds.join("\n")}`;
+}
+
 export const configReferenceGenerator: Generator = {
   name: "config-reference",
   files() {
     const head = pageHead("Configuration of the server", "src/server/config/config-schema.ts");
-    const page = `${head}${INTRODUCTION}${configReference().trimEnd()}\n\n${storages()}\n${seals()}`;
+    const page = `${head}${INTRODUCTION}${configReference().trimEnd()}\n\n${storages()}\n${seals()}\n${auditDevices()}`;
     return new Map([["docs/reference/configuration.md", page]]);
   },
 };
