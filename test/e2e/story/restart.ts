@@ -57,14 +57,14 @@ export async function staysSealed(story: Story): Promise<void> {
     "the VaultCluster says why",
     async () => {
       const object = await kubectl.get(`vc/${place.name}`, place.namespace);
-      if (condition(object, "Unsealed").startsWith("Unsealed=False Sealed")) return object;
+      // While the seal has been asked and has not answered yet, there is nothing but "sealed" to say.
+      if (/^Unsealed=False Sealed: .*cannot be reached/.test(condition(object, "Unsealed"))) return object;
       throw new Error(conditions(object).join("; "));
     },
     60,
   );
   for (const line of conditions(cluster)) progress(line);
   expect(condition(cluster, "Ready")).toContain("Ready=False");
-  expect(condition(cluster, "Unsealed")).toMatch(/KMS|4599|Unreachable/);
   await waitFor(
     "the UnsealConfig says why",
     async () =>
