@@ -60,9 +60,13 @@ export const metadataPath = definePath("metadata/:path?", {
 
 async function read(context: Context, { path }: Sent): Promise<Reply | undefined> {
   const key = await readKey(context, path);
-  if (key === undefined) return undefined;
+  return key && dataReply(metadataReply(key));
+}
+
+/** All that is told of a key. */
+export function metadataReply(key: Key): JsonObject {
   const versions = Object.entries(key.versions).map(([number, version]) => [number, versionTimes(version)] as const);
-  return dataReply({
+  return {
     cas_required: key.casRequired,
     created_time: formatTime(key.created),
     current_version: key.current,
@@ -72,7 +76,7 @@ async function read(context: Context, { path }: Sent): Promise<Reply | undefined
     oldest_version: key.oldest,
     updated_time: formatTime(key.updated),
     versions: Object.fromEntries(versions),
-  });
+  };
 }
 
 async function update(context: Context, sent: Sent): Promise<Reply> {

@@ -203,6 +203,25 @@ describe("kv version 2: metadata and subkeys", () => {
     expect(await kv.call("list", "metadata/nothing")).toBeUndefined();
   });
 
+  it("lists and scans with what is told of each key", async () => {
+    const kv = await open();
+    for (const path of ["app/a", "app/b", "app/deep/er"]) await kv.call("update", `data/${path}`, { data: {} });
+    const b = (await kv.call("read", "metadata/app/b"))?.data;
+    const listed = (await kv.call("list", "detailed-metadata/app/"))?.data;
+    expect(listed).toEqual({ keys: ["a", "b", "deep/"], key_info: { a: expect.anything(), b } });
+    const scanned = (await kv.call("scan", "detailed-metadata/app"))?.data;
+    expect(scanned).toMatchObject({ keys: ["a", "b", "deep/er"], key_info: { "deep/er": { current_version: 1 } } });
+    expect(await kv.call("list", "detailed-metadata/nothing")).toBeUndefined();
+  });
+
+  it("tells nothing of the keys of a list that is very long", async () => {
+    const kv = await open();
+    const write = (n: number) => kv.call("update", `metadata/many/${n}`, { max_versions: 1 });
+    for (let n = 0; n < 1_001; n++) await write(n);
+    const listed = (await kv.call("list", "detailed-metadata/many"))?.data;
+    expect(Object.keys(listed ?? {})).toEqual(["keys"]);
+  });
+
   it("patches settings and custom metadata", async () => {
     const kv = await open();
     await kv.call("update", "metadata/k", { custom_metadata: { a: "1", b: "2" }, max_versions: 3 });

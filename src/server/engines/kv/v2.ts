@@ -6,6 +6,7 @@ import { definePath } from "../../framework/path.ts";
 import { upgradeToV2 } from "./upgrade.ts";
 import { configPath } from "./v2-config.ts";
 import { dataPath } from "./v2-data.ts";
+import { detailedMetadataPath } from "./v2-detailed.ts";
 import { metadataPath } from "./v2-metadata.ts";
 import { DATA_FOLDER, KEY_FOLDER } from "./v2-records.ts";
 import { subkeysPath } from "./v2-subkeys.ts";
@@ -17,7 +18,17 @@ export function createKvV2(): Backend {
     summary: "Secrets by path, with versions, metadata and check-and-set.",
     sealWrapped: [DATA_FOLDER, KEY_FOLDER],
     upgrade: upgradeToV2,
-    paths: [configPath, dataPath, metadataPath, subkeysPath, deletePath, undeletePath, destroyPath, strayPath],
+    paths: [
+      configPath,
+      dataPath,
+      metadataPath,
+      detailedMetadataPath,
+      subkeysPath,
+      deletePath,
+      undeletePath,
+      destroyPath,
+      strayPath,
+    ],
   };
 }
 
