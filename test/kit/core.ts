@@ -46,6 +46,8 @@ export interface SendOptions {
   readonly wrapTtlSeconds?: number;
   readonly remoteAddress?: string;
   readonly limit?: number;
+  /** By their names in lower case. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 export interface Core {
@@ -153,6 +155,7 @@ export function requestOf(
     remoteAddress: options.remoteAddress ?? "127.0.0.1",
     remotePort: 1,
     page: { limit: options.limit ?? 10_000 },
+    ...(options.headers && { headers: options.headers }),
   };
 }
 

@@ -22,8 +22,12 @@ export function encodeReply(state: RequestState): Answer {
       ? envelopeAnswer(404, makeEnvelope(request.id, { warnings: state.warnings }))
       : jsonAnswer(404, { errors: [] });
   }
-  if (reply.raw) return { status: reply.status ?? 200, contentType: reply.raw.contentType, body: reply.raw.body };
-  if (reply.bare !== undefined) return jsonAnswer(reply.status ?? 200, reply.bare);
+  const headers = reply.headers && { headers: reply.headers };
+  if (reply.raw) {
+    const { contentType, body } = reply.raw;
+    return { status: reply.status ?? 200, contentType, body, ...headers };
+  }
+  if (reply.bare !== undefined) return { ...jsonAnswer(reply.status ?? 200, reply.bare), ...headers };
   if (reply.envelope) return envelopeAnswer(200, { ...reply.envelope, request_id: request.id });
   if (reply.data === undefined && !state.auth && !state.lease && state.warnings.length === 0) {
     return { status: reply.status ?? 204, contentType: JSON_TYPE, body: undefined };

@@ -60,4 +60,6 @@ export interface PrivilegedContext extends Context {
   readonly hasSudo: boolean;
   readonly namespace: string;
   readonly query: JsonObject;
+  /** The request's headers by their names in lower case, for the few paths that standards give some of their own. */
+  readonly headers?: Readonly<Record<string, string | readonly string[] | undefined>>;
 }

@@ -84,6 +84,8 @@ export interface Reply {
   readonly repeatAtTop?: boolean;
   /** The whole body instead of an envelope. */
   readonly bare?: JsonValue;
+  /** With `bare` or `raw`: headers besides those that every answer has. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Bytes with their own content type. */
   readonly raw?: { readonly contentType: string; readonly body: Uint8Array | string };
   /** Runs once the answer is audited and committed: for what ends the server's own ability to do either (seal). */

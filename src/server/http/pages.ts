@@ -1,5 +1,6 @@
-// What is not the API: a page for people who open the address in a browser. Express serves it, off the hot path.
+// What is not the API: pages for people who open the address in a browser. Express serves it, off the hot path.
 import express, { type Express } from "express";
+import { AUTHORIZE_PAGE, AUTHORIZE_PAGE_PATH, authorizePagePolicy } from "./authorize-page.ts";
 
 /** `headers`: what an administrator wants pages to be sent with besides. */
 export function createPages(headers: () => Promise<Readonly<Record<string, readonly string[]>>>): Express {
@@ -14,6 +15,16 @@ export function createPages(headers: () => Promise<Readonly<Record<string, reado
     });
     for (const [name, values] of Object.entries(await headers())) response.setHeader(name, values);
     response.type("html").send(PAGE);
+  });
+  app.get(AUTHORIZE_PAGE_PATH, async (_request, response) => {
+    response.set({
+      "Cache-Control": "no-store",
+      "Content-Security-Policy": authorizePagePolicy(),
+      "Referrer-Policy": "no-referrer",
+      "X-Content-Type-Options": "nosniff",
+    });
+    for (const [name, values] of Object.entries(await headers())) response.setHeader(name, values);
+    response.type("html").send(AUTHORIZE_PAGE);
   });
   app.use((_request, response) => {
     response.status(404).set("Cache-Control", "no-store").json({ errors: [] });

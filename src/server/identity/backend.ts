@@ -7,12 +7,21 @@ import { entityPaths } from "./entity-paths.ts";
 import { groupAliasPaths } from "./group-alias-paths.ts";
 import { groupPaths } from "./group-paths.ts";
 import { lookupPaths } from "./lookup-paths.ts";
+import { AccessTokens } from "./oidc/access-tokens.ts";
+import { assignmentPaths } from "./oidc/assignments.ts";
+import { authorizePath } from "./oidc/authorize.ts";
+import { clientPaths } from "./oidc/clients.ts";
+import { exchangePath } from "./oidc/exchange.ts";
 import { keyPaths } from "./oidc/key-paths.ts";
 import type { OidcServices } from "./oidc/oidc-services.ts";
+import { providerPaths } from "./oidc/providers.ts";
 import { rolePaths } from "./oidc/role-paths.ts";
+import { scopePaths } from "./oidc/scopes.ts";
 import { tokenPaths } from "./oidc/token-paths.ts";
+import { userinfoPath } from "./oidc/userinfo.ts";
 
 export function identityBackend(services: OidcServices): Backend<PrivilegedContext> {
+  const accessTokens = new AccessTokens();
   return {
     type: "identity",
     summary: "Who is who over all auth methods: entities, aliases, groups, and tokens that tell others.",
@@ -25,6 +34,13 @@ export function identityBackend(services: OidcServices): Backend<PrivilegedConte
       ...keyPaths(),
       ...rolePaths(),
       ...tokenPaths(services),
+      ...assignmentPaths(),
+      ...scopePaths(),
+      ...clientPaths(),
+      ...providerPaths(services),
+      authorizePath(services),
+      exchangePath(services, accessTokens),
+      userinfoPath(accessTokens),
     ],
   };
 }

@@ -76,6 +76,7 @@ function buildContext(state: RequestState, services: CoreServices, route: Route,
     hasSudo: false,
     namespace: request.namespace,
     query: request.query,
+    ...(request.headers && { headers: request.headers }),
   };
 }
 
