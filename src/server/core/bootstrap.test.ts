@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { assemble } from "#server/assemble.ts";
-import { openMemoryStorage } from "#server/storage/memory/memory-storage.ts";
 import { coreParts, requestOf, sendTo } from "#test/kit/core.ts";
+import { assemble } from "../assemble.ts";
+import { openMemoryStorage } from "../storage/memory/memory-storage.ts";
 import { type BootstrapStep, runBootstrap } from "./bootstrap.ts";
 
 const step = (path: string, data: BootstrapStep["data"] = {}): BootstrapStep => ({

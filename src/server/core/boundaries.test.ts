@@ -3,12 +3,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { JsonObject } from "#common/json.ts";
-import { compileAcl } from "#server/policy/acl.ts";
-import { boundAcl } from "#server/policy/bounded-acl.ts";
-import { parsePolicy } from "#server/policy/parse-policy.ts";
-import { globKey } from "#server/policy/resultant-acl.ts";
-import { isPattern } from "#server/policy/rule-index.ts";
 import { type Core, objectOf, startCore, textOf } from "#test/kit/core.ts";
+import { compileAcl } from "../policy/acl.ts";
+import { boundAcl } from "../policy/bounded-acl.ts";
+import { parsePolicy } from "../policy/parse-policy.ts";
+import { globKey } from "../policy/resultant-acl.ts";
+import { isPattern } from "../policy/rule-index.ts";
 
 const EVERYTHING = 'path "*" { capabilities = ["create", "read", "update", "delete", "list", "patch", "sudo"] }';
 const grant = (path: string) =>

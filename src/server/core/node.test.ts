@@ -2,12 +2,12 @@ import { describe, expect, it } from "vitest";
 import { FakeClock } from "#common/clock.ts";
 import { silentLog } from "#common/log.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
-import { Barrier } from "#server/barrier/barrier.ts";
-import { type AutoSeal, type Seal, SealError } from "#server/seal/seal.ts";
-import { createShamirSeal } from "#server/seal/shamir/shamir-seal.ts";
-import { openMemoryStorage } from "#server/storage/memory/memory-storage.ts";
-import type { Storage } from "#server/storage/storage.ts";
 import { testSeal } from "#test/kit/core.ts";
+import { Barrier } from "../barrier/barrier.ts";
+import { type AutoSeal, type Seal, SealError } from "../seal/seal.ts";
+import { createShamirSeal } from "../seal/shamir/shamir-seal.ts";
+import { openMemoryStorage } from "../storage/memory/memory-storage.ts";
+import type { Storage } from "../storage/storage.ts";
 import { Node } from "./node.ts";
 import { type NodeEvent, type NodeState, transition } from "./node-state.ts";
 

@@ -2,10 +2,10 @@ import { mkdtemp, readFile, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
-import { openMemoryStorage } from "#server/storage/memory/memory-storage.ts";
-import type { CommitBatch, Storage } from "#server/storage/storage.ts";
 import { type Core, startCore, textOf } from "#test/kit/core.ts";
 import { createProbe, type Probe } from "#test/kit/probe-engine.ts";
+import { openMemoryStorage } from "../storage/memory/memory-storage.ts";
+import type { CommitBatch, Storage } from "../storage/storage.ts";
 import { steps } from "./pipeline.ts";
 
 const folders: string[] = [];

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { assemble } from "#server/assemble.ts";
 import { type Core, coreParts, type Reply, requestOf, sendTo, startCore, testSeal, textOf } from "#test/kit/core.ts";
 import { createProbe, type Probe } from "#test/kit/probe-engine.ts";
+import { assemble } from "../assemble.ts";
 import { REVOKE_ATTEMPTS_MAX } from "./expiration.ts";
 
 /** More than any budget of one transaction. */
@@ -281,6 +281,23 @@ describe("a mount that is disabled", () => {
     expect(states.every(({ status }) => status === 403)).toBe(true);
     expect((await core.send(other, "read", "auth/token/lookup-self")).status).toBe(200);
     expect((await core.dump("core/token/id/")).size).toBe(2);
+  });
+});
+
+describe("a job that fails", () => {
+  it("keeps neither leases nor other jobs from their end", async () => {
+    const { core, probe } = await startLeasing();
+    const tx = core.services.barrier.begin();
+    tx.put("core/job/0-damaged", Buffer.from("no job"));
+    await tx.commit();
+    await leases(core, 3);
+    await lease(core, "short", "1s");
+    await core.root("delete", "sys/mounts/p");
+    await core.clock.advance(1_000);
+    await core.settle();
+    await core.settle();
+    expect([...probe.ended].sort()).toEqual(["n0", "n1", "n2", "short"]);
+    expect(await leftKeys(core)).toEqual(["core/job/0-damaged"]);
   });
 });
 
