@@ -12,6 +12,8 @@ import type { AuditedHeaders } from "./audit-record.ts";
 export type SystemOperation = "revoke" | "rotate";
 
 export interface AuditedAuth {
+  /** The same object for as long as the token's record is the same: what is computed of its texts is kept by it. */
+  readonly record: object;
   readonly accessor: string;
   readonly clientToken: string;
   readonly displayName: string;
@@ -57,6 +59,13 @@ export interface AuditFormat {
   readonly raw: boolean;
   readonly hmacAccessor: boolean;
   readonly elideListResponses: boolean;
+  /** HMACs of a token's own texts: they stand in every line of that token and are four of nine (measured). */
+  readonly ofTokens: WeakMap<object, TokenHmacs>;
+}
+
+interface TokenHmacs {
+  readonly accessor: string;
+  readonly clientToken: string;
 }
 
 /** How a value appears in this device's lines; what `sys/audit-hash` answers. */
@@ -81,7 +90,7 @@ export function formatEntry(format: AuditFormat, entry: AuditEntry, headers: Aud
     type: entry.type,
     ...(error !== undefined && { error: hideWithin(format, error, request) }),
     auth: auth ? authOf(format, auth) : {},
-    request: requestOf(format, request, headers),
+    request: requestOf(format, request, auth, headers),
     ...(entry.response && { response: responseOf(format, request, entry.response) }),
   };
 }
@@ -118,10 +127,22 @@ function hide(format: AuditFormat, text: string): string {
   return format.raw || text === "" ? text : auditHmac(format.key, text);
 }
 
-function authOf(format: AuditFormat, auth: AuditedAuth): JsonObject {
-  return {
+function tokenHmacs(format: AuditFormat, auth: AuditedAuth): TokenHmacs {
+  const known = format.ofTokens.get(auth.record);
+  if (known) return known;
+  const made = {
     accessor: format.hmacAccessor ? hide(format, auth.accessor) : auth.accessor,
-    client_token: hide(format, auth.clientToken),
+    clientToken: hide(format, auth.clientToken),
+  };
+  format.ofTokens.set(auth.record, made);
+  return made;
+}
+
+function authOf(format: AuditFormat, auth: AuditedAuth): JsonObject {
+  const { accessor, clientToken } = tokenHmacs(format, auth);
+  return {
+    accessor,
+    client_token: clientToken,
     display_name: auth.displayName,
     entity_id: auth.entityId,
     metadata: auth.metadata ?? null,
@@ -134,14 +155,19 @@ function authOf(format: AuditFormat, auth: AuditedAuth): JsonObject {
   };
 }
 
-function requestOf(format: AuditFormat, request: AuditedRequest, headers: AuditedHeaders): JsonObject {
+function requestOf(
+  format: AuditFormat,
+  request: AuditedRequest,
+  auth: AuditedAuth | undefined,
+  headers: AuditedHeaders,
+): JsonObject {
   const shown = headersOf(format, request, headers);
   return {
     id: request.id,
     operation: request.operation,
     path: request.path,
     data: hideData(format, request.data, request.nonHmacKeys),
-    client_token: hide(format, request.clientToken),
+    client_token: auth ? tokenHmacs(format, auth).clientToken : hide(format, request.clientToken),
     mount_accessor: request.mountAccessor,
     mount_point: request.mountPath,
     mount_type: request.mountType,

@@ -9,7 +9,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from "node:n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { systemClock } from "#common/clock.ts";
+import { type Clock, FakeClock, systemClock } from "#common/clock.ts";
 import { createTestAuthority } from "#test/kit/tls-pair.ts";
 import type { AuditDevice, DeviceOptions } from "./audit-device.ts";
 import { auditRegistry } from "./registry.ts";
@@ -28,8 +28,8 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-function make(type: string, options: DeviceOptions): AuditDevice {
-  const device = auditRegistry.find((candidate) => candidate.type === type)?.make(options, { clock: systemClock });
+function make(type: string, options: DeviceOptions, clock: Clock = systemClock): AuditDevice {
+  const device = auditRegistry.find((candidate) => candidate.type === type)?.make(options, { clock });
   if (!device) throw new Error(`there is no ${type} device`);
   cleanUps.push(() => device.close());
   return device;
@@ -80,13 +80,16 @@ async function listenForDatagrams() {
 describe("file", () => {
   it("appends, makes the file with its mode, and follows it", async () => {
     const path = join(folder, "audit.log");
-    const device = make("file", { file_path: path, mode: "0640" });
+    const clock = new FakeClock();
+    const device = make("file", { file_path: path, mode: "0640" }, clock);
     await device.probe(signal);
     expect((await stat(path)).mode & 0o777).toBe(0o640);
     expect(await device.follow?.()).toEqual({ start: "new" });
     await device.write(["a", "b"], signal);
     expect(await device.follow?.()).toBeUndefined();
     await rename(path, `${path}.1`);
+    expect(await device.follow?.()).toBeUndefined(); // a tenth of a second late at most
+    await clock.advance(100);
     expect(await device.follow?.()).toEqual({ start: "rotated" });
     await device.write(["c"], signal);
     await rm(path);

@@ -39,6 +39,7 @@ export class OpenDevice {
       key: createSecretKey(salt),
       raw: options.raw,
       hmacAccessor: options.hmacAccessor,
+      ofTokens: new WeakMap(),
       elideListResponses: options.elideListResponses,
     };
     this.#device = type.make(record.options, { clock: parts.clock });

@@ -22,6 +22,7 @@ export function systemEntry({ operation, path, data, error }: SystemEvent, timeM
     type: "system",
     auth: {
       ...{ accessor: "", clientToken: "", displayName: SYSTEM_ACTOR, policies: [], metadata: undefined, entityId: "" },
+      record: {},
       ...{ tokenType: "", grantingPolicies: [], allowed: true },
     },
     request: {

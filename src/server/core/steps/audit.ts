@@ -59,6 +59,7 @@ function isUnaudited({ route, counted }: RequestState): boolean {
 function authOf({ token, request, decision }: RequestState): AuditedAuth | undefined {
   if (!token) return undefined;
   return {
+    record: token,
     accessor: token.accessor,
     clientToken: request.clientToken,
     displayName: token.displayName,
