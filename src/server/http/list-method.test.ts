@@ -230,6 +230,17 @@ describe("what is no request", () => {
     expect(text).toMatch(/^HTTP\/1\.1 200 OK[\s\S]*\[GET \/v1\/slow \]HTTP\/1\.1 400 /);
   });
 
+  it.each([
+    ["is no chunk", "Transfer-Encoding: chunked\r\n\r\nzz\r\n", false],
+    ["ends too early", "Content-Length: 9\r\n\r\nabc", true],
+  ])("answers a body that %s at once", async (_what, rest, isEnd) => {
+    const client = await open();
+    client.socket.write(`POST /v1/a HTTP/1.1\r\nHost: a\r\n${rest}`);
+    if (isEnd) client.socket.end();
+    if (!client.socket.closed) await once(client.socket, "close");
+    expect(client.text).toContain("HTTP/1.1 400 ");
+  });
+
   it("refuses half a word that turns out to be another", async () => {
     expect(await exchange("LI", "S", "P /v1 HTTP/1.1\r\n\r\n")).toContain("HTTP/1.1 400 ");
   });

@@ -37,11 +37,20 @@ export function acceptListMethod(server: Server): void {
     const running = takeOvers.get(socket);
     if (running) return running.onParserError(error);
     const found = wordAt(error);
-    if (found.length === 0) return open.whenNone(socket, () => refuse(socket, error));
+    if (found.length === 0) return refuseInTurn(socket, error, open);
     const event = "setSecureContext" in server ? "secureConnection" : "connection";
     const onTaken = (connection: Duplex) => void server.emit(event, connection);
     takeOvers.set(socket, new TakeOver(socket, found, { error, open, onTaken }));
   });
+}
+
+/** After the answers to earlier requests; but a request whose body broke off would wait for the rest of it. */
+function refuseInTurn(socket: Duplex, error: ParserError, open: OpenResponses): void {
+  const responses = open.of(socket);
+  const broken = responses.find(({ req }) => !req.complete);
+  if (!broken) open.whenNone(socket, () => refuse(socket, error));
+  else if (responses.length > 1 || broken.headersSent) socket.destroy();
+  else setImmediate(() => refuse(socket, error));
 }
 
 interface Found {
@@ -131,25 +140,29 @@ class TakeOver {
 
 /** The responses of each connection that are not finished: several when requests are pipelined. */
 class OpenResponses {
-  readonly #counts = new WeakMap<Duplex, number>();
+  readonly #open = new WeakMap<Duplex, Set<ServerResponse>>();
   readonly #waiting = new WeakMap<Duplex, () => void>();
 
   add(response: ServerResponse): void {
-    const socket = response.req.socket;
-    this.#counts.set(socket, (this.#counts.get(socket) ?? 0) + 1);
+    const { socket } = response.req;
+    const open = this.#open.get(socket) ?? new Set();
+    this.#open.set(socket, open.add(response));
     response.once("close", () => {
-      const left = (this.#counts.get(socket) ?? 1) - 1;
-      this.#counts.set(socket, left);
-      if (left > 0) return;
+      open.delete(response);
+      if (open.size > 0) return;
       const run = this.#waiting.get(socket);
       this.#waiting.delete(socket);
       run?.();
     });
   }
 
+  of(socket: Duplex): readonly ServerResponse[] {
+    return [...(this.#open.get(socket) ?? [])];
+  }
+
   /** Runs once nothing is open. Not within the parser's own call: it must not be freed while it runs. */
   whenNone(socket: Duplex, run: () => void): void {
-    if ((this.#counts.get(socket) ?? 0) === 0) setImmediate(run);
+    if (this.of(socket).length === 0) setImmediate(run);
     else this.#waiting.set(socket, run);
   }
 }
