@@ -141,13 +141,13 @@ describe.sequential("node-vault 0.12.0", () => {
   });
 
   it("renews its token by itself before it ends", async () => {
-    const made = await tokenOf(root().tokenCreate({ policies: ["default"], ttl: "2s" }));
+    const made = await tokenOf(root().tokenCreate({ policies: ["default"], ttl: "4s" }));
     const own = client(made.client_token);
     const renewed = new Promise((resolve, reject) => {
       own.once("token:renewed", resolve);
       own.once("token:error:renew", reject);
     });
-    await own.startTokenRenewal({ renewFraction: 0.5 });
+    await own.startTokenRenewal({ renewFraction: 0.25 });
     expect(await renewed).toMatchObject({ auth: { client_token: made.client_token, renewable: true } });
     own.stopAllRenewals();
   });
