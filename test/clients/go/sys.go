@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/base64"
 	"os"
 	"path/filepath"
 	"slices"
@@ -80,6 +81,25 @@ func sysChecks() {
 func sealChecks() {
 	sys := root.Sys()
 
+	check("root token: GenerateRootInit, GenerateRootUpdate, GenerateRootCancel", func() {
+		otp := strings.Repeat("x", must(sys.GenerateRootStatus()).OTPLength)
+		_ = must(sys.GenerateRootInit(otp, ""))
+		done(sys.GenerateRootCancel())
+		started := must(sys.GenerateRootInit(otp, ""))
+		finished := must(sys.GenerateRootUpdate(os.Getenv("COFFER_TEST_UNSEAL_KEY"), started.Nonce))
+		token := must(base64.RawStdEncoding.DecodeString(finished.EncodedRootToken))
+		for index := range token {
+			token[index] ^= 'x'
+		}
+		equal(must(client(string(token)).Auth().Token().LookupSelf()).Data["policies"], []any{"root"})
+	})
+	check("root key: RotateRootInit, RotateRootUpdate, RotateRootStatus", func() {
+		started := must(sys.RotateRootInit(&api.RotateInitRequest{SecretShares: 1, SecretThreshold: 1}))
+		equal(must(sys.RotateRootStatus()).Nonce, started.Nonce)
+		finished := must(sys.RotateRootUpdate(os.Getenv("COFFER_TEST_UNSEAL_KEY"), started.Nonce))
+		equal([]any{finished.Complete, len(finished.KeysB64)}, []any{true, 1})
+		done(os.Setenv("COFFER_TEST_UNSEAL_KEY", finished.KeysB64[0]))
+	})
 	check("seal: Seal, Unseal, ResetUnsealProcess", func() {
 		done(sys.Seal())
 		equal(must(sys.Health()).Sealed, true)
