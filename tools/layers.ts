@@ -125,6 +125,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   bcryptjs: ["server/auth/userpass"],
   jose: ["server/auth", "server/identity/oidc"],
   lmdb: ["server/storage/lmdb"],
+  pg: ["server/storage/postgres"],
   "reflect-metadata": ["common/x509.ts"],
   yaml: ["agent", "cli", "kube", "operator", "server"],
 };

@@ -104,7 +104,7 @@ async function openParts(config: ServerConfig, io: ProgramIo, log: Log): Promise
     );
   const [seals, retiredSeals] = [await open(false), await open(true)];
   const kind = storageKindOf(config);
-  const storage = await kind.open(config.storage.config, { log, clock });
+  const storage = await kind.open(config.storage.config, { log, clock, environment: io.env });
   return {
     storage,
     storageType: kind.type,

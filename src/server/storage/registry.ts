@@ -5,11 +5,14 @@ import type { JsonObject } from "#common/json.ts";
 import type { Log } from "#common/log.ts";
 import { lmdbKind } from "./lmdb/kind.ts";
 import { memoryKind } from "./memory/kind.ts";
+import { postgresKind } from "./postgres/kind.ts";
 import type { Storage } from "./storage.ts";
 
 export interface StorageContext {
   readonly log: Log;
   readonly clock: Clock;
+  /** The process's environment, for kinds whose field has variables of its own; a stanza wins over them. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
 }
 
 /** What a kind starts for its conformance tests; undefined when what it needs is not installed. */
@@ -33,7 +36,7 @@ export interface StorageKind {
   startFixture(): Promise<StorageFixture | undefined>;
 }
 
-export const storageRegistry: readonly StorageKind[] = [lmdbKind, memoryKind];
+export const storageRegistry: readonly StorageKind[] = [lmdbKind, postgresKind, memoryKind];
 
 /** The kind of this name or alias. */
 export function findStorageKind(name: string): StorageKind | undefined {

@@ -1,0 +1,236 @@
+// Storage in a table of PostgreSQL, shared by any number of servers: all of them read and write, the database's locks
+// decide. Each operation is one round trip, and those that arrive together share it. The SQL is in statements.ts, the
+// protocol of commits in commit-group.ts, connections in session-pool.ts.
+import { randomInt } from "node:crypto";
+import type { Clock } from "#common/clock.ts";
+import { CofferError } from "#common/errors.ts";
+import type { Log } from "#common/log.ts";
+import { assertKey, assertKeyText, assertPrefix, assertWrites, listStart, nameBelow, pastFolder } from "../key.ts";
+import type { CommitBatch, Entry, Page, Range, Storage } from "../storage.ts";
+import { Batcher } from "./batcher.ts";
+import { byteaArray, int8Array } from "./binary-array.ts";
+import { ChangeFeed } from "./change-feed.ts";
+import { groupStatements, type PreparedCommit, prepareCommit, takeGroup } from "./commit-group.ts";
+import type { PostgresOptions } from "./connect-options.ts";
+import { endsSession, isOutOfLocks, isServerError, isTransient, storageError } from "./faults.ts";
+import type { BoundStatement, Row } from "./pipeline.ts";
+import { prepareSchema } from "./schema.ts";
+import { SessionPool } from "./session-pool.ts";
+import { type Statements, statementsFor } from "./statements.ts";
+
+export interface PostgresContext {
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+type Outcome = "committed" | "conflict";
+interface Lookup {
+  readonly keys: readonly string[];
+}
+interface QueuedCommit {
+  readonly commit: PreparedCommit;
+  readonly keys: readonly string[];
+}
+
+/** Keys of one round trip: about a page of the server's answer for small values. */
+const KEYS_MAX = 512;
+/** Deadlocks and serialisation failures are not to be expected; more than this is a server in trouble. */
+const ATTEMPTS_MAX = 5;
+const PAUSE_MILLIS_MAX = 50;
+/** More than there can be keys; a LIMIT must be a whole number. */
+const NO_LIMIT = 2 ** 31;
+/** No byte of UTF-8 is 0xff, so all keys come before it. */
+const PAST_ALL_KEYS = Buffer.from([0xff]);
+const NUL = "\0";
+
+/** Connects, and makes the store when there is none. Throws `invalid_request` or `unavailable`. */
+export async function openPostgresStorage(options: PostgresOptions, context: PostgresContext): Promise<Storage> {
+  const pool = new SessionPool(options.connect, options.connectionsMax, context.clock);
+  try {
+    await pool.use(async (session) => {
+      await prepareSchema(session, options.table, options.mayCreateTable);
+      const { host, encrypted, fsync } = session.state;
+      if (!fsync) context.log.warn("fsync of the database is off; what it acknowledges may be lost", { ...host });
+      context.log.info("connected to the database", { ...host, tls: encrypted });
+    });
+    return new PostgresStorage(pool, options, context);
+  } catch (error) {
+    await pool.close();
+    throw error instanceof CofferError ? error : storageError("open the store", error);
+  }
+}
+
+class PostgresStorage implements Storage {
+  readonly #pool: SessionPool;
+  readonly #clock: Clock;
+  readonly #table: string;
+  readonly #statements: Statements;
+  readonly #feed: ChangeFeed;
+  readonly #lookups: Batcher<Lookup, readonly (Entry | undefined)[]>;
+  readonly #commits: Batcher<QueuedCommit, Outcome | CofferError>;
+
+  constructor(pool: SessionPool, { table, connectionsMax }: PostgresOptions, { clock, log }: PostgresContext) {
+    this.#pool = pool;
+    this.#clock = clock;
+    this.#table = table;
+    this.#statements = statementsFor(table);
+    this.#feed = new ChangeFeed({ pool, statements: this.#statements, table, clock, log });
+    // A connection is left for lists and scans.
+    const lanes = Math.max(1, Math.floor((connectionsMax - 1) / 2));
+    this.#lookups = new Batcher({ lanes, take: takeLookups, run: (batch) => this.#lookUp(batch) });
+    this.#commits = new Batcher({ lanes, take: takeCommits, run: (group) => this.#commitGroup(group) });
+  }
+
+  async get(keys: readonly string[]): Promise<readonly (Entry | undefined)[]> {
+    this.#pool.assertOpen();
+    for (const key of keys) assertKey(key);
+    return keys.length === 0 ? [] : this.#lookups.add({ keys });
+  }
+
+  async list(prefix: string, page: Page): Promise<readonly string[]> {
+    assertPrefix(prefix);
+    this.#pool.assertOpen();
+    if (page.limit <= 0) return [];
+    const { from, inclusive } = listStart(prefix, page.after);
+    const values = [
+      Buffer.from(inclusive ? from : from + NUL),
+      prefix === "" ? PAST_ALL_KEYS : Buffer.from(pastFolder(prefix)),
+      String(Buffer.byteLength(prefix) + 1),
+      limitText(page.limit),
+    ];
+    const rows = await this.#read([{ statement: this.#statements.list, values }]);
+    return rows.map(([key]) => nameBelow(prefix, keyOf(key)));
+  }
+
+  async scan({ from, to, limit }: Range): Promise<readonly string[]> {
+    assertKeyText(from);
+    assertKeyText(to);
+    this.#pool.assertOpen();
+    if (to === "" || limit <= 0) return [];
+    const values = [Buffer.from(from), Buffer.from(to), limitText(limit)];
+    const rows = await this.#read([{ statement: this.#statements.scan, values }]);
+    return rows.map(([key]) => keyOf(key));
+  }
+
+  async commit(batch: CommitBatch): Promise<Outcome> {
+    for (const key of batch.expected.keys()) assertKey(key);
+    assertWrites(batch.writes);
+    this.#pool.assertOpen();
+    const commit = prepareCommit(batch, this.#table);
+    if (batch.writes.size === 0) return this.#check(commit);
+    const outcome = await this.#commits.add({ commit, keys: [...batch.writes.keys()] });
+    if (typeof outcome !== "string") throw outcome;
+    return outcome;
+  }
+
+  watch(onChange: (keys: readonly string[] | "all") => void): Disposable {
+    return this.#feed.add(onChange);
+  }
+
+  async close(): Promise<void> {
+    const closed = this.#pool.close();
+    await this.#feed.stopped();
+    await closed;
+  }
+
+  /** One statement sees one moment, so a read set without writes needs no lock. */
+  async #check({ reads }: PreparedCommit): Promise<Outcome> {
+    const values = [byteaArray(reads.map(({ key }) => key)), int8Array(reads.map(({ version }) => version))];
+    const [row] = await this.#read([{ statement: this.#statements.check, values }]);
+    return row?.[0] === "0" ? "committed" : "conflict";
+  }
+
+  async #lookUp(batch: readonly Lookup[]): Promise<readonly (readonly (Entry | undefined)[])[]> {
+    const keys = [...new Set(batch.flatMap((lookup) => lookup.keys))];
+    const values = [byteaArray(keys.map((key) => Buffer.from(key)))];
+    const found = new Map<string, Entry>();
+    for (const [position, version, value] of await this.#read([{ statement: this.#statements.get, values }])) {
+      const key = keys[Number(position) - 1];
+      if (key !== undefined) found.set(key, { value: bytesOf(value), version: BigInt(version ?? 0) });
+    }
+    return batch.map((lookup) => lookup.keys.map((key) => found.get(key)));
+  }
+
+  /** Reads change nothing, so they are simply done again on another connection when theirs has broken. */
+  async #read(statements: readonly BoundStatement[]): Promise<readonly Row[]> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const [rows] = await this.#pool.use((session) => session.run(statements));
+        return rows ?? [];
+      } catch (error) {
+        const again = !(error instanceof CofferError) && (endsSession(error) || isTransient(error));
+        if (!again || attempt >= 2) throw storageError("read", error);
+      }
+    }
+  }
+
+  async #commitGroup(group: readonly QueuedCommit[]): Promise<readonly (Outcome | CofferError)[]> {
+    try {
+      return await this.#commitTogether(group);
+    } catch (error) {
+      // The server has refused the group, so nothing of it is written: whose fault it is shows when each goes alone.
+      if (group.length === 1 || !isServerError(error) || endsSession(error)) throw unwritten(error);
+    }
+    return Promise.all(group.map((one) => this.#commitAlone(one)));
+  }
+
+  async #commitAlone(one: QueuedCommit): Promise<Outcome | CofferError> {
+    try {
+      const [outcome] = await this.#commitTogether([one]);
+      return outcome ?? "conflict";
+    } catch (error) {
+      return unwritten(error);
+    }
+  }
+
+  async #commitTogether(group: readonly QueuedCommit[]): Promise<readonly Outcome[]> {
+    const commits = group.map(({ commit }) => commit);
+    let exclusive = false;
+    for (let attempt = 1; ; attempt++) {
+      const statements = groupStatements(this.#statements, commits, this.#table, exclusive);
+      try {
+        const keys = group.flatMap((one) => one.keys);
+        const [, rows] = await this.#feed.committing(keys, () => this.#pool.use((session) => session.run(statements)));
+        return outcomesOf(rows?.[0], group.length);
+      } catch (error) {
+        if (attempt >= ATTEMPTS_MAX || !(isTransient(error) || isOutOfLocks(error))) throw error;
+        exclusive ||= isOutOfLocks(error);
+        await this.#clock.sleep(randomInt(PAUSE_MILLIS_MAX));
+      }
+    }
+  }
+}
+
+function outcomesOf(row: Row | undefined, length: number): readonly Outcome[] {
+  const stale = new Set((row?.[1] ?? "").split(","));
+  return Array.from({ length }, (_, owner) => (stale.has(String(owner)) ? "conflict" : "committed"));
+}
+
+/** With the connection gone before the answer, nobody knows whether it was written. */
+function unwritten(error: unknown): CofferError {
+  if (error instanceof CofferError || isServerError(error)) return storageError("write", error);
+  const message =
+    "the connection to PostgreSQL broke during a write, which may or may not have been done; look, then try again";
+  return new CofferError("unavailable", message, { cause: error });
+}
+
+function takeLookups(waiting: readonly Lookup[]): Lookup[] {
+  const taken: Lookup[] = [];
+  let keys = 0;
+  for (const lookup of waiting) {
+    if (taken.length > 0 && keys + lookup.keys.length > KEYS_MAX) break;
+    taken.push(lookup);
+    keys += lookup.keys.length;
+  }
+  return taken;
+}
+
+function takeCommits(waiting: readonly QueuedCommit[]): QueuedCommit[] {
+  const group = new Set(takeGroup(waiting.map(({ commit }) => commit)));
+  return waiting.filter(({ commit }) => group.has(commit));
+}
+
+const limitText = (limit: number) => String(Math.min(limit, NO_LIMIT));
+/** bytea in its hexadecimal form: \x and two digits a byte. */
+const bytesOf = (column: string | null | undefined) => Buffer.from((column ?? "").slice(2), "hex");
+const keyOf = (column: string | null | undefined) => bytesOf(column).toString("utf8");
