@@ -6,6 +6,7 @@ import { CofferError, messageOf } from "#common/errors.ts";
 import { createLog, type Log } from "#common/log.ts";
 import { createMetrics } from "#common/metrics.ts";
 import type { ProgramIo } from "#common/program.ts";
+import { VERSION, VERSION_DATE } from "#common/version.ts";
 import { type AssembledServer, assemble, type ServerParts } from "./assemble.ts";
 import { enableAuditDevices } from "./audit/audit-config.ts";
 import { parseServerConfig, type ServerConfig } from "./config/server-config.ts";
@@ -18,7 +19,6 @@ import { findSealType } from "./seal/registry.ts";
 import type { Seal } from "./seal/seal.ts";
 import { registerServerMetrics } from "./server-metrics.ts";
 import { findStorageKind, type StorageKind, storageRegistry } from "./storage/registry.ts";
-import { VERSION, VERSION_DATE } from "./version.ts";
 
 /** Runs a server; gives the exit code. */
 export async function run(argv: readonly string[], io: ProgramIo): Promise<number> {

@@ -80,94 +80,94 @@ EOT
 }
 `;
 
+const FULL_PARSED = {
+  storage: { type: "lmdb", config: { path: "/var/lib/coffer", sync: true } },
+  listeners: [
+    {
+      host: "::",
+      port: 8200,
+      tls: {
+        certFile: "/tls/tls.crt",
+        keyFile: "/tls/tls.key",
+        clientCaFile: "/tls/ca.crt",
+        clientCertificates: "require",
+        minVersion: "TLSv1.3",
+        maxVersion: "TLSv1.3",
+      },
+      maxRequestBytes: 1_048_576,
+      maxRequestSeconds: 30,
+      requireRequestHeader: false,
+      forwardedFor: {
+        authorizedAddresses: ["10.0.0.0/8", "192.168.1.1"],
+        hopSkips: 1,
+        rejectNotPresent: true,
+        rejectNotAuthorized: true,
+      },
+      unauthenticatedMetrics: true,
+    },
+    {
+      host: "127.0.0.1",
+      port: 8300,
+      tls: undefined,
+      maxRequestBytes: 33_554_432,
+      maxRequestSeconds: 90,
+      requireRequestHeader: false,
+      forwardedFor: undefined,
+      unauthenticatedMetrics: false,
+    },
+  ],
+  seals: [
+    { type: "pkcs11", name: "pkcs11", priority: 1, disabled: false, config: { priority: "1", slot: 3 } },
+    {
+      type: "awskms",
+      name: "second",
+      priority: 2,
+      disabled: false,
+      config: { name: "second", priority: 2, kms_key_id: "alias/coffer" },
+    },
+  ],
+  audits: [
+    {
+      type: "file",
+      path: "stdout/",
+      description: "for people",
+      options: { file_path: "stdout", log_raw: "false" },
+    },
+  ],
+  userLockouts: [{ type: "userpass", threshold: 3, durationSeconds: 600, counterResetSeconds: 900, disabled: false }],
+  bootstrap: [
+    {
+      name: "auth",
+      operation: "update",
+      path: "sys/auth/kubernetes",
+      data: { type: "kubernetes", config: { ttls: [1, 2] } },
+      namespace: "",
+    },
+    {
+      name: "policy",
+      operation: "create",
+      path: "sys/policies/acl/p",
+      data: { policy: 'path "x" {}\n' },
+      namespace: "",
+    },
+  ],
+  apiAddress: "https://main.example:8200",
+  clusterAddress: "https://main-0:8201",
+  clusterName: "main",
+  defaultLeaseTtlSeconds: 3600,
+  maxLeaseTtlSeconds: 86_400,
+  logLevel: "debug",
+  logFormat: "json",
+  pidFile: "/run/coffer.pid",
+  workers: 4,
+  unauthenticatedMetrics: false,
+  unauthenticatedRekey: false,
+  warnings: [],
+};
+
 describe("parseServerConfig", () => {
   it("reads a full file", () => {
-    expect(parse(FULL)).toEqual({
-      storage: { type: "lmdb", config: { path: "/var/lib/coffer", sync: true } },
-      listeners: [
-        {
-          host: "::",
-          port: 8200,
-          tls: {
-            certFile: "/tls/tls.crt",
-            keyFile: "/tls/tls.key",
-            clientCaFile: "/tls/ca.crt",
-            clientCertificates: "require",
-            minVersion: "TLSv1.3",
-            maxVersion: "TLSv1.3",
-          },
-          maxRequestBytes: 1_048_576,
-          maxRequestSeconds: 30,
-          requireRequestHeader: false,
-          forwardedFor: {
-            authorizedAddresses: ["10.0.0.0/8", "192.168.1.1"],
-            hopSkips: 1,
-            rejectNotPresent: true,
-            rejectNotAuthorized: true,
-          },
-          unauthenticatedMetrics: true,
-        },
-        {
-          host: "127.0.0.1",
-          port: 8300,
-          tls: undefined,
-          maxRequestBytes: 33_554_432,
-          maxRequestSeconds: 90,
-          requireRequestHeader: false,
-          forwardedFor: undefined,
-          unauthenticatedMetrics: false,
-        },
-      ],
-      seals: [
-        { type: "pkcs11", name: "pkcs11", priority: 1, disabled: false, config: { priority: "1", slot: 3 } },
-        {
-          type: "awskms",
-          name: "second",
-          priority: 2,
-          disabled: false,
-          config: { name: "second", priority: 2, kms_key_id: "alias/coffer" },
-        },
-      ],
-      audits: [
-        {
-          type: "file",
-          path: "stdout/",
-          description: "for people",
-          options: { file_path: "stdout", log_raw: "false" },
-        },
-      ],
-      userLockouts: [
-        { type: "userpass", threshold: 3, durationSeconds: 600, counterResetSeconds: 900, disabled: false },
-      ],
-      bootstrap: [
-        {
-          name: "auth",
-          operation: "update",
-          path: "sys/auth/kubernetes",
-          data: { type: "kubernetes", config: { ttls: [1, 2] } },
-          namespace: "",
-        },
-        {
-          name: "policy",
-          operation: "create",
-          path: "sys/policies/acl/p",
-          data: { policy: 'path "x" {}\n' },
-          namespace: "",
-        },
-      ],
-      apiAddress: "https://main.example:8200",
-      clusterAddress: "https://main-0:8201",
-      clusterName: "main",
-      defaultLeaseTtlSeconds: 3600,
-      maxLeaseTtlSeconds: 86_400,
-      logLevel: "debug",
-      logFormat: "json",
-      pidFile: "/run/coffer.pid",
-      workers: 4,
-      unauthenticatedMetrics: false,
-      unauthenticatedRekey: false,
-      warnings: [],
-    });
+    expect(parse(FULL)).toEqual(FULL_PARSED);
   });
 
   it("has defaults for all but the storage", () => {

@@ -1,9 +1,9 @@
 // Step "handle": the path's own handler, and the warnings about what the client sent in vain.
 import { CofferError } from "#common/errors.ts";
+import { VERSION } from "#common/version.ts";
 import type { PrivilegedContext } from "../../framework/context.ts";
 import type { Path } from "../../framework/path.ts";
 import type { Reply } from "../../framework/reply.ts";
-import { VERSION } from "../../version.ts";
 import { describeMount, describePath } from "../help.ts";
 import type { CoreServices, RequestState } from "../request-state.ts";
 import { definitionFor } from "../route.ts";
