@@ -26,8 +26,8 @@ export const fileAuditDevice: AuditDeviceType = {
   make(options, { clock }) {
     const path = options["file_path"] ?? options["path"];
     if (!path) throw new CofferError("invalid_request", "file_path is required");
-    if (path === "stdout") return streamDevice((text) => process.stdout.write(text));
-    if (path === "discard") return streamDevice(() => true);
+    if (path === "stdout") return streamDevice(toStandardOutput);
+    if (path === "discard") return streamDevice(async () => {});
     return new FileDevice(path, parseMode(options["mode"]), clock);
   },
 };
@@ -40,12 +40,15 @@ function parseMode(text: string | undefined): number {
   return mode;
 }
 
-function streamDevice(write: (text: string) => boolean): AuditDevice {
-  return {
-    probe: async () => {},
-    write: async (lines) => void write(linesText(lines)),
-    close: async () => {},
-  };
+function streamDevice(write: (text: string) => Promise<void>): AuditDevice {
+  return { probe: async () => {}, write: (lines) => write(linesText(lines)), close: async () => {} };
+}
+
+/** Done when the reader has it or the pipe's buffer has: a log collector that is gone is an error, not silence. */
+function toStandardOutput(text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(text, (error) => (error ? reject(error) : resolve()));
+  });
 }
 
 function linesText(lines: readonly string[]): string {
