@@ -1,5 +1,8 @@
 """hvac's identity methods: entities, aliases, groups, lookups and merges. Uses the userpass mount of the login checks."""
 
+import base64
+import json
+
 from hvac.exceptions import InvalidPath, InvalidRequest
 
 from checks import check, client, contains, equal, holds, refused, status
@@ -142,3 +145,34 @@ def mistakes() -> None:
         lambda: identity.create_or_update_entity_alias("x", canonical_id="unknown", mount_accessor=accessor_of("userpass/")),
     )
     refused(InvalidRequest, lambda: identity.merge_entities(from_entity_ids=["unknown"], to_entity_id="unknown"))
+
+
+@check("identity: signed tokens: keys, roles, a token of an entity, introspection, published keys")
+def signed_tokens() -> None:
+    root = client()
+    identity = root.secrets.identity
+    identity.create_named_key("signer", allowed_client_ids=["*"], algorithm="ES256")
+    contains(identity.read_named_key("signer")["data"], {"algorithm": "ES256", "rotation_period": 86400})
+    holds("signer" in identity.list_named_keys()["data"]["keys"], "the key is not listed")
+    identity.create_or_update_role("of-hvac", key="signer", ttl="10m")
+    role = identity.read_role("of-hvac")["data"]
+    contains(role, {"key": "signer", "ttl": 600})
+    equal(identity.list_roles()["data"]["keys"], ["of-hvac"])
+    root.sys.create_or_update_acl_policy("signs", 'path "identity/oidc/token/*" { capabilities = ["read"] }')
+    root.auth.userpass.create_or_update_user("gail", "gail-password", policies="signs")
+    gail = client("")
+    entity = gail.auth.userpass.login("gail", "gail-password")["auth"]["entity_id"]
+    signed = gail.secrets.identity.generate_signed_id_token("of-hvac")["data"]
+    contains(signed, {"client_id": role["client_id"], "ttl": 600})
+    claims = json.loads(base64.urlsafe_b64decode(signed["token"].split(".")[1] + "=="))
+    contains(claims, {"sub": entity, "aud": role["client_id"], "namespace": "root"})
+    equal(identity.introspect_signed_id_token(signed["token"])["active"], True)
+    header = json.loads(base64.urlsafe_b64decode(signed["token"].split(".")[0] + "=="))
+    holds(
+        header["kid"] in [key["kid"] for key in identity.read_active_public_keys()["keys"]],
+        "the key that signed is not published",
+    )
+    holds(identity.read_well_known_configurations()["issuer"] == claims["iss"], "another issuer is published")
+    identity.delete_role("of-hvac")
+    identity.delete_named_key("signer")
+    refused(InvalidPath, lambda: identity.read_named_key("signer"))
