@@ -29,7 +29,7 @@ export async function developmentSetup(flags: ServerFlags): Promise<Development>
     listener: { tcp: { address: `${host}:${port}`, tls_disable: true } },
     seal: { static: { current_key: sealKey, current_key_id: "development" } },
     bootstrap: { request: { secret: { operation: "update", path: "sys/mounts/secret", data: KV2 } } },
-    log_level: flags.logLevel || "info",
+    log_level: flags.logLevel ?? "info",
     log_format: "standard",
   };
   return { config: parseServerConfig([{ name: "-dev", text: JSON.stringify(document) }]), rootToken };

@@ -1,5 +1,6 @@
 // The command line of `coffer server`, with Vault's single-dash flags.
 import { CofferError } from "#common/errors.ts";
+import { isLogLevel, LOG_LEVELS, type LogLevel } from "#common/log.ts";
 
 export interface ServerFlags {
   readonly configFiles: readonly string[];
@@ -8,7 +9,8 @@ export interface ServerFlags {
   readonly devListenAddress: string;
   /** A directory: development data that survives a restart. */
   readonly devStorage: string;
-  readonly logLevel: string;
+  /** Undefined: as the configuration says. */
+  readonly logLevel: LogLevel | undefined;
   readonly help: boolean;
 }
 
@@ -53,7 +55,13 @@ export function parseServerFlags(argv: readonly string[]): ServerFlags {
     devRootToken: last("dev-root-token-id"),
     devListenAddress: last("dev-listen-address") || "127.0.0.1:8200",
     devStorage: last("dev-storage"),
-    logLevel: last("log-level"),
+    logLevel: logLevelOf(last("log-level")),
     help: switches.has("help") || switches.has("h"),
   };
+}
+
+function logLevelOf(text: string): LogLevel | undefined {
+  if (text === "") return undefined;
+  if (isLogLevel(text)) return text;
+  throw new CofferError("invalid_request", `-log-level must be one of ${LOG_LEVELS.join(", ")}, not ${text}`);
 }

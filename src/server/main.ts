@@ -32,10 +32,7 @@ export async function run(argv: readonly string[], io: ProgramIo): Promise<numbe
     : undefined;
   const config = development?.config ?? (await readConfig(flags, io));
   const log = createLog({
-    level:
-      flags.logLevel === "debug" || flags.logLevel === "warn" || flags.logLevel === "error"
-        ? flags.logLevel
-        : config.logLevel,
+    level: flags.logLevel ?? config.logLevel,
     format: config.logFormat === "json" ? "json" : "text",
     write: (line) => void io.stderr.write(line),
     now: () => io.clock.now(),
