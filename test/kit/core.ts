@@ -48,6 +48,8 @@ export interface SendOptions {
   readonly limit?: number;
   /** By their names in lower case. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** As in the header X-Vault-Namespace, without slashes around. */
+  readonly namespace?: string;
 }
 
 export interface Core {
@@ -147,7 +149,7 @@ export function requestOf(
     id: randomUUID(),
     operation,
     path,
-    namespace: "",
+    namespace: options.namespace ?? "",
     clientToken,
     data,
     query: isWrite ? {} : data,

@@ -19,7 +19,6 @@ export const PENDING: ReadonlyMap<string, string> = new Map([
   ...missing("engine transit", "transit-encrypt-decrypt", "transit-export-backup", "transit-hmac"),
   ...missing("engine transit", "transit-key-types", "transit-known-answers", "transit-sign-verify"),
   ...missing("engine transit", "transit-versions"),
-  ...missing("namespaces", "namespaces-basic", "namespaces-tokens"),
   ...missing("engines transit and totp", "openapi-engines"),
   ...missing("engines transit, pki, totp and database", "plugins-catalog"),
 ]);

@@ -6,6 +6,7 @@
 import { createHmac, type KeyObject } from "node:crypto";
 import { isJsonArray, isJsonObject, isNumberLiteral, type JsonObject, type JsonValue } from "#common/json.ts";
 import type { Operation } from "../framework/context.ts";
+import { type NamespaceName, shownId } from "../namespaces/namespace-scope.ts";
 import type { AuditedHeaders } from "./audit-record.ts";
 
 /** What the server does by itself. */
@@ -33,7 +34,7 @@ export interface AuditedRequest {
   readonly clientToken: string;
   readonly remoteAddress: string;
   readonly remotePort: number;
-  readonly namespace: string;
+  readonly namespace: NamespaceName;
   readonly wrapTtlSeconds: number | undefined;
   /** All that came; lines show those that are configured. */
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
@@ -171,7 +172,7 @@ function requestOf(
     mount_accessor: request.mountAccessor,
     mount_point: request.mountPath,
     mount_type: request.mountType,
-    namespace: { id: "root", path: request.namespace },
+    namespace: { id: shownId(request.namespace.id), path: request.namespace.path },
     remote_address: request.remoteAddress,
     remote_port: request.remotePort,
     ...(shown && { headers: shown }),

@@ -172,7 +172,7 @@ function namesOf({ request }: AuditEntry): Lookup {
   const names: Readonly<Record<string, string>> = {
     mount_point: request.mountPath,
     mount_type: request.mountType,
-    namespace: request.namespace,
+    namespace: request.namespace.path,
     operation: request.operation,
     path: request.path,
   };

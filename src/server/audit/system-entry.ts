@@ -2,12 +2,15 @@
 // after it has happened, with the error when it failed.
 import { randomUUID } from "node:crypto";
 import type { JsonObject } from "#common/json.ts";
+import type { NamespaceName } from "../namespaces/namespace-scope.ts";
 import type { AuditEntry, SystemOperation } from "./audit-entry.ts";
 
 export interface SystemEvent {
   readonly operation: SystemOperation;
   /** Of the request that would do the same: "sys/leases/revoke". */
   readonly path: string;
+  /** Where it happened; the root namespace when left out. */
+  readonly namespace?: NamespaceName;
   /** Names and ids; nothing here is hidden, so no secret may be in it. */
   readonly data: JsonObject;
   readonly error?: string;
@@ -16,7 +19,7 @@ export interface SystemEvent {
 /** The name of the actor in `auth.display_name`. */
 export const SYSTEM_ACTOR = "system";
 
-export function systemEntry({ operation, path, data, error }: SystemEvent, timeMillis: number): AuditEntry {
+export function systemEntry({ operation, path, namespace, data, error }: SystemEvent, timeMillis: number): AuditEntry {
   return {
     timeMillis,
     type: "system",
@@ -26,7 +29,8 @@ export function systemEntry({ operation, path, data, error }: SystemEvent, timeM
       ...{ tokenType: "", grantingPolicies: [], allowed: true },
     },
     request: {
-      ...{ id: randomUUID(), operation, path, data, nonHmacKeys: Object.keys(data), clientToken: "", namespace: "" },
+      ...{ id: randomUUID(), operation, path, data, nonHmacKeys: Object.keys(data), clientToken: "" },
+      namespace: namespace ?? { id: "", path: "" },
       ...{ remoteAddress: "", remotePort: 0, headers: {}, wrapTtlSeconds: undefined },
       ...{ mountPath: "sys/", mountType: "system", mountAccessor: "" },
     },

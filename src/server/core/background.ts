@@ -18,6 +18,8 @@ import {
 } from "../leases/lease-record.ts";
 import { readLease } from "../leases/lease-store.ts";
 import { listJobs, type RevocationJob, readJob } from "../leases/revocation-job.ts";
+import { type NamespaceName, namespaceNameOf } from "../namespaces/namespace-scope.ts";
+import { namespaceView } from "../namespaces/namespace-transaction.ts";
 
 /** Between two looks at the expiry index when nothing is due: leases end at most this much late. */
 const IDLE_MILLIS = 1_000;
@@ -86,12 +88,12 @@ export class Background {
   async #endDue(key: string): Promise<void> {
     try {
       const ended = await this.#transact(async (tx) => {
-        const lease = await this.#leaseAt(tx, key);
-        if (lease) await this.#deps.expiration.end(tx, lease.leaseId);
+        const due = await this.#leaseAt(tx, key);
+        if (due) await this.#deps.expiration.end(due.view, due.lease.leaseId);
         else tx.delete(key);
-        return lease?.leaseId;
+        return due && (await placeOf(due));
       });
-      if (ended !== undefined) await this.#tell(leaseEnd(ended));
+      if (ended) await this.#tell(leaseEnd(ended));
     } catch (error) {
       if (this.#deps.barrier.isSealed) throw error;
       await this.#postpone(key, error);
@@ -99,21 +101,22 @@ export class Background {
   }
 
   /** The lease of an index key; undefined when the key is left over from another expiry of it. */
-  async #leaseAt(tx: Transaction, key: string): Promise<LeaseRecord | undefined> {
+  async #leaseAt(tx: Transaction, key: string): Promise<DueLease | undefined> {
     const reference = await tx.read(leaseReferenceKind, key);
-    const lease = reference && (await readLease(tx, reference.leaseId));
-    return lease && expiryKey(lease) === key ? lease : undefined;
+    const view = namespaceView(tx, reference?.namespace ?? "");
+    const lease = reference && (await readLease(view, reference.leaseId));
+    return lease && expiryKey(lease) === key ? { lease, view } : undefined;
   }
 
   async #postpone(key: string, cause: unknown): Promise<void> {
     const postponed = await this.#transact(async (tx) => {
-      const lease = await this.#leaseAt(tx, key);
-      if (!lease) return undefined;
-      this.#deps.expiration.postpone(tx, lease, cause);
-      this.#deps.log.warn("a lease could not be ended", { leaseId: lease.leaseId, error: messageOf(cause) });
-      return lease.leaseId;
+      const due = await this.#leaseAt(tx, key);
+      if (!due) return undefined;
+      this.#deps.expiration.postpone(due.view, due.lease, cause);
+      this.#deps.log.warn("a lease could not be ended", { leaseId: due.lease.leaseId, error: messageOf(cause) });
+      return placeOf(due);
     });
-    if (postponed !== undefined) await this.#tell({ ...leaseEnd(postponed), error: messageOf(cause) });
+    if (postponed) await this.#tell({ ...leaseEnd(postponed), error: messageOf(cause) });
   }
 
   async #doJobs(): Promise<boolean> {
@@ -130,9 +133,11 @@ export class Background {
   async #doJob(id: string): Promise<boolean> {
     const { barrier, expiration, log } = this.#deps;
     try {
-      const job = await readJob(barrier.begin(), id);
+      const before = barrier.begin();
+      const job = await readJob(before, id);
+      const namespace = job && (await namespaceNameOf(namespaceView(before, job.namespace)));
       const more = (await this.#transact((tx) => runSlice(tx, id, expiration))) === true;
-      if (job && !(await readJob(barrier.begin(), id))) await this.#tell(jobEnd(job));
+      if (job && namespace && !(await readJob(barrier.begin(), id))) await this.#tell(jobEnd(job, namespace));
       return more;
     } catch (error) {
       if (barrier.isSealed) throw error;
@@ -160,10 +165,26 @@ export class Background {
   }
 }
 
-function leaseEnd(leaseId: string): SystemEvent {
-  return { operation: "revoke", path: "sys/leases/revoke", data: { lease_id: leaseId } };
+/** A lease whose time has come, and its namespace's part of the transaction. */
+interface DueLease {
+  readonly lease: LeaseRecord;
+  readonly view: Transaction;
 }
 
-function jobEnd({ kind, target }: RevocationJob): SystemEvent {
-  return { operation: "revoke", path: "sys/leases/revoke-prefix", data: { kind, target } };
+interface LeasePlace {
+  readonly leaseId: string;
+  readonly namespace: NamespaceName;
+}
+
+async function placeOf({ lease, view }: DueLease): Promise<LeasePlace> {
+  return { leaseId: lease.leaseId, namespace: await namespaceNameOf(view) };
+}
+
+function leaseEnd({ leaseId, namespace }: LeasePlace): SystemEvent {
+  return { operation: "revoke", path: "sys/leases/revoke", namespace, data: { lease_id: leaseId } };
+}
+
+function jobEnd({ kind, target }: RevocationJob, namespace: NamespaceName): SystemEvent {
+  const path = kind === "namespace" ? "sys/namespaces" : "sys/leases/revoke-prefix";
+  return { operation: "revoke", path, namespace, data: { kind, target } };
 }

@@ -5,7 +5,7 @@ import { openMemoryStorage } from "../storage/memory/memory-storage.ts";
 import { type BootstrapStep, runBootstrap } from "./bootstrap.ts";
 
 const step = (path: string, data: BootstrapStep["data"] = {}): BootstrapStep => ({
-  ...{ name: path, operation: "update", path, data },
+  ...{ name: path, operation: "update", path, data, namespace: "" },
 });
 
 const GOOD: readonly BootstrapStep[] = [

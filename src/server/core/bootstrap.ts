@@ -6,10 +6,12 @@ import { CofferError, messageOf } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import type { Operation } from "../framework/context.ts";
+import { ROOT_SCOPE } from "../namespaces/namespace-scope.ts";
 import { rootAcl } from "../policy/acl.ts";
 import type { CoreServices, RequestState } from "./request-state.ts";
 import { authorise } from "./steps/authorise.ts";
 import { handle } from "./steps/handle.ts";
+import { namespace } from "./steps/namespace.ts";
 import { resolve } from "./steps/resolve.ts";
 
 export interface BootstrapStep {
@@ -17,6 +19,8 @@ export interface BootstrapStep {
   readonly operation: Operation;
   readonly path: string;
   readonly data: JsonObject;
+  /** "" is the root namespace. */
+  readonly namespace: string;
 }
 
 /** Runs the requests in order. Throws `invalid_request` naming the one that failed. */
@@ -47,7 +51,7 @@ async function runOne(tx: Transaction, step: BootstrapStep, services: CoreServic
       id: randomUUID(),
       operation,
       path: step.path,
-      namespace: "",
+      namespace: step.namespace.replace(/^\/+|\/+$/g, ""),
       clientToken: "",
       data: step.data,
       query: {},
@@ -57,11 +61,13 @@ async function runOne(tx: Transaction, step: BootstrapStep, services: CoreServic
       page: { limit: 1 },
     },
     tx,
+    scope: ROOT_SCOPE,
     operation,
     acl: rootAcl,
     warnings: [],
     audited: { request: true },
   };
+  await namespace(state, services);
   await resolve(state, services);
   if (state.route?.definition?.when === "always")
     throw new CofferError("invalid_request", "a bootstrap request may not work on the seal or the node itself");

@@ -4,6 +4,7 @@ import { isJsonObject, parseJson } from "#common/json.ts";
 import { createLog, silentLog } from "#common/log.ts";
 import { startCore } from "#test/kit/core.ts";
 import type { Reply } from "../framework/reply.ts";
+import { ROOT_SCOPE } from "../namespaces/namespace-scope.ts";
 import { encodeError, encodeReply } from "./encode.ts";
 import type { RequestState } from "./request-state.ts";
 
@@ -13,7 +14,14 @@ const REQUEST: RequestState["request"] = {
 };
 
 const stateOf = (reply: Reply | undefined, more: Partial<RequestState> = {}): RequestState => ({
-  ...{ request: REQUEST, tx: undefined, operation: "read", warnings: [], audited: { request: false } },
+  ...{
+    request: REQUEST,
+    tx: undefined,
+    scope: ROOT_SCOPE,
+    operation: "read",
+    warnings: [],
+    audited: { request: false },
+  },
   reply,
   ...more,
 });

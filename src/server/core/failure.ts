@@ -4,6 +4,7 @@ import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import { LoginRefused } from "../framework/login-refused.ts";
 import { invalidToken } from "../framework/multi-error.ts";
+import { namespaceView } from "../namespaces/namespace-transaction.ts";
 import { DECISION_HEADER } from "../policy/decision-id.ts";
 import { tokenKey, tokenKind } from "../tokens/token-record.ts";
 import { readToken } from "../tokens/token-store.ts";
@@ -60,9 +61,13 @@ function begin({ barrier }: CoreServices): Transaction | undefined {
  * A wrong password counts although the request that brought it comes to nothing. True when the user is locked: then
  * the answer is the same as to the right one, or whoever guesses could go on meanwhile.
  */
-async function countRefusal(refusal: LoginRefused, { route }: RequestState, services: CoreServices): Promise<boolean> {
+async function countRefusal(
+  refusal: LoginRefused,
+  { route, scope }: RequestState,
+  services: CoreServices,
+): Promise<boolean> {
   for (let attempt = 0; route && attempt < ATTEMPTS_MAX && !services.barrier.isSealed; attempt++) {
-    const tx = services.barrier.begin();
+    const tx = namespaceView(services.barrier.begin(), scope.id);
     if (await services.lockout.isLocked(tx, route.mount, refusal.aliasName)) return true;
     await services.lockout.noteFailure(tx, route.mount, refusal.aliasName);
     if ((await tx.commit()) === "committed") return false;

@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto";
 import { object, string } from "#common/schema.ts";
 import { recordKind, type Transaction } from "../barrier/transaction.ts";
 import { createMount } from "../mounts/mount-table.ts";
+import { SYSTEM_MOUNTS } from "../mounts/system-mounts.ts";
 import { ROOT_POLICY } from "../policy/acl.ts";
 import { TokenService } from "../tokens/token-service.ts";
 
@@ -13,13 +14,6 @@ const CLUSTER_KEY = "core/cluster";
 export function readCluster(tx: Transaction): Promise<{ readonly id: string; readonly name: string } | undefined> {
   return tx.read(clusterKind, CLUSTER_KEY);
 }
-
-const SYSTEM_MOUNTS = [
-  { path: "sys/", type: "system", description: "system endpoints used for control, policy and debugging" },
-  { path: "identity/", type: "identity", description: "identity store" },
-  { path: "cubbyhole/", type: "cubbyhole", description: "per-token private secret storage", local: true },
-  { path: "auth/token/", type: "token", description: "token based credentials" },
-];
 
 export class InitialRecords {
   readonly #tokens: TokenService;

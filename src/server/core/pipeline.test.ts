@@ -62,6 +62,7 @@ async function startProbe(storage?: Storage): Promise<{ core: Core; probe: Probe
 describe("the steps of a request", () => {
   it("follow one another in this order, which is a security property", () => {
     expect(steps.map(({ name }) => name)).toEqual([
+      "namespace",
       "resolve",
       "readiness",
       "authenticate",

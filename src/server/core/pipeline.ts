@@ -2,6 +2,7 @@
 // at commit runs the steps again on fresh reads.
 import { randomInt } from "node:crypto";
 import { CofferError } from "#common/errors.ts";
+import { ROOT_SCOPE } from "../namespaces/namespace-scope.ts";
 import { encodeReply } from "./encode.ts";
 import { fail } from "./failure.ts";
 import type { Answer, Request } from "./request.ts";
@@ -11,6 +12,7 @@ import { authenticate } from "./steps/authenticate.ts";
 import { authorise } from "./steps/authorise.ts";
 import { handle } from "./steps/handle.ts";
 import { issue } from "./steps/issue.ts";
+import { namespace } from "./steps/namespace.ts";
 import { quotas, rateLimitHeaders } from "./steps/quotas.ts";
 import { readiness } from "./steps/readiness.ts";
 import { resolve } from "./steps/resolve.ts";
@@ -21,8 +23,9 @@ export interface Step {
   run(state: RequestState, services: CoreServices): Promise<void>;
 }
 
-/** Audit before handle, readiness before anything that reads secrets: the order is a security property. */
+/** Namespace first, audit before handle, readiness before anything that reads secrets: the order is a security property. */
 export const steps: readonly Step[] = [
+  { name: "namespace", run: namespace },
   { name: "resolve", run: resolve },
   { name: "readiness", run: readiness },
   { name: "authenticate", run: authenticate },
@@ -67,7 +70,7 @@ type SharedState = Required<Pick<RequestState, "audited" | "counted">>;
 
 function newState(request: Request, services: CoreServices, shared: SharedState): RequestState {
   const tx = services.barrier.isSealed ? undefined : services.barrier.begin();
-  return { request, tx, operation: request.operation, warnings: [], ...shared };
+  return { request, tx, scope: ROOT_SCOPE, operation: request.operation, warnings: [], ...shared };
 }
 
 function withHeaders(answer: Answer, { counted }: RequestState): Answer {

@@ -16,6 +16,7 @@ import type { Lockout } from "../lockout/lockout.ts";
 import type { Backends, HostedBackend } from "../mounts/backends.ts";
 import type { TtlDefaults } from "../mounts/mount-info.ts";
 import type { MountRecord } from "../mounts/mount-record.ts";
+import type { NamespaceScope } from "../namespaces/namespace-scope.ts";
 import type { Acl } from "../policy/acl.ts";
 import type { DecisionIds } from "../policy/decision-id.ts";
 import type { Decision } from "../policy/permissions.ts";
@@ -61,9 +62,13 @@ export interface LeaseOfReply {
 }
 
 export interface RequestState {
-  readonly request: Request;
-  /** Undefined while the server is sealed. */
-  readonly tx: Transaction | undefined;
+  /** As it came, until the namespace is known; then as it is in the namespace. */
+  request: Request;
+  /** Undefined while the server is sealed. The namespace's part of it, once that is known. */
+  tx: Transaction | undefined;
+  scope: NamespaceScope;
+  /** The mount that serves the path, once the namespace is known. */
+  mount?: MountRecord | undefined;
   operation: Operation;
   route?: Route;
   context?: PrivilegedContext;

@@ -1,22 +1,14 @@
 // From a request path to mount, backend and path definition. Knows nothing of tokens.
 import { CofferError } from "#common/errors.ts";
-import type { Transaction } from "../barrier/transaction.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import { multiError } from "../framework/multi-error.ts";
 import type { Path } from "../framework/path.ts";
 import type { Backends } from "../mounts/backends.ts";
 import type { MountRecord } from "../mounts/mount-record.ts";
-import { findMount } from "../mounts/mount-table.ts";
 import type { Request } from "./request.ts";
 import type { Route } from "./request-state.ts";
 
-/** The route of a request, or undefined when no mount serves its path. */
-export async function findRoute(tx: Transaction, backends: Backends, request: Request): Promise<Route | undefined> {
-  const mount = await findMount(tx, request.path);
-  if (!mount) return undefined;
-  return routeWithin(mount, backends, request.path);
-}
-
+/** The route of a request in a mount. */
 export function routeWithin(mount: MountRecord, backends: Backends, requestPath: string): Route {
   const hosted = backends.of(mount);
   const path = requestPath.slice(mount.path.length);

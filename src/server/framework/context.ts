@@ -4,6 +4,7 @@ import type { Clock } from "#common/clock.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { Log } from "#common/log.ts";
 import type { StorageView, Transaction } from "../barrier/transaction.ts";
+import type { NamespaceScope } from "../namespaces/namespace-scope.ts";
 import type { Page } from "../storage/storage.ts";
 
 export type Operation = "create" | "read" | "update" | "patch" | "delete" | "list" | "scan" | "help";
@@ -58,7 +59,9 @@ export interface PrivilegedContext extends Context {
   readonly wrapTtlSeconds: number | undefined;
   /** True when the caller's policies give sudo on this path. */
   readonly hasSudo: boolean;
+  /** Path of the namespace without slashes around; "" for the root namespace. */
   readonly namespace: string;
+  readonly scope: NamespaceScope;
   readonly query: JsonObject;
   /** The request's headers by their names in lower case, for the few paths that standards give some of their own. */
   readonly headers?: Readonly<Record<string, string | readonly string[] | undefined>>;

@@ -33,6 +33,8 @@ export interface PathDefinition<P extends string, F extends Fields, C> {
   readonly access?: Access;
   /** "always": answers while the server is sealed or not initialised. */
   readonly when?: "unsealed" | "always";
+  /** Works on the whole server, which is not in any namespace but the root. */
+  readonly rootOnly?: boolean;
   /** Names in the path count in any case: what a policy denies in lower case is denied in every spelling. */
   readonly caseless?: boolean;
   /** The body is the client's own data: unknown members are kept and not warned about. */
@@ -52,6 +54,7 @@ export interface Path<C> {
   readonly description: string;
   readonly access: Access;
   readonly when: "unsealed" | "always";
+  readonly rootOnly: boolean;
   readonly caseless: boolean;
   readonly freeForm: boolean;
   readonly fields: Fields;
@@ -80,6 +83,7 @@ export function definePath<
     description: definition.description ?? definition.summary,
     access: definition.access ?? "token",
     when: definition.when ?? "unsealed",
+    rootOnly: definition.rootOnly ?? false,
     caseless: definition.caseless ?? false,
     freeForm: definition.freeForm ?? false,
     fields,

@@ -8,6 +8,7 @@ import { storageView } from "../barrier/storage-view.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import type { Reply } from "../framework/reply.ts";
 import { createMount } from "../mounts/mount-table.ts";
+import { ROOT_SCOPE } from "../namespaces/namespace-scope.ts";
 import { openMemoryStorage } from "../storage/memory/memory-storage.ts";
 import { TokenService } from "../tokens/token-service.ts";
 import { identityBackend } from "./backend.ts";
@@ -61,7 +62,7 @@ async function call(
       ...{ defaultTtlSeconds: 1, maxTtlSeconds: 1 },
     },
     ...{ caller: undefined, remoteAddress: "127.0.0.1", clientToken: "", wrapTtlSeconds: undefined, hasSudo: true },
-    ...{ namespace: "", query: {}, page: { limit: 10_000, ...(after !== undefined && { after }) } },
+    ...{ namespace: "", scope: ROOT_SCOPE, query: {}, page: { limit: 10_000, ...(after !== undefined && { after }) } },
     passwordByPolicy: async () => undefined,
   };
   for (const candidate of backend.paths) {

@@ -72,7 +72,7 @@ export class Expiration {
   }
 
   /** Lets a slice of a job's leases end now, by the sweep. Answers its last id when there may be more. */
-  async expireSome(tx: Transaction, job: Omit<RevocationJob, "kind">): Promise<string | undefined> {
+  async expireSome(tx: Transaction, job: Omit<RevocationJob, "kind" | "namespace">): Promise<string | undefined> {
     const ids = await leaseIdsBelow(tx, job.target, PREFIX_BUDGET, job.after);
     for (const id of ids) await this.#expire(tx, id, job.beforeSeconds ?? this.#nowSeconds());
     return ids.length < PREFIX_BUDGET ? undefined : ids.at(-1);

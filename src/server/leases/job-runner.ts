@@ -3,23 +3,22 @@
 import type { Transaction } from "../barrier/transaction.ts";
 import { mountStoragePrefix } from "../mounts/mount-record.ts";
 import { forgetEndedMount, readEndedMount } from "../mounts/mount-table.ts";
+import { removeNamespaceSlice } from "../namespaces/namespace-removal.ts";
+import { namespaceView } from "../namespaces/namespace-transaction.ts";
 import { orphanChildren } from "../tokens/revoke-token.ts";
 import type { Expiration } from "./expiration.ts";
+import { deleteBelow, type Progress } from "./job-progress.ts";
 import { leaseIdsBelow, readLease } from "./lease-store.ts";
 import { deleteJob, putJob, type RevocationJob, readJob } from "./revocation-job.ts";
 
-/** Records of a mount that one transaction deletes. */
-const DATA_PAGE = 1_000;
 /** Leases that one transaction looks at. */
 const LEASE_PAGE = 1_000;
 
-/** "handed on": what is left is in jobs of its own. "waiting": something else has to happen first. */
-type Progress = "done" | "handed on" | "more" | "waiting";
-
 /** Does a slice of a job. True when there is more that can be done at once. */
-export async function runSlice(tx: Transaction, id: string, expiration: Expiration): Promise<boolean> {
-  const job = await readJob(tx, id);
+export async function runSlice(whole: Transaction, id: string, expiration: Expiration): Promise<boolean> {
+  const job = await readJob(whole, id);
   if (!job) return false;
+  const tx = namespaceView(whole, job.namespace);
   const { progress, after = job.after } = await sliceOf(tx, job, expiration);
   if (progress === "done" || progress === "handed on") deleteJob(tx, id);
   else if (after !== job.after) putJob(tx, { ...job, ...(after !== undefined && { after }) }, id);
@@ -49,6 +48,8 @@ async function sliceOf(tx: Transaction, job: RevocationJob, expiration: Expirati
       return clearMount(tx, job);
     case "data":
       return (await deleteBelow(tx, job.target)) ? DONE : { progress: "more" };
+    case "namespace":
+      return { progress: await removeNamespaceSlice(tx, job.target, expiration) };
   }
 }
 
@@ -68,10 +69,4 @@ async function clearMount(tx: Transaction, job: RevocationJob): Promise<Slice> {
   if (!(await deleteBelow(tx, mountStoragePrefix(mount)))) return { progress: "more", after };
   forgetEndedMount(tx, mount.uuid);
   return DONE;
-}
-
-async function deleteBelow(tx: Transaction, prefix: string): Promise<boolean> {
-  const keys = await tx.scan({ from: prefix, to: `${prefix}\u{10ffff}`, limit: DATA_PAGE });
-  for (const key of keys) tx.delete(key);
-  return keys.length < DATA_PAGE;
 }

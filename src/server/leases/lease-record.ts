@@ -2,11 +2,11 @@
 // nothing is loaded at unseal and the sweep reads only what is due.
 //
 //   core/lease/<lease id>                    LeaseRecord
-//   core/expiry/<unix seconds, 12 digits>/<sha256 of the id, 32 hex digits>   { leaseId }
-//   core/token-lease/<token hash>/<sha256 of the id>                          { leaseId }: leases that end with a token
+//   core/expiry/<unix seconds, 12 digits>/<sha256 of the id, 32 hex digits>   { leaseId, namespace }
+//   core/token-lease/<token hash>/<sha256 of the id>                          { leaseId, namespace }: leases that end with a token
 //   core/token-dependents/<token hash>       written whenever a token gets a lease or a child, read by who ends it
 import { createHash } from "node:crypto";
-import { type Infer, jsonObject, number, object, oneOf, optional, string } from "#common/schema.ts";
+import { type Infer, jsonObject, number, object, oneOf, optional, string, withDefault } from "#common/schema.ts";
 import { recordKind } from "../barrier/transaction.ts";
 
 const leaseSchema = object({
@@ -39,7 +39,11 @@ const leaseSchema = object({
 export type LeaseRecord = Infer<typeof leaseSchema>;
 export const leaseKind = recordKind("lease", leaseSchema);
 
-export const leaseReferenceKind = recordKind("lease reference", object({ leaseId: string }));
+/** `namespace`: id of the one whose lease it is; left out for the root namespace. */
+export const leaseReferenceKind = recordKind(
+  "lease reference",
+  object({ leaseId: string, namespace: withDefault(string, "") }),
+);
 
 /**
  * Lists are no part of a transaction's read set. Whoever gives a token something that ends with it writes this record

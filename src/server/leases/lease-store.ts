@@ -1,6 +1,7 @@
 // Leases in storage. Every function works inside the caller's transaction; what makes a lease and its index keys
 // belongs together and is written nowhere else.
 import type { Transaction } from "../barrier/transaction.ts";
+import { namespaceIdOf, namespaceView } from "../namespaces/namespace-transaction.ts";
 import {
   dependentsKey,
   dependentsKind,
@@ -26,8 +27,9 @@ export function putLease(tx: Transaction, lease: LeaseRecord): void {
 
 function writeLease(tx: Transaction, lease: LeaseRecord): void {
   tx.write(leaseKind, leaseKey(lease.leaseId), lease);
-  if (lease.expiresAtSeconds > 0) tx.write(leaseReferenceKind, expiryKey(lease), { leaseId: lease.leaseId });
-  if (endsWithToken(lease)) tx.write(leaseReferenceKind, tokenLeaseKey(lease), { leaseId: lease.leaseId });
+  const reference = { leaseId: lease.leaseId, namespace: namespaceIdOf(tx) };
+  if (lease.expiresAtSeconds > 0) tx.write(leaseReferenceKind, expiryKey(lease), reference);
+  if (endsWithToken(lease)) tx.write(leaseReferenceKind, tokenLeaseKey(lease), reference);
 }
 
 /** A token's own lease is no dependent of it: it is the token. */
@@ -75,8 +77,9 @@ export async function releaseLeasesOfToken(
   const names = await tx.list(prefix, { limit });
   for (const name of names) {
     const reference = await tx.read(leaseReferenceKind, prefix + name);
-    const lease = reference && (await readLease(tx, reference.leaseId));
-    if (lease) moveLease(tx, lease, { ...lease, tokenHash: "", expiresAtSeconds: dueAt(lease, nowSeconds) });
+    const view = namespaceView(tx, reference?.namespace ?? "");
+    const lease = reference && (await readLease(view, reference.leaseId));
+    if (lease) moveLease(view, lease, { ...lease, tokenHash: "", expiresAtSeconds: dueAt(lease, nowSeconds) });
     tx.delete(prefix + name);
   }
   return names.length;

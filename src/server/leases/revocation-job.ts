@@ -2,10 +2,11 @@
 // slice changes or deletes the job in its own commit, so two nodes at once only meet as a conflict. What a slice of
 // each kind is: job-runner.ts.
 //
-//   core/job/<id>   { kind, target, after?, beforeSeconds? }
+//   core/job/<id>   { kind, target, namespace, after?, beforeSeconds? }
 import { randomUUID } from "node:crypto";
-import { type Infer, number, object, oneOf, optional, string } from "#common/schema.ts";
+import { type Infer, number, object, oneOf, optional, string, withDefault } from "#common/schema.ts";
 import { recordKind, type Transaction } from "../barrier/transaction.ts";
+import { namespaceIdOf } from "../namespaces/namespace-transaction.ts";
 
 const jobSchema = object({
   /**
@@ -17,9 +18,12 @@ const jobSchema = object({
    * - "force": end them without asking what their backend says
    * - "mount": wait until the leases of a disabled mount have ended, then delete its data; by the mount's uuid
    * - "data": delete every record below a storage prefix
+   * - "namespace": delete a namespace with all that is in it, by its path
    */
-  kind: oneOf("token", "orphans", "expire", "force", "mount", "data"),
+  kind: oneOf("token", "orphans", "expire", "force", "mount", "data", "namespace"),
   target: string,
+  /** Id of the namespace in which it is to be done; "" for the root namespace. */
+  namespace: withDefault(string, ""),
   /** The last lease id that was seen to. */
   after: optional(string),
   /** "expire": leases that were issued later stay. They may be of a new mount at the old path. */
@@ -30,8 +34,9 @@ const jobKind = recordKind("revocation job", jobSchema);
 const JOB_PREFIX = "core/job/";
 const JOBS_PAGE = 100;
 
-export function putJob(tx: Transaction, job: RevocationJob, id: string = randomUUID()): void {
-  tx.write(jobKind, JOB_PREFIX + id, job);
+/** Leaves work for the background, to be done in the namespace that the transaction is the view of. */
+export function putJob(tx: Transaction, job: Omit<RevocationJob, "namespace">, id: string = randomUUID()): void {
+  tx.write(jobKind, JOB_PREFIX + id, { ...job, namespace: namespaceIdOf(tx) });
 }
 
 export function readJob(tx: Transaction, id: string): Promise<RevocationJob | undefined> {

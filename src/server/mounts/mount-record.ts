@@ -74,9 +74,10 @@ export function mountKey(path: string): string {
   return MOUNT_PREFIX + encodeURIComponent(path);
 }
 
+export const ENDED_MOUNT_PREFIX = "core/ended-mount/";
 /** Where a mount's record is after it was disabled, until nothing of it is left. */
 export function endedMountKey(uuid: string): string {
-  return `core/ended-mount/${uuid}`;
+  return ENDED_MOUNT_PREFIX + uuid;
 }
 
 /** Where the mount keeps its data. By uuid: a new mount at an old path never sees the old one's records. */

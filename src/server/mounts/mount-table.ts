@@ -73,6 +73,8 @@ export interface NewMount {
   readonly config?: MountConfig;
   readonly local?: boolean;
   readonly sealWrap?: boolean;
+  /** Where its data is; a new place by default. */
+  readonly uuid?: string;
 }
 
 /** Adds a mount. Throws `invalid_request` when its path is taken, lies below or above another mount's. */
@@ -83,7 +85,7 @@ export async function createMount(tx: Transaction, wanted: NewMount): Promise<Mo
     path: wanted.path,
     type: wanted.type,
     accessor: `${isAuth ? "auth_" : ""}${wanted.type}_${randomBytes(4).toString("hex")}`,
-    uuid: randomUUID(),
+    uuid: wanted.uuid ?? randomUUID(),
     description: wanted.description ?? "",
     local: wanted.local ?? false,
     sealWrap: wanted.sealWrap ?? false,

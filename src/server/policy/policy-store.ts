@@ -3,6 +3,7 @@
 import type { Clock } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
+import { namespaceIdOf } from "../namespaces/namespace-transaction.ts";
 import { type Acl, compileAcl, ROOT_POLICY, rootAcl } from "./acl.ts";
 import { AclCache } from "./acl-cache.ts";
 import { boundAcl } from "./bounded-acl.ts";
@@ -122,7 +123,7 @@ export class PolicyStore {
     const records = await Promise.all(stored.map((name) => tx.read(policyKind, policyKey(name))));
     const policies = new Map(all.map((name) => [name, this.#parsedOf(name, records[stored.indexOf(name)])]));
     const values = valuesOf([...policies.values()], resolve);
-    const key = JSON.stringify([sets, [...values]]);
+    const key = JSON.stringify([namespaceIdOf(tx), sets, [...values]]);
     const now = this.#clock.now();
     const cached = this.#cache.get(key, records, now);
     if (cached) return cached;

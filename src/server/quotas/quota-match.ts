@@ -28,14 +28,18 @@ function rankOf(rule: QuotaRule, subject: QuotaSubject): number | undefined {
   if (rule.mountPath === "") {
     if (rule.namespace === subject.namespace) return CLASS;
     const isBelow = rule.namespace === "" || subject.namespace.startsWith(`${rule.namespace}/`);
-    // The root's quota for everything is for everything, as Vault has it.
-    return isBelow && (rule.inheritable || rule.namespace === "") ? rule.namespace.length : undefined;
+    return isBelow && holdsBelow(rule) ? rule.namespace.length : undefined;
   }
   if (rule.namespace !== subject.namespace || rule.mountPath !== subject.mountPath) return undefined;
   if (rule.role !== "" && rule.role !== subject.role) return undefined;
   const byPath = pathRank(rule, subject.path);
   if (byPath === undefined) return undefined;
   return rule.role === "" ? byPath : 5 * CLASS + byPath;
+}
+
+/** Whether a quota is for the namespaces below as well. The root's for everything is for everything, as Vault has it. */
+export function holdsBelow(rule: QuotaRule): boolean {
+  return rule.mountPath === "" && (rule.inheritable || rule.namespace === "");
 }
 
 function pathRank(rule: QuotaRule, path: string): number | undefined {

@@ -1,8 +1,8 @@
 // Quotas as they are stored. The index says which quota is for which requests, so that a request reads one record that
 // is nearly always in the cache; a quota that applies is read besides.
 //
-//   core/quota/rate-limit/<name, percent-encoded>    RateLimitQuota
-//   core/quota/lease-count/<name, percent-encoded>   LeaseCountQuota
+//   core/quota/rate-limit/[<namespace>:]<name>    RateLimitQuota; both percent-encoded
+//   core/quota/lease-count/[<namespace>:]<name>   LeaseCountQuota
 //   core/quota-index                                 QuotaIndex: all rules, and the settings of sys/quotas/config
 import { boolean, type Infer, list, number, object, oneOf, optional, string } from "#common/schema.ts";
 import { recordKind } from "../barrier/transaction.ts";
@@ -73,8 +73,10 @@ export const leaseGuardKind = recordKind(
   object({ issued: number, lastLeaseId: optional(string) }),
 );
 
-export function quotaKey(kind: QuotaKind, name: string): string {
-  return `core/quota/${kind}/${encodeURIComponent(name)}`;
+/** Names are each namespace's own: "" or its path in front, with a character that no encoded name has. */
+export function quotaKey({ kind, namespace, name }: Pick<QuotaRule, "kind" | "namespace" | "name">): string {
+  const own = namespace === "" ? "" : `${encodeURIComponent(namespace)}:`;
+  return `core/quota/${kind}/${own}${encodeURIComponent(name)}`;
 }
 export function leaseGuardKey(id: string): string {
   return `core/quota-guard/${id}`;

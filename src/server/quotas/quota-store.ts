@@ -8,7 +8,6 @@ import {
   NO_QUOTAS,
   QUOTA_INDEX_KEY,
   type QuotaIndex,
-  type QuotaKind,
   type QuotaRule,
   quotaIndexKind,
   quotaKey,
@@ -18,6 +17,9 @@ import {
 /** Every request looks through the rules; a thousand take some microseconds and some 200 KB of one record. */
 export const QUOTAS_MAX = 1_000;
 
+/** By what a quota is known. */
+export type QuotaName = Pick<QuotaRule, "kind" | "namespace" | "name">;
+
 export async function readQuotaIndex(tx: Transaction): Promise<QuotaIndex> {
   return (await tx.read(quotaIndexKind, QUOTA_INDEX_KEY)) ?? NO_QUOTAS;
 }
@@ -26,8 +28,8 @@ export function writeQuotaIndex(tx: Transaction, index: QuotaIndex): void {
   tx.write(quotaIndexKind, QUOTA_INDEX_KEY, index);
 }
 
-export function readQuota<T>(tx: Transaction, kind: RecordKind<T>, rule: Pick<QuotaRule, "kind" | "name">) {
-  return tx.read(kind, quotaKey(rule.kind, rule.name));
+export function readQuota<T>(tx: Transaction, kind: RecordKind<T>, rule: QuotaName) {
+  return tx.read(kind, quotaKey(rule));
 }
 
 /** Writes a quota in place of the one of its name. Throws `invalid_request` when another is for the same requests. */
@@ -38,11 +40,11 @@ export async function putQuota<T extends { readonly rule: QuotaRule }>(
 ): Promise<void> {
   const { rule } = quota;
   const index = await readQuotaIndex(tx);
-  const others = index.rules.filter((other) => other.kind !== rule.kind || other.name !== rule.name);
+  const others = index.rules.filter((other) => !isSame(other, rule));
   const twin = others.find((other) => isTwin(other, rule));
   if (twin) throw invalid(`quota rule with similar properties exists under the name ${JSON.stringify(twin.name)}`);
   if (others.length >= QUOTAS_MAX) throw invalid(`there are ${QUOTAS_MAX} quotas, which is the most there can be`);
-  tx.write(kind, quotaKey(rule.kind, rule.name), quota);
+  tx.write(kind, quotaKey(rule), quota);
   writeQuotaIndex(tx, { ...index, rules: [...others, rule] });
 }
 
@@ -50,17 +52,27 @@ function isTwin(a: QuotaRule, b: QuotaRule): boolean {
   return a.kind === b.kind && a.namespace === b.namespace && a.path === b.path && a.role === b.role;
 }
 
-export async function deleteQuota(tx: Transaction, kind: QuotaKind, name: string): Promise<void> {
+export async function deleteQuota(tx: Transaction, quota: QuotaName): Promise<void> {
   const index = await readQuotaIndex(tx);
-  const rules = index.rules.filter((rule) => rule.kind !== kind || rule.name !== name);
+  const rules = index.rules.filter((rule) => !isSame(rule, quota));
   if (rules.length === index.rules.length) return;
-  if (kind === "lease-count") await deleteGuard(tx, name);
-  tx.delete(quotaKey(kind, name));
+  if (quota.kind === "lease-count") await deleteGuard(tx, quota);
+  tx.delete(quotaKey(quota));
   writeQuotaIndex(tx, { ...index, rules });
 }
 
-async function deleteGuard(tx: Transaction, name: string): Promise<void> {
-  const quota = await tx.read(leaseCountKind, quotaKey("lease-count", name));
+/** Deletes the quotas of a namespace that ends. `path` ends in a slash. */
+export async function deleteQuotasOf(tx: Transaction, path: string): Promise<void> {
+  const { rules } = await readQuotaIndex(tx);
+  for (const rule of rules) if (`${rule.namespace}/` === path) await deleteQuota(tx, rule);
+}
+
+function isSame(a: QuotaName, b: QuotaName): boolean {
+  return a.kind === b.kind && a.namespace === b.namespace && a.name === b.name;
+}
+
+async function deleteGuard(tx: Transaction, name: QuotaName): Promise<void> {
+  const quota = await tx.read(leaseCountKind, quotaKey(name));
   const key = quota && leaseGuardKey(quota.id);
   if (key !== undefined && (await tx.read(leaseGuardKind, key))) tx.delete(key);
 }
@@ -85,7 +97,7 @@ async function rewriteRule<T extends { readonly rule: QuotaRule }>(
   rule: QuotaRule,
 ): Promise<void> {
   const quota = await readQuota(tx, kind, before);
-  if (quota) tx.write(kind, quotaKey(rule.kind, rule.name), { ...quota, rule });
+  if (quota) tx.write(kind, quotaKey(rule), { ...quota, rule });
 }
 
 function invalid(message: string): CofferError {

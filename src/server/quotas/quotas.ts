@@ -4,13 +4,16 @@ import type { Clock } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import { leaseKey } from "../leases/lease-record.ts";
-import { isExempt, matchQuota, type QuotaSubject } from "./quota-match.ts";
+import { listDescendants, readNamespace } from "../namespaces/namespace-store.ts";
+import { namespaceView } from "../namespaces/namespace-transaction.ts";
+import { holdsBelow, isExempt, matchQuota, type QuotaSubject } from "./quota-match.ts";
 import {
   type LeaseCountQuota,
   leaseCountKind,
   leaseGuardKey,
   leaseGuardKind,
   type QuotaIndex,
+  type QuotaRule,
   type RateLimitQuota,
   rateLimitKind,
 } from "./quota-record.ts";
@@ -31,6 +34,7 @@ export interface RateLimitOutcome {
 
 /** Keys of one look at storage while leases are counted. */
 const COUNT_PAGE = 10_000;
+const NAMESPACE_PAGE = 1_000;
 
 export class Quotas {
   readonly #limiter: RateLimiter;
@@ -84,8 +88,25 @@ function clientKey({ groupBy }: RateLimitQuota, { address, entityId }: QuotaClie
   return `entity ${entityId}`;
 }
 
-/** Leases below a quota's path, counted no further than `max`. */
+/** Leases that a quota is for, counted no further than `max`: of its namespace, and of those below where it holds there. */
 export async function countLeases(tx: Transaction, { rule }: LeaseCountQuota, max: number): Promise<number> {
+  const own = rule.namespace === "" ? "" : `${rule.namespace}/`;
+  let count = await countIn(await viewOf(tx, own), rule, max);
+  if (!holdsBelow(rule)) return count;
+  for (let after: string | undefined; count < max; ) {
+    const names = await listDescendants(tx, own, { limit: NAMESPACE_PAGE, ...(after !== undefined && { after }) });
+    for (const name of names) count += await countIn(await viewOf(tx, own + name), rule, max - count);
+    after = names.at(-1);
+    if (names.length < NAMESPACE_PAGE) break;
+  }
+  return count;
+}
+
+async function viewOf(tx: Transaction, path: string): Promise<Transaction> {
+  return namespaceView(tx, path === "" ? "" : ((await readNamespace(tx, path))?.id ?? ""));
+}
+
+async function countIn(tx: Transaction, rule: QuotaRule, max: number): Promise<number> {
   const prefix = leaseKey(rule.path.endsWith("*") ? rule.path.slice(0, -1) : withSlash(rule.path));
   const to = `${prefix}\u{10ffff}`;
   let count = 0;

@@ -11,12 +11,14 @@ import { internalPaths } from "./internal-paths.ts";
 import { leasePaths } from "./lease-paths.ts";
 import { lockedUserPaths } from "./locked-user-paths.ts";
 import { mountPaths } from "./mount-paths.ts";
+import { namespacePaths } from "./namespace-paths.ts";
 import { passwordPolicyPaths } from "./password-policy-paths.ts";
 import { pluginPaths } from "./plugin-paths.ts";
 import { capabilityPaths, policyPaths } from "./policy-paths.ts";
 import { quotaPaths } from "./quota-paths.ts";
 import { rekeyPaths } from "./rekey-paths.ts";
 import { remountPaths } from "./remount-paths.ts";
+import { markRootOnly } from "./root-only.ts";
 import { keyPaths, sealPaths } from "./seal-paths.ts";
 import type { SysServices } from "./services.ts";
 import { toolsPaths } from "./tools-paths.ts";
@@ -48,6 +50,7 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...configPaths(),
       ...counterPaths(),
       ...internalPaths(services),
-    ],
+      ...namespacePaths(),
+    ].map(markRootOnly),
   };
 }

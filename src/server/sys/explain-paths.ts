@@ -7,9 +7,10 @@ import { multiError } from "../framework/multi-error.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, type Reply } from "../framework/reply.ts";
 import { findMount } from "../mounts/mount-table.ts";
+import { aclPartsIn, entityOf } from "../namespaces/rights.ts";
 import { explain } from "../policy/explanation.ts";
+import { findToken, findTokenByAccessor } from "../tokens/reachable-token.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
-import { readTokenByAccessor } from "../tokens/token-store.ts";
 import type { SysServices } from "./services.ts";
 
 /** Capabilities and methods that a person may write, and the operation they are. */
@@ -74,11 +75,10 @@ async function answer(context: PrivilegedContext, services: SysServices, values:
 }
 
 async function tokenOf(context: PrivilegedContext, services: SysServices, values: ExplainValues): Promise<TokenRecord> {
-  const { transaction: tx } = context;
   const found =
     values.accessor === ""
-      ? await services.tokens.find(tx, values.token || context.clientToken)
-      : await readTokenByAccessor(tx, values.accessor);
+      ? await findToken(context, services.tokens, values.token || context.clientToken)
+      : await findTokenByAccessor(context, values.accessor);
   if (!found) throw multiError("invalid_request", values.accessor === "" ? "invalid token" : "invalid accessor");
   return found;
 }
@@ -90,8 +90,8 @@ async function explainFor(
   request: { operation: Operation; path: string; data: JsonObject; wrapTtlSeconds: number | undefined },
 ): Promise<JsonObject> {
   const { transaction: tx } = context;
-  const entity = token.entityId === "" ? undefined : await services.identity.view(tx, token.entityId);
-  const parts = await services.policies.aclPartsOfToken(tx, token, entity);
+  const entity = await entityOf(tx, services, token);
+  const parts = await aclPartsIn(context.scope, tx, services, token, entity);
   const explanation = explain(parts, request, await needsSudo(context, services, request.path));
   return {
     allowed: explanation.allowed,
@@ -126,7 +126,7 @@ async function explainRefused(context: PrivilegedContext, services: SysServices,
       "invalid_request",
       "decision_id is not one of this store's; copy the whole X-Coffer-Decision header",
     );
-  const token = await readTokenByAccessor(tx, refused.accessor);
+  const token = await findTokenByAccessor(context, refused.accessor);
   const operation = OPERATIONS[refused.operation] ?? "read";
   const now =
     token &&

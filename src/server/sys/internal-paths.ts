@@ -11,7 +11,9 @@ import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, type Reply } from "../framework/reply.ts";
 import { isAuthMount, type MountRecord, shownPath } from "../mounts/mount-record.ts";
 import { findMount, listMounts } from "../mounts/mount-table.ts";
+import { aclIn, entityOf } from "../namespaces/rights.ts";
 import type { Acl } from "../policy/acl.ts";
+import { findToken } from "../tokens/reachable-token.ts";
 import { shownMount } from "./mount-config.ts";
 import type { SysServices } from "./services.ts";
 
@@ -72,11 +74,11 @@ export function internalPaths(services: SysServices) {
 
 async function aclOf(context: PrivilegedContext, services: SysServices): Promise<Acl | undefined> {
   const { transaction: tx, clientToken } = context;
-  const token = clientToken === "" ? undefined : await services.tokens.find(tx, clientToken);
+  const token = clientToken === "" ? undefined : await findToken(context, services.tokens, clientToken);
   if (!token || (token.boundCidrs.length > 0 && !isWithin(token.boundCidrs, context.remoteAddress))) return undefined;
-  const entity = token.entityId === "" ? undefined : await services.identity.view(tx, token.entityId);
+  const entity = await entityOf(tx, services, token);
   if (entity?.disabled) return undefined;
-  return services.policies.aclOfToken(tx, token, entity);
+  return aclIn(context.scope, tx, services, token, entity);
 }
 
 async function requireAcl(context: PrivilegedContext, services: SysServices): Promise<Acl> {
@@ -93,7 +95,7 @@ async function visibleMounts(context: PrivilegedContext, services: SysServices):
     Object.fromEntries(
       visible
         .filter((mount) => isAuthMount(mount) === auth)
-        .map((mount) => [shownPath(mount), acl ? shownMount(mount) : briefMount(mount)]),
+        .map((mount) => [shownPath(mount), acl ? shownMount(mount, context.scope) : briefMount(mount)]),
     );
   return dataReply({ secret: shown(false), auth: shown(true) });
 }
@@ -116,7 +118,7 @@ async function mountOf(context: PrivilegedContext, services: SysServices, path: 
       `preflight capability check returned 403, please ensure client's policies grant access to path ${JSON.stringify(asked)}`,
     );
   }
-  return dataReply({ ...shownMount(mount), path: shownPath(mount) });
+  return dataReply({ ...shownMount(mount, context.scope), path: shownPath(mount) });
 }
 
 /** The mounts that the caller may use; without a token the system's own paths alone. */

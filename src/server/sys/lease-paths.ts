@@ -1,12 +1,15 @@
 // sys/leases: look up, list, renew, revoke.
 import { CofferError } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
+import type { Transaction } from "../barrier/transaction.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import { field, withDefault } from "../framework/fields.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, listReply, noContent, type Reply } from "../framework/reply.ts";
 import { LEASE_PREFIX, type LeaseRecord } from "../leases/lease-record.ts";
 import { readLease } from "../leases/lease-store.ts";
+import { isWithin, namespaceOfText } from "../namespaces/namespace-scope.ts";
+import { namespaceView } from "../namespaces/namespace-transaction.ts";
 import { readToken } from "../tokens/token-store.ts";
 import type { SysServices } from "./services.ts";
 
@@ -56,12 +59,19 @@ function lookupPaths(services: SysServices) {
   ];
 }
 
+/** The namespace's part of the transaction that a lease's id names, if it is this one or one below. */
+async function viewOfLease({ transaction, scope }: PrivilegedContext, leaseId: string): Promise<Transaction> {
+  const namespace = namespaceOfText(leaseId);
+  const isBelow = namespace !== "" && (await isWithin(transaction, namespace, scope));
+  return isBelow ? namespaceView(transaction, namespace) : transaction;
+}
+
 async function liveLease(
   context: PrivilegedContext,
   services: SysServices,
   leaseId: string,
 ): Promise<LeaseRecord | undefined> {
-  const lease = await readLease(context.transaction, leaseId);
+  const lease = await readLease(await viewOfLease(context, leaseId), leaseId);
   const expired = lease && lease.expiresAtSeconds > 0 && lease.expiresAtSeconds <= services.tokens.nowSeconds();
   return expired ? undefined : lease;
 }
@@ -89,7 +99,7 @@ function renewPaths(services: SysServices) {
     if (leaseId === "") throw new CofferError("invalid_request", "lease_id must be specified");
     const lease = await liveLease(context, services, leaseId);
     if (!lease) throw new CofferError("invalid_request", "lease not found");
-    const after = await services.expiration.renew(context.transaction, lease, increment);
+    const after = await services.expiration.renew(await viewOfLease(context, leaseId), lease, increment);
     const seconds = after.expiresAtSeconds - services.tokens.nowSeconds();
     return { renewedLease: { leaseId, seconds, renewable: true } };
   };
@@ -130,7 +140,7 @@ function lastOf(context: PrivilegedContext, pattern: string): string {
 function revokePaths(services: SysServices) {
   const revoke = async (context: PrivilegedContext, leaseId: string): Promise<Reply> => {
     if (leaseId === "") throw new CofferError("invalid_request", "lease_id must be specified");
-    await services.expiration.end(context.transaction, leaseId);
+    await services.expiration.end(await viewOfLease(context, leaseId), leaseId);
     return noContent;
   };
   const byPrefix = (pattern: string, force: boolean) =>

@@ -4,6 +4,7 @@ import { field, withDefault } from "../framework/fields.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
 import { listMounts } from "../mounts/mount-table.ts";
+import { shownId } from "../namespaces/namespace-scope.ts";
 import type { SysServices } from "./services.ts";
 
 export function lockedUserPaths(services: SysServices) {
@@ -45,6 +46,15 @@ async function show(context: PrivilegedContext, { lockout }: SysServices, access
   }
   const total = found.reduce((sum, { counts }) => sum + counts, 0);
   const byNamespace =
-    total === 0 ? [] : [{ namespace_id: "root", namespace_path: "", counts: total, mount_accessors: found }];
+    total === 0
+      ? []
+      : [
+          {
+            namespace_id: shownId(context.scope.id),
+            namespace_path: context.scope.path,
+            counts: total,
+            mount_accessors: found,
+          },
+        ];
   return dataReply({ by_namespace: byNamespace, total });
 }

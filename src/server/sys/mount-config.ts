@@ -7,6 +7,8 @@ import { normalizePolicyNames } from "../framework/token-parameters.ts";
 import { LOCKOUT_DEFAULTS } from "../lockout/lockout.ts";
 import { mountInfo, type TtlDefaults } from "../mounts/mount-info.ts";
 import { isAuthMount, type MountConfig, type MountRecord } from "../mounts/mount-record.ts";
+import { SYSTEM_MOUNTS } from "../mounts/system-mounts.ts";
+import type { NamespaceName } from "../namespaces/namespace-scope.ts";
 
 const TOKEN_TYPES = ["default-service", "default-batch", "service", "batch"];
 
@@ -127,7 +129,8 @@ function optionalConfig(config: MountConfig): JsonObject {
   };
 }
 
-export function shownMount(mount: MountRecord): JsonObject {
+/** `scope`: the namespace that it is shown in; what each has one of is named as such in those below the root. */
+export function shownMount(mount: MountRecord, scope: NamespaceName): JsonObject {
   const { config } = mount;
   return {
     accessor: mount.accessor,
@@ -147,9 +150,13 @@ export function shownMount(mount: MountRecord): JsonObject {
     running_plugin_version: "",
     running_sha256: "",
     seal_wrap: mount.sealWrap,
-    type: mount.type,
+    type: shownType(mount, scope),
     uuid: mount.uuid,
   };
+}
+
+function shownType({ path, type }: MountRecord, { id }: NamespaceName): string {
+  return id !== "" && SYSTEM_MOUNTS.some((mount) => mount.path === path) ? `ns_${type}` : type;
 }
 
 /** What tune shows: the same with time limits resolved. */

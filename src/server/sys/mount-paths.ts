@@ -9,6 +9,7 @@ import { definePrivilegedPath } from "../framework/path.ts";
 import { noContent, type Reply } from "../framework/reply.ts";
 import { isAuthMount, type MountRecord, mountStoragePrefix, noMountConfig, shownPath } from "../mounts/mount-record.ts";
 import { createMount, listMounts, readMount, writeMount } from "../mounts/mount-table.ts";
+import { assertNoNamespace } from "../namespaces/namespace-store.ts";
 import { mergeMountConfig, mountOptions, shownMount, shownTuning } from "./mount-config.ts";
 import type { SysServices } from "./services.ts";
 
@@ -99,14 +100,17 @@ function fullPath(kind: MountClass, path: string): string {
 
 async function showAll(context: PrivilegedContext, kind: MountClass): Promise<Reply> {
   const mounts = (await listMounts(context.transaction)).filter((mount) => isAuthMount(mount) === kind.isAuth);
-  return { data: Object.fromEntries(mounts.map((mount) => [shownPath(mount), shownMount(mount)])), repeatAtTop: true };
+  return {
+    data: Object.fromEntries(mounts.map((mount) => [shownPath(mount), shownMount(mount, context.scope)])),
+    repeatAtTop: true,
+  };
 }
 
 async function showOne(context: PrivilegedContext, kind: MountClass, path: string): Promise<Reply> {
   const mount = await readMount(context.transaction, fullPath(kind, path));
   if (!mount)
     throw new CofferError("invalid_request", `No ${kind.noun} ${kind.isAuth ? "" : "mount "}at ${withSlash(path)}`);
-  return { data: shownMount(mount), repeatAtTop: true };
+  return { data: shownMount(mount, context.scope), repeatAtTop: true };
 }
 
 type MountValues = {
@@ -139,6 +143,7 @@ async function enable(
   if (config.maxLeaseTtlSeconds > 0 && config.defaultLeaseTtlSeconds > config.maxLeaseTtlSeconds) {
     throw new CofferError("invalid_request", "given default lease TTL greater than given max lease TTL");
   }
+  await assertNoNamespace(context.transaction, context.scope, full);
   await createMount(context.transaction, {
     path: full,
     type: values.type,

@@ -7,9 +7,11 @@ import { pageOf } from "../framework/listing.ts";
 import { multiError } from "../framework/multi-error.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
+import { aclIn, entityOf } from "../namespaces/rights.ts";
+import { ROOT_POLICY } from "../policy/acl.ts";
 import { policyTextOf } from "../policy/policy-store.ts";
+import { findToken, findTokenByAccessor } from "../tokens/reachable-token.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
-import { readTokenByAccessor } from "../tokens/token-store.ts";
 import type { SysServices } from "./services.ts";
 
 const policyFields = {
@@ -20,10 +22,13 @@ const policyFields = {
 
 export function policyPaths(services: SysServices) {
   const { policies } = services;
+  // No token of a namespace can have the policy "root".
+  const names = async ({ transaction, scope }: PrivilegedContext) =>
+    (await policies.list(transaction)).filter((name) => scope.id === "" || name !== ROOT_POLICY);
   const list = async (context: PrivilegedContext): Promise<Reply> =>
-    dataReply({ keys: pageOf(await policies.list(context.transaction), context.page) });
+    dataReply({ keys: pageOf(await names(context), context.page) });
   const old = async (context: PrivilegedContext): Promise<Reply> => {
-    const keys = pageOf(await policies.list(context.transaction), context.page);
+    const keys = pageOf(await names(context), context.page);
     return { data: { keys, policies: keys }, repeatAtTop: true };
   };
   return [
@@ -113,7 +118,7 @@ export function capabilityPaths(services: SysServices) {
             return capabilities(
               context,
               services,
-              await services.tokens.find(context.transaction, context.clientToken),
+              await findToken(context, services.tokens, context.clientToken),
               paths,
             );
           },
@@ -128,12 +133,7 @@ export function capabilityPaths(services: SysServices) {
           summary: "Show it.",
           handler: async (context, values) => {
             const paths = pathsOf(values);
-            return capabilities(
-              context,
-              services,
-              await services.tokens.find(context.transaction, values.token),
-              paths,
-            );
+            return capabilities(context, services, await findToken(context, services.tokens, values.token), paths);
           },
         },
       },
@@ -146,12 +146,7 @@ export function capabilityPaths(services: SysServices) {
           summary: "Show it.",
           handler: async (context, values) => {
             const paths = pathsOf(values);
-            return capabilities(
-              context,
-              services,
-              await readTokenByAccessor(context.transaction, values.accessor),
-              paths,
-            );
+            return capabilities(context, services, await findTokenByAccessor(context, values.accessor), paths);
           },
         },
       },
@@ -176,10 +171,9 @@ async function capabilities(
 ): Promise<Reply> {
   if (!token) throw multiError("invalid_request", "invalid token");
   const { transaction: tx } = context;
-  const entity = token.entityId === "" ? undefined : await services.identity.view(tx, token.entityId);
-  const acl = await services.policies.aclOfToken(tx, token, entity);
+  const acl = await aclIn(context.scope, tx, services, token, await entityOf(tx, services, token));
   const found: Record<string, readonly string[]> = Object.fromEntries(
-    paths.map((path) => [path, acl.capabilities(path)]),
+    paths.map((path) => [path, acl?.capabilities(path) ?? ["deny"]]),
   );
   const [only] = paths;
   const data: JsonObject =

@@ -13,11 +13,10 @@ import {
   leaseCountKind,
   type QuotaKind,
   type QuotaRule,
-  quotaKey,
   type RateLimitQuota,
   rateLimitKind,
 } from "../quotas/quota-record.ts";
-import { deleteQuota, putQuota, readQuotaIndex, writeQuotaIndex } from "../quotas/quota-store.ts";
+import { deleteQuota, putQuota, readQuota, readQuotaIndex, writeQuotaIndex } from "../quotas/quota-store.ts";
 import { countLeases } from "../quotas/quotas.ts";
 
 /** A day: longer allowances are budgets, and a restart forgets them. */
@@ -78,11 +77,11 @@ function listPath(kind: QuotaKind, pattern: "quotas/rate-limit" | "quotas/lease-
     operations: {
       list: {
         summary: "List them.",
-        handler: async ({ transaction }) => {
+        handler: async ({ transaction, namespace }) => {
           const { rules } = await readQuotaIndex(transaction);
           return listReply(
             rules
-              .filter((rule) => rule.kind === kind)
+              .filter((rule) => rule.kind === kind && rule.namespace === namespace)
               .map(({ name }) => name)
               .sort(),
           );
@@ -92,8 +91,8 @@ function listPath(kind: QuotaKind, pattern: "quotas/rate-limit" | "quotas/lease-
   });
 }
 
-async function remove({ transaction }: PrivilegedContext, kind: QuotaKind, name: string): Promise<Reply> {
-  await deleteQuota(transaction, kind, name);
+async function remove({ transaction, namespace }: PrivilegedContext, kind: QuotaKind, name: string): Promise<Reply> {
+  await deleteQuota(transaction, { kind, namespace, name });
   return noContent;
 }
 
@@ -153,8 +152,8 @@ function assertWithin(name: string, seconds: number, least: number, most: number
   if (seconds < least || seconds > most) throw invalid(`'${name}' must be from ${least} to ${most} seconds`);
 }
 
-async function showRateLimit({ transaction }: PrivilegedContext, { name }: { name: string }) {
-  const quota = await transaction.read(rateLimitKind, quotaKey("rate-limit", name));
+async function showRateLimit({ transaction, namespace }: PrivilegedContext, { name }: { name: string }) {
+  const quota = await readQuota(transaction, rateLimitKind, { kind: "rate-limit", namespace, name });
   return quota && dataReply({ ...shownRule(quota.rule), ...shownRate(quota) });
 }
 
@@ -173,14 +172,14 @@ async function writeLeaseCount(
   const { max_leases: maxLeases, role } = values;
   if (maxLeases < 1 || maxLeases > MAX_LEASES_MAX) throw invalid(`'max_leases' must be from 1 to ${MAX_LEASES_MAX}`);
   if (role !== "") throw invalid("leases are counted by the path that made them; give that path in place of 'role'");
-  const before = await context.transaction.read(leaseCountKind, quotaKey("lease-count", values.name));
   const rule = await ruleOf(context, "lease-count", values);
+  const before = await readQuota(context.transaction, leaseCountKind, rule);
   await putQuota(context.transaction, leaseCountKind, { rule, id: before?.id ?? randomUUID(), maxLeases });
   return noContent;
 }
 
-async function showLeaseCount({ transaction }: PrivilegedContext, { name }: { name: string }) {
-  const quota = await transaction.read(leaseCountKind, quotaKey("lease-count", name));
+async function showLeaseCount({ transaction, namespace }: PrivilegedContext, { name }: { name: string }) {
+  const quota = await readQuota(transaction, leaseCountKind, { kind: "lease-count", namespace, name });
   if (!quota) return undefined;
   const counter = await countLeases(transaction, quota, MAX_LEASES_MAX);
   return dataReply({ ...shownRule(quota.rule), max_leases: quota.maxLeases, counter });

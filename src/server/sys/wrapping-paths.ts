@@ -59,7 +59,7 @@ export function wrappingPaths(services: SysServices) {
 }
 
 async function lookUp(context: PrivilegedContext, services: SysServices, token: string): Promise<Reply> {
-  const record = await findWrapped(context.transaction, services.tokens, token);
+  const record = await findWrapped(context, services.tokens, token);
   return dataReply({
     creation_path: record.wrappedPath ?? "",
     creation_time: new Date(record.issuedAtSeconds * 1000).toISOString(),
@@ -68,7 +68,7 @@ async function lookUp(context: PrivilegedContext, services: SysServices, token: 
 }
 
 async function unwrap(context: PrivilegedContext, services: SysServices, token: string): Promise<Reply> {
-  const record = await findWrapped(context.transaction, services.tokens, token);
+  const record = await findWrapped(context, services.tokens, token);
   const answer = parseJson(await readWrapped(context.transaction, record));
   await services.expiration.revokeToken(context.transaction, record.hash);
   if (!isJsonObject(answer)) throw new Error("a wrapped answer is an object");
@@ -77,7 +77,7 @@ async function unwrap(context: PrivilegedContext, services: SysServices, token: 
 
 async function rewrap(context: PrivilegedContext, services: SysServices, token: string): Promise<Reply> {
   const { transaction: tx } = context;
-  const record = await findWrapped(tx, services.tokens, token);
+  const record = await findWrapped(context, services.tokens, token);
   const path = record.wrappedPath ?? "";
   const wrapped = await wrapAnswer(tx, services.tokens, {
     answer: await readWrapped(tx, record),

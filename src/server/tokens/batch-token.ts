@@ -18,7 +18,9 @@ export class BatchTokens {
   /** The record of a batch token of this store, or undefined for anything else. */
   async open(tx: Transaction, token: string): Promise<TokenRecord | undefined> {
     if (!token.startsWith(BATCH_PREFIX)) return undefined;
-    const text = await this.#texts.open(tx, token.slice(BATCH_PREFIX.length));
-    return text === undefined ? undefined : tokenKind.schema.parse(parseJson(text), "batch token");
+    const [sealed = "", namespace = ""] = token.slice(BATCH_PREFIX.length).split(".");
+    const text = await this.#texts.open(tx, sealed);
+    const record = text === undefined ? undefined : tokenKind.schema.parse(parseJson(text), "batch token");
+    return record?.namespace === namespace ? record : undefined;
   }
 }

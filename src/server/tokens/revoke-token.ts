@@ -7,8 +7,9 @@ import { deleteLease, releaseLeasesOfToken } from "../leases/lease-store.ts";
 import { putJob } from "../leases/revocation-job.ts";
 import { mountStoragePrefix } from "../mounts/mount-record.ts";
 import { findMount } from "../mounts/mount-table.ts";
+import { namespaceView } from "../namespaces/namespace-transaction.ts";
 import { accessorKey, childPrefix, type TokenRecord, tokenKey, tokenKind } from "./token-record.ts";
-import { leaseOfToken, readToken } from "./token-store.ts";
+import { leaseOfToken, ownView, readToken } from "./token-store.ts";
 
 /** Tokens, leases and cubbyhole entries that one transaction sees to. */
 export const REVOKE_BUDGET = 500;
@@ -73,14 +74,15 @@ async function endOne(
 
 function removeToken(tx: Transaction, token: TokenRecord): void {
   tx.delete(tokenKey(token.hash));
-  tx.delete(accessorKey(token.accessor));
+  ownView(tx, token).delete(accessorKey(token.accessor));
   tx.delete(dependentsKey(token.hash));
   if (token.parent !== "") tx.delete(childPrefix(token.parent) + token.hash);
-  if (token.expiresAtSeconds > 0) deleteLease(tx, leaseOfToken(token));
+  if (token.expiresAtSeconds > 0) deleteLease(ownView(tx, token), leaseOfToken(token));
 }
 
 async function emptyCubbyhole(tx: Transaction, token: TokenRecord, limit: number): Promise<number> {
-  const mount = await findMount(tx, "cubbyhole/");
+  // All namespaces' cubbyholes are in one place.
+  const mount = await findMount(namespaceView(tx, ""), "cubbyhole/");
   if (!mount) return 0;
   const from = `${mountStoragePrefix(mount)}${token.cubbyholeId}/`;
   const keys = await tx.scan({ from, to: `${from}\u{10ffff}`, limit });

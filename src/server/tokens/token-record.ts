@@ -1,7 +1,7 @@
 // A service token as it is stored. The token itself is stored nowhere: its record lies under a keyed hash of it.
 //
 //   core/token/id/<hash>                 TokenRecord
-//   core/token/accessor/<accessor>       { hash }
+//   core/token/accessor/<accessor>       { hash }, in the part of the storage that is the namespace's
 //   core/token/child/<parent>/<child>    { hash }: the tree that revocation walks
 import {
   boolean,
@@ -16,9 +16,12 @@ import {
   withDefault,
 } from "#common/schema.ts";
 import { recordKind } from "../barrier/transaction.ts";
+import { suffixOf } from "../namespaces/namespace-scope.ts";
 
 const tokenSchema = object({
   hash: string,
+  /** Id of the namespace whose policies and identity it goes by; "" for the root namespace. */
+  namespace: withDefault(string, ""),
   accessor: string,
   /** Hash of the parent; "" for orphans. */
   parent: string,
@@ -68,6 +71,6 @@ export function childPrefix(parent: string): string {
 }
 
 /** Id of the lease that is the token's own life. */
-export function tokenLeaseId(token: Pick<TokenRecord, "path" | "hash">): string {
-  return `${token.path}/h${token.hash}`;
+export function tokenLeaseId(token: Pick<TokenRecord, "path" | "hash" | "namespace">): string {
+  return `${token.path}/h${token.hash}${suffixOf(token.namespace)}`;
 }

@@ -3,6 +3,8 @@
 import type { Clock } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
+import { suffixOf } from "../namespaces/namespace-scope.ts";
+import { namespaceIdOf } from "../namespaces/namespace-transaction.ts";
 import { BATCH_PREFIX, BATCH_TOKEN_LENGTH_MAX, BatchTokens } from "./batch-token.ts";
 import { writeSealedTextKey } from "./sealed-text.ts";
 import { newAccessor, newServiceToken, TokenHasher, writeTokenSalt } from "./token-hash.ts";
@@ -12,7 +14,7 @@ import { putToken, readToken } from "./token-store.ts";
 /** What a new token is to be; the rest follows from it. */
 export type NewToken = Omit<
   TokenRecord,
-  "hash" | "accessor" | "issuedAtSeconds" | "expiresAtSeconds" | "cubbyholeId"
+  "hash" | "namespace" | "accessor" | "issuedAtSeconds" | "expiresAtSeconds" | "cubbyholeId"
 > & {
   /** A token text that the client chose. */
   readonly id?: string;
@@ -41,21 +43,26 @@ export class TokenService {
     return Math.floor(this.#clock.now() / 1000);
   }
 
-  /** Throws `invalid_request` for a text that is taken and for a batch token that no header could hold. */
+  /**
+   * A token of the namespace that the transaction is the view of. Throws `invalid_request` for a text that is taken and for a
+   * batch token that no header could hold.
+   */
   async create(tx: Transaction, wanted: NewToken): Promise<IssuedToken> {
     const { id, ...rest } = wanted;
+    const namespace = namespaceIdOf(tx);
     const issuedAtSeconds = this.nowSeconds();
     const expiresAtSeconds = wanted.ttlSeconds > 0 ? issuedAtSeconds + wanted.ttlSeconds : 0;
-    const common = { ...rest, issuedAtSeconds, expiresAtSeconds };
+    const common = { ...rest, namespace, issuedAtSeconds, expiresAtSeconds };
     if (wanted.type === "batch") {
       const record: TokenRecord = { ...common, hash: "", accessor: "", cubbyholeId: "", renewable: false };
-      return { token: await this.#sealBatch(tx, record), record };
+      return { token: (await this.#sealBatch(tx, record)) + suffixOf(namespace), record };
     }
-    const token = id ?? newServiceToken();
+    const token = (id ?? newServiceToken()) + suffixOf(namespace);
     const hash = await this.#hasher.hash(tx, token);
     if (id !== undefined && (await readToken(tx, hash)))
       throw new CofferError("invalid_request", "cannot create a token with a duplicate ID");
-    const record: TokenRecord = { ...common, hash, accessor: newAccessor(), cubbyholeId: newAccessor() };
+    const accessor = newAccessor() + suffixOf(namespace);
+    const record: TokenRecord = { ...common, hash, accessor, cubbyholeId: newAccessor() };
     putToken(tx, record);
     return { token, record };
   }
@@ -73,7 +80,10 @@ export class TokenService {
     return this.#hasher.hash(tx, token);
   }
 
-  /** The live token of this text, or undefined: unknown, expired, or child of a parent that is gone. */
+  /**
+   * The live token of this text, of whatever namespace, or undefined: unknown, expired, or child of a parent that is
+   * gone.
+   */
   async find(tx: Transaction, token: string): Promise<TokenRecord | undefined> {
     const record = token.startsWith(BATCH_PREFIX)
       ? await this.#batch.open(tx, token)

@@ -4,6 +4,7 @@
 import type { Transaction } from "../barrier/transaction.ts";
 import { dependentsKey, dependentsKind, type LeaseRecord } from "../leases/lease-record.ts";
 import { moveLease, putLease } from "../leases/lease-store.ts";
+import { namespaceView } from "../namespaces/namespace-transaction.ts";
 import {
   accessorKey,
   childPrefix,
@@ -23,6 +24,11 @@ export async function readTokenByAccessor(tx: Transaction, accessor: string): Pr
   return reference && readToken(tx, reference.hash);
 }
 
+/** The namespace's part of the storage: where a token's accessor and its lease are. */
+export function ownView(tx: Transaction, token: Pick<TokenRecord, "namespace">): Transaction {
+  return namespaceView(tx, token.namespace);
+}
+
 /** The lease that stands for a service token's life. */
 export function leaseOfToken(token: TokenRecord): LeaseRecord {
   return {
@@ -37,19 +43,21 @@ export function leaseOfToken(token: TokenRecord): LeaseRecord {
 }
 
 export function putToken(tx: Transaction, token: TokenRecord): void {
+  const own = ownView(tx, token);
   tx.write(tokenKind, tokenKey(token.hash), token);
-  tx.write(tokenReferenceKind, accessorKey(token.accessor), { hash: token.hash });
+  own.write(tokenReferenceKind, accessorKey(token.accessor), { hash: token.hash });
   if (token.parent !== "") {
     tx.write(tokenReferenceKind, childPrefix(token.parent) + token.hash, { hash: token.hash });
     tx.write(dependentsKind, dependentsKey(token.parent), {});
   }
-  if (token.expiresAtSeconds > 0) putLease(tx, leaseOfToken(token));
+  if (token.expiresAtSeconds > 0) putLease(own, leaseOfToken(token));
 }
 
 /** Replaces the record of a token that exists. Its expiry may have moved. */
 export function updateToken(tx: Transaction, before: TokenRecord, after: TokenRecord): void {
   tx.write(tokenKind, tokenKey(after.hash), after);
-  if (before.expiresAtSeconds !== after.expiresAtSeconds) moveLease(tx, leaseOfToken(before), leaseOfToken(after));
+  if (before.expiresAtSeconds !== after.expiresAtSeconds)
+    moveLease(ownView(tx, after), leaseOfToken(before), leaseOfToken(after));
 }
 
 /** Lets a token end now; what hangs on it is seen to by the sweep. */

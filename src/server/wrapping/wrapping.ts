@@ -5,8 +5,10 @@ import { CofferError } from "#common/errors.ts";
 import { object, optional, string } from "#common/schema.ts";
 import { storageView } from "../barrier/storage-view.ts";
 import { recordKind, type Transaction } from "../barrier/transaction.ts";
+import type { PrivilegedContext } from "../framework/context.ts";
 import { mountStoragePrefix } from "../mounts/mount-record.ts";
 import { findMount } from "../mounts/mount-table.ts";
+import { findToken } from "../tokens/reachable-token.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
 import type { TokenService } from "../tokens/token-service.ts";
 
@@ -53,8 +55,12 @@ export async function wrapAnswer(
 }
 
 /** The wrapping token of this text. Throws `invalid_request` when it is none, was used or has expired. */
-export async function findWrapped(tx: Transaction, tokens: TokenService, token: string): Promise<TokenRecord> {
-  const record = token === "" ? undefined : await tokens.find(tx, token);
+export async function findWrapped(
+  context: Pick<PrivilegedContext, "transaction" | "scope" | "clientToken">,
+  tokens: TokenService,
+  token: string,
+): Promise<TokenRecord> {
+  const record = await findToken(context, tokens, token);
   if (!record || record.wrappedPath === undefined) {
     throw new CofferError("invalid_request", "wrapping token is not valid or does not exist");
   }

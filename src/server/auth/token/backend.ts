@@ -8,9 +8,12 @@ import { definePrivilegedPath } from "../../framework/path.ts";
 import { dataReply, listReply, noContent, type Reply } from "../../framework/reply.ts";
 import type { Identity } from "../../identity/identity.ts";
 import type { Expiration } from "../../leases/expiration.ts";
+import { pathOfNamespace } from "../../namespaces/namespace-scope.ts";
+import { entityOf } from "../../namespaces/rights.ts";
 import { authBlock } from "../../tokens/auth-block.ts";
+import { findToken, findTokenByAccessor } from "../../tokens/reachable-token.ts";
 import { ACCESSOR_PREFIX, type TokenRecord } from "../../tokens/token-record.ts";
-import { readTokenByAccessor, updateToken } from "../../tokens/token-store.ts";
+import { updateToken } from "../../tokens/token-store.ts";
 import { resolveTtl, shortest } from "../../tokens/token-ttl.ts";
 import { createToken, type TokenCreation } from "./token-create.ts";
 import { createFields } from "./token-fields.ts";
@@ -83,7 +86,7 @@ function creationPaths(services: TokenBackendServices) {
 
 function lookupPaths(services: TokenBackendServices) {
   const byToken = async (context: PrivilegedContext, token: string): Promise<Reply> => {
-    const record = await services.tokens.find(context.transaction, token);
+    const record = await findToken(context, services.tokens, token);
     if (!record) throw new CofferError("permission_denied", "bad token");
     return shown(context, services, record, token);
   };
@@ -125,14 +128,16 @@ function lookupPaths(services: TokenBackendServices) {
 /** `shownId`: the token itself where the caller has it. */
 async function shown(
   { transaction }: PrivilegedContext,
-  { identity, tokens }: TokenBackendServices,
+  services: TokenBackendServices,
   record: TokenRecord,
   shownId: string,
 ): Promise<Reply> {
-  const entity = record.entityId === "" ? undefined : await identity.view(transaction, record.entityId);
+  const entity = await entityOf(transaction, services, record);
+  const namespace = await pathOfNamespace(transaction, record.namespace);
   const inherited = entity?.policies ?? [];
   return dataReply({
-    ...lookupReply(record, shownId, tokens.nowSeconds()),
+    ...lookupReply(record, shownId, services.tokens.nowSeconds()),
+    ...(namespace && { namespace_path: namespace }),
     ...(inherited.length > 0 && { identity_policies: inherited }),
   });
 }
@@ -143,7 +148,7 @@ async function tokenOfAccessor(
   accessor: string | undefined,
 ): Promise<TokenRecord> {
   if (!accessor) throw multiError("invalid_request", "missing accessor");
-  const record = await readTokenByAccessor(context.transaction, accessor);
+  const record = await findTokenByAccessor(context, accessor);
   if (!record || !services.tokens.isLive(record)) throw multiError("invalid_request", "invalid accessor");
   return record;
 }
@@ -151,7 +156,7 @@ async function tokenOfAccessor(
 function renewalPaths(services: TokenBackendServices) {
   const renew = async (context: PrivilegedContext, token: string, increment: number | undefined): Promise<Reply> => {
     if (token === "") throw new CofferError("invalid_request", "missing token ID");
-    const record = await services.tokens.find(context.transaction, token);
+    const record = await findToken(context, services.tokens, token);
     if (!record) throw new CofferError("invalid_request", "token not found");
     return renewToken(context, services, record, token, increment ?? 0);
   };
@@ -216,7 +221,7 @@ function renewToken(
 function revocationPaths(services: TokenBackendServices) {
   const revoke = async (context: PrivilegedContext, token: string): Promise<Reply> => {
     if (token === "") throw new CofferError("invalid_request", "missing token ID");
-    const record = await services.tokens.find(context.transaction, token);
+    const record = await findToken(context, services.tokens, token);
     if (record?.type === "batch") throw new CofferError("invalid_request", "batch tokens cannot be revoked");
     if (record) await services.expiration.revokeToken(context.transaction, record.hash);
     return noContent;
@@ -242,7 +247,7 @@ function revocationPaths(services: TokenBackendServices) {
           summary: "Revoke it.",
           handler: async (context, { accessor }) => {
             if (!accessor) throw multiError("invalid_request", "missing accessor");
-            const record = await readTokenByAccessor(context.transaction, accessor);
+            const record = await findTokenByAccessor(context, accessor);
             if (!record) return { warnings: ["No token found with this accessor"] };
             await services.expiration.revokeToken(context.transaction, record.hash);
             return noContent;
@@ -259,7 +264,7 @@ function revocationPaths(services: TokenBackendServices) {
           summary: "Revoke it.",
           handler: async (context, { token }) => {
             if (!token) throw new CofferError("invalid_request", "missing token ID");
-            const record = await services.tokens.find(context.transaction, token);
+            const record = await findToken(context, services.tokens, token);
             if (!record) throw new CofferError("invalid_request", "token to revoke not found");
             await services.expiration.revokeOrphaning(context.transaction, record.hash);
             return noContent;

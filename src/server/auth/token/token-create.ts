@@ -5,6 +5,7 @@ import type { PrivilegedContext } from "../../framework/context.ts";
 import { permissionDenied } from "../../framework/multi-error.ts";
 import type { Reply } from "../../framework/reply.ts";
 import { normalizePolicyNames } from "../../framework/token-parameters.ts";
+import type { NamespaceName } from "../../namespaces/namespace-scope.ts";
 import { ROOT_POLICY } from "../../policy/acl.ts";
 import { NON_ASSIGNABLE_POLICIES } from "../../policy/builtin-policies.ts";
 import type { PolicyStore } from "../../policy/policy-store.ts";
@@ -31,10 +32,11 @@ export async function createToken(
   assertParent(parent);
   const { role } = recipe;
   const type = tokenType(values.type, role);
+  const rights = assertFromHere(context, parent);
   const policies = role
-    ? policiesOfRole(role, values.policies ?? [], parent.policies)
-    : policiesOfChild(context, values, parent);
-  assertAssignable(policies, parent);
+    ? policiesOfRole(role, values.policies ?? [], rights.policies)
+    : policiesOfChild(context, values, rights);
+  assertAssignable(policies, parent, context.scope);
   assertCreatable(values, type);
   assertPrivileges(context, values, role);
   if (type === "batch" && policies.includes(ROOT_POLICY))
@@ -53,8 +55,24 @@ function assertParent(parent: TokenRecord): void {
     throw new CofferError("invalid_request", "restricted use token cannot generate child tokens");
 }
 
+/**
+ * What a token of another namespace brings along when it makes one here: a policy's name means something else here, and
+ * so does a boundary's, which therefore cannot be handed on. Throws `permission_denied` and `invalid_request`.
+ */
+function assertFromHere({ scope }: PrivilegedContext, parent: TokenRecord): Pick<TokenRecord, "policies"> {
+  if (parent.namespace === scope.id) return parent;
+  if (parent.boundaries.length > 0)
+    throw new CofferError(
+      "invalid_request",
+      "a token with a permission boundary makes tokens in its own namespace alone",
+    );
+  return { policies: ["default"] };
+}
+
 /** Only root makes root, whatever a role allows; and some policies belong to tokens that the server makes itself. */
-function assertAssignable(policies: readonly string[], parent: TokenRecord): void {
+function assertAssignable(policies: readonly string[], parent: TokenRecord, scope: NamespaceName): void {
+  if (policies.includes(ROOT_POLICY) && scope.id !== "")
+    throw new CofferError("invalid_request", "root tokens may not be created from a non-root namespace");
   if (policies.includes(ROOT_POLICY) && !parent.policies.includes(ROOT_POLICY)) throw permissionDenied();
   const reserved = policies.find((name) => NON_ASSIGNABLE_POLICIES.includes(name));
   if (reserved !== undefined)
@@ -75,12 +93,17 @@ function tokenType(asked: string | undefined, role: TokenRole | undefined): "ser
   }
 }
 
-function policiesOfChild(context: PrivilegedContext, values: CreateValues, parent: TokenRecord): readonly string[] {
+function policiesOfChild(
+  context: PrivilegedContext,
+  values: CreateValues,
+  parent: Pick<TokenRecord, "policies">,
+): readonly string[] {
   const ofParent = parent.policies;
   const asked = normalizePolicyNames(values.policies ?? []);
   const inherit = asked.length === 0;
   const wanted = inherit ? parent.policies : asked;
   if (wanted.includes(ROOT_POLICY)) {
+    if (context.scope.id !== "") return [ROOT_POLICY]; // refused in a moment
     if (!ofParent.includes(ROOT_POLICY) && !context.hasSudo) throw permissionDenied();
     if (!ofParent.includes(ROOT_POLICY))
       throw new CofferError("invalid_request", "root tokens may not be created without parent token being root");
@@ -137,7 +160,7 @@ function describe(
     periodSeconds,
     renewable: type === "service" && (role ? role.renewable : true) && (values.renewable ?? true) && ttl.ttlSeconds > 0,
     role: role?.name ?? "",
-    entityId: orphan ? "" : parent.entityId,
+    entityId: orphan || parent.namespace !== context.scope.id ? "" : parent.entityId,
     boundCidrs: role?.boundCidrs ?? [],
     ...(values.id && type === "service" && { id: values.id }),
   };

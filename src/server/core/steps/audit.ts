@@ -72,7 +72,7 @@ function authOf({ token, request, decision }: RequestState): AuditedAuth | undef
   };
 }
 
-function requestOf({ request, operation, route }: RequestState): AuditedRequest {
+function requestOf({ request, operation, route, scope }: RequestState): AuditedRequest {
   return {
     id: request.id,
     operation,
@@ -82,7 +82,7 @@ function requestOf({ request, operation, route }: RequestState): AuditedRequest 
     headers: request.headers ?? {},
     remoteAddress: request.remoteAddress,
     remotePort: request.remotePort,
-    namespace: request.namespace,
+    namespace: scope,
     wrapTtlSeconds: request.wrapTtlSeconds,
     mountPath: route?.mount.path ?? "",
     mountType: route?.mount.type ?? "",

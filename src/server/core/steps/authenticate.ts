@@ -1,7 +1,8 @@
 // Step "authenticate": who asks. Public paths take no token and a bad one does not harm them.
 import { isWithin } from "#common/cidr.ts";
 import type { Caller } from "../../framework/context.ts";
-import { invalidToken } from "../../framework/multi-error.ts";
+import { invalidToken, permissionDenied } from "../../framework/multi-error.ts";
+import { aclIn, entityOf } from "../../namespaces/rights.ts";
 import { type TokenRecord, tokenKey, tokenKind } from "../../tokens/token-record.ts";
 import type { CoreServices, RequestState } from "../request-state.ts";
 
@@ -14,10 +15,12 @@ export async function authenticate(state: RequestState, services: CoreServices):
     // -1: this was the last use. The token is revoked in the same commit; until then handlers find it as any other.
     tx.write(tokenKind, tokenKey(token.hash), { ...token, numUses: token.numUses === 1 ? -1 : token.numUses - 1 });
   }
-  const entity = token.entityId === "" ? undefined : await services.identity.view(tx, token.entityId);
+  const entity = await entityOf(tx, services, token);
   if (entity?.disabled) throw invalidToken();
+  const acl = await aclIn(state.scope, tx, services, token, entity);
+  if (!acl) throw permissionDenied();
   state.token = token;
-  state.acl = await services.policies.aclOfToken(tx, token, entity);
+  state.acl = acl;
   if (state.context) state.context = { ...state.context, caller: callerOf(token) };
 }
 

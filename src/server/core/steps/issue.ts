@@ -8,6 +8,7 @@ import type { Grant, SecretLease } from "../../framework/reply.ts";
 import { normalizePolicyNames } from "../../framework/token-parameters.ts";
 import { putLease } from "../../leases/lease-store.ts";
 import { mountInfo } from "../../mounts/mount-info.ts";
+import { suffixOf } from "../../namespaces/namespace-scope.ts";
 import { ROOT_POLICY } from "../../policy/acl.ts";
 import { NON_ASSIGNABLE_POLICIES } from "../../policy/builtin-policies.ts";
 import { leastOf } from "../../policy/permissions.ts";
@@ -134,7 +135,7 @@ function issueLease(
   const now = services.tokens.nowSeconds();
   const cap = leastOf([lease.maxTtlSeconds, info.maxTtlSeconds, batchSecondsLeft(state.token, now)]);
   const ttlSeconds = Math.min(lease.ttlSeconds > 0 ? lease.ttlSeconds : info.defaultTtlSeconds, cap);
-  const leaseId = `${state.request.path}/${newAccessor()}`;
+  const leaseId = `${state.request.path}/${newAccessor()}${suffixOf(state.scope.id)}`;
   putLease(tx, {
     leaseId,
     kind: "secret",

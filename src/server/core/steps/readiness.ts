@@ -3,8 +3,6 @@ import { CofferError } from "#common/errors.ts";
 import type { CoreServices, RequestState } from "../request-state.ts";
 
 export async function readiness(state: RequestState, services: CoreServices): Promise<void> {
-  if (state.request.namespace !== "" && state.request.namespace !== "root")
-    throw new CofferError("not_found", "namespace not found");
   if (state.tx || state.route?.definition?.when === "always") return;
   if ((await services.node.refresh()) === "uninitialised") {
     throw new CofferError(

@@ -4,26 +4,35 @@ import { CofferError } from "#common/errors.ts";
 import { storageView } from "../../barrier/storage-view.ts";
 import type { Transaction } from "../../barrier/transaction.ts";
 import type { Context, PrivilegedContext } from "../../framework/context.ts";
-import type { Backends } from "../../mounts/backends.ts";
 import { mountInfo } from "../../mounts/mount-info.ts";
 import { type MountRecord, mountStoragePrefix, noMountConfig } from "../../mounts/mount-record.ts";
 import { passwordByPolicy } from "../../passwords/password-policy-store.ts";
+import type { Request } from "../request.ts";
 import type { CoreServices, RequestState, Route } from "../request-state.ts";
-import { findRoute, routeWithin } from "../route.ts";
+import { routeWithin } from "../route.ts";
 
 export async function resolve(state: RequestState, services: CoreServices): Promise<void> {
   const { tx, request } = state;
-  const route = tx
-    ? await findRoute(tx, services.backends, request)
-    : routeWhileSealed(services.backends, request.path);
-  if (!route) return;
+  const { backends } = services;
+  const mount = tx ? state.mount : mountWhileSealed(request.path);
+  if (!mount) return;
+  const route = routeWithin(mount, backends, request.path);
+  if (route.definition?.rootOnly && !isInRoot(request)) throw unavailableHere();
   state.route = route;
   state.context = buildContext(state, services, route, tx ?? sealedTransaction);
 }
 
 /** While sealed the mount table cannot be read; the system mount is where it always is. */
-function routeWhileSealed(backends: Backends, path: string): Route | undefined {
-  return path.startsWith(SYSTEM_MOUNT.path) ? routeWithin(SYSTEM_MOUNT, backends, path) : undefined;
+function mountWhileSealed(path: string): MountRecord | undefined {
+  return path.startsWith(SYSTEM_MOUNT.path) ? SYSTEM_MOUNT : undefined;
+}
+
+function isInRoot({ namespace }: Request): boolean {
+  return namespace === "" || namespace === "root";
+}
+
+function unavailableHere(): CofferError {
+  return new CofferError("invalid_request", "operation unavailable in namespaces");
 }
 
 const SYSTEM_MOUNT: MountRecord = {
@@ -75,6 +84,7 @@ function buildContext(state: RequestState, services: CoreServices, route: Route,
     wrapTtlSeconds: request.wrapTtlSeconds,
     hasSudo: false,
     namespace: request.namespace,
+    scope: state.scope,
     query: request.query,
     ...(request.headers && { headers: request.headers }),
   };
