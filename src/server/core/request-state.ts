@@ -11,6 +11,7 @@ import type { Operation, PrivilegedContext } from "../framework/context.ts";
 import type { Path } from "../framework/path.ts";
 import type { AuthBlock, Reply, WrapInfo } from "../framework/reply.ts";
 import type { Identity } from "../identity/identity.ts";
+import type { LoginMfa } from "../identity/mfa/login-mfa.ts";
 import type { Expiration } from "../leases/expiration.ts";
 import type { Lockout } from "../lockout/lockout.ts";
 import type { Backends, HostedBackend } from "../mounts/backends.ts";
@@ -38,6 +39,7 @@ export interface CoreServices {
   readonly identity: Identity;
   readonly expiration: Expiration;
   readonly lockout: Lockout;
+  readonly loginMfa: LoginMfa;
   readonly quotas: Quotas;
   readonly decisions: DecisionIds;
   readonly audit: AuditService;

@@ -4,19 +4,23 @@
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../../barrier/transaction.ts";
 import { invalidToken } from "../../framework/multi-error.ts";
-import type { Grant, SecretLease } from "../../framework/reply.ts";
+import type { Grant, ResumedLogin, SecretLease } from "../../framework/reply.ts";
 import { normalizePolicyNames } from "../../framework/token-parameters.ts";
+import { headerCredentials } from "../../identity/mfa/credentials.ts";
 import { putLease } from "../../leases/lease-store.ts";
 import { mountInfo } from "../../mounts/mount-info.ts";
+import type { MountRecord } from "../../mounts/mount-record.ts";
+import { readMount } from "../../mounts/mount-table.ts";
 import { ROOT_POLICY } from "../../policy/acl.ts";
 import { NON_ASSIGNABLE_POLICIES } from "../../policy/builtin-policies.ts";
 import { leastOf } from "../../policy/permissions.ts";
-import { authBlock } from "../../tokens/auth-block.ts";
+import { authAwaitingMfa, authBlock } from "../../tokens/auth-block.ts";
 import { newAccessor } from "../../tokens/token-hash.ts";
 import type { TokenRecord } from "../../tokens/token-record.ts";
 import type { NewToken } from "../../tokens/token-service.ts";
 import { resolveTtl } from "../../tokens/token-ttl.ts";
 import type { CoreServices, RequestState, Route } from "../request-state.ts";
+import { routeWithin } from "../route.ts";
 import { quotaSubject } from "./quotas.ts";
 
 export async function issue(state: RequestState, services: CoreServices): Promise<void> {
@@ -25,7 +29,8 @@ export async function issue(state: RequestState, services: CoreServices): Promis
   const written = createsToken(state) ? 1 : 0;
   if (reply.lease || reply.grant || written > 0)
     await services.quotas.reserveLease(tx, quotaSubject(state.request, route), written);
-  if (reply.grant) await issueToken(state, services, tx, route, reply.grant);
+  if (reply.grant) await issueToken(state, services, tx, { mount: route.mount, path: state.request.path }, reply.grant);
+  else if (reply.resumedLogin) await resumeLogin(state, services, tx, reply.resumedLogin);
   else if (reply.auth) state.auth = reply.auth;
   if (reply.renewedLease) state.lease = reply.renewedLease;
   if (reply.wrapInfo) state.wrapInfo = reply.wrapInfo;
@@ -37,14 +42,36 @@ function createsToken({ reply, route }: RequestState): boolean {
   return reply?.auth !== undefined && route?.mount.type === "token" && /^create(-orphan)?(\/|$)/.test(route.path);
 }
 
+/** Where a login came in, which is not where it is finished when its second factor comes in a request of its own. */
+interface Login {
+  readonly mount: MountRecord;
+  readonly path: string;
+  /** Set where the second factor was shown, to whose it was. */
+  readonly shownFor?: string;
+}
+
+/** Throws `invalid_request` when the auth method is gone. */
+async function resumeLogin(
+  state: RequestState,
+  services: CoreServices,
+  tx: Transaction,
+  { mountPath, mountUuid, path, entityId, grant }: ResumedLogin,
+): Promise<void> {
+  const mount = await readMount(tx, mountPath);
+  if (mount?.uuid !== mountUuid) throw new CofferError("invalid_request", "invalid request ID");
+  const subject = quotaSubject({ ...state.request, path }, routeWithin(mount, services.backends, path));
+  await services.quotas.reserveLease(tx, subject, 0);
+  await issueToken(state, services, tx, { mount, path, shownFor: entityId }, grant);
+}
+
 async function issueToken(
   state: RequestState,
   services: CoreServices,
   tx: Transaction,
-  route: Route,
+  login: Login,
   grant: Grant,
 ): Promise<void> {
-  const { mount } = route;
+  const { mount } = login;
   assertAssignable(grant.policies);
   if (await services.lockout.isLocked(tx, mount, grant.aliasName)) throw invalidToken();
   await services.lockout.noteSuccess(tx, mount, grant.aliasName);
@@ -56,11 +83,42 @@ async function issueToken(
     metadata: grant.metadata,
     groupNames: grant.groupNames,
   });
-  const { wanted, warnings } = tokenOfGrant(state, services, route, grant, entityId);
+  if (login.shownFor === undefined) {
+    if (await awaitsMfa(state, services, tx, login, grant, entityId)) return;
+  } else if (login.shownFor !== entityId) throw new CofferError("invalid_request", "invalid request ID");
+  const { wanted, warnings } = tokenOfGrant(services, login, grant, entityId);
   const issued = await services.tokens.create(tx, wanted);
   const entity = await services.identity.view(tx, entityId);
   state.auth = authBlock(issued.token, issued.record, entity?.policies ?? []);
   state.warnings.push(...warnings);
+}
+
+/**
+ * Whether a login must show a second factor that has not come with it; it is then kept for sys/mfa/validate and the
+ * answer says what is asked for. Throws `permission_denied` for one that came and is wrong.
+ */
+async function awaitsMfa(
+  state: RequestState,
+  { loginMfa }: CoreServices,
+  tx: Transaction,
+  { mount, path }: Login,
+  grant: Grant,
+  entityId: string,
+): Promise<boolean> {
+  const subject = { mountAccessor: mount.accessor, mountType: mount.type, entityId };
+  const demands = await loginMfa.demandsOn(tx, subject);
+  if (demands.length === 0) return false;
+  const credentials = headerCredentials(state.request.headers);
+  if (credentials) {
+    await loginMfa.check(tx, entityId, demands, credentials);
+    return false;
+  }
+  const login = { mountPath: mount.path, mountUuid: mount.uuid, path, entityId, grant };
+  state.auth = authAwaitingMfa(await loginMfa.defer(tx, login, demands));
+  state.warnings.push(
+    "A login request was issued that is subject to MFA validation. Please make sure to validate the login by sending another request to mfa/validate endpoint.",
+  );
+  return true;
 }
 
 /** Only root makes root: whoever may write a user or a role must not thereby be able to become root. */
@@ -73,13 +131,11 @@ function assertAssignable(policies: readonly string[]): void {
 }
 
 function tokenOfGrant(
-  state: RequestState,
   services: CoreServices,
-  route: Route,
+  { mount, path }: Login,
   grant: Grant,
   entityId: string,
 ): { wanted: NewToken; warnings: readonly string[] } {
-  const { mount } = route;
   const info = mountInfo(mount, services.ttl);
   const { token } = grant;
   const maxTtlSeconds =
@@ -97,7 +153,7 @@ function tokenOfGrant(
     parent: "",
     policies: normalizePolicyNames([...grant.policies, ...(token.noDefaultPolicy ? [] : ["default"])]),
     boundaries: [mount.config.boundaryPolicies, token.boundaryPolicies].filter((names) => names.length > 0),
-    path: state.request.path,
+    path,
     ...(Object.keys(grant.metadata).length > 0 && { metadata: grant.metadata }),
     displayName: [mount.path.slice("auth/".length, -1).replaceAll("/", "-"), grant.displayName]
       .filter(Boolean)
