@@ -66,6 +66,12 @@ export interface RequestState {
   readonly request: Request;
   /** Undefined while the server is sealed. */
   readonly tx: Transaction | undefined;
+/** What all attempts at a request share of its own login. */
+export interface InlineShared {
+  readonly audited: { request: boolean; response: boolean };
+  readonly counted: { done: boolean; rateLimit?: RateLimitOutcome };
+}
+
   operation: Operation;
   route?: Route;
   context?: PrivilegedContext;
@@ -74,6 +80,8 @@ export interface RequestState {
   decision?: Decision;
   reply?: Reply | undefined;
   auth?: AuthBlock;
+  /** The token is the request's own and ends with it. */
+  isInline?: boolean;
   lease?: LeaseOfReply;
   wrapInfo?: WrapInfo;
   warnings: string[];
@@ -84,3 +92,5 @@ export interface RequestState {
   /** The body that was wrapped away. */
   envelope?: JsonObject;
 }
+  /** The same for the login that a request may bring along. */
+  readonly inline?: InlineShared;

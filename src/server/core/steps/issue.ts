@@ -3,29 +3,26 @@
 
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../../barrier/transaction.ts";
-import { invalidToken } from "../../framework/multi-error.ts";
 import type { Grant, ResumedLogin, SecretLease } from "../../framework/reply.ts";
-import { normalizePolicyNames } from "../../framework/token-parameters.ts";
 import { headerCredentials } from "../../identity/mfa/credentials.ts";
+import { leaseEvent } from "../../leases/lease-events.ts";
+import type { LeaseRecord } from "../../leases/lease-record.ts";
 import { putLease } from "../../leases/lease-store.ts";
 import { mountInfo } from "../../mounts/mount-info.ts";
-import type { MountRecord } from "../../mounts/mount-record.ts";
 import { readMount } from "../../mounts/mount-table.ts";
-import { ROOT_POLICY } from "../../policy/acl.ts";
-import { NON_ASSIGNABLE_POLICIES } from "../../policy/builtin-policies.ts";
 import { leastOf } from "../../policy/permissions.ts";
 import { authAwaitingMfa, authBlock } from "../../tokens/auth-block.ts";
 import { newAccessor } from "../../tokens/token-hash.ts";
 import type { TokenRecord } from "../../tokens/token-record.ts";
-import type { NewToken } from "../../tokens/token-service.ts";
-import { resolveTtl } from "../../tokens/token-ttl.ts";
 import type { CoreServices, RequestState, Route } from "../request-state.ts";
 import { routeWithin } from "../route.ts";
+import { entityOfGrant, type Login, tokenOfGrant } from "./login.ts";
 import { quotaSubject } from "./quotas.ts";
 
 export async function issue(state: RequestState, services: CoreServices): Promise<void> {
   const { tx, reply, route } = state;
   if (!tx || !reply || !route) return;
+  if (state.isInline) refuseLasting(state);
   const written = createsToken(state) ? 1 : 0;
   if (reply.lease || reply.grant || written > 0)
     await services.quotas.reserveLease(tx, quotaSubject(state.request, route), written);
@@ -37,17 +34,19 @@ export async function issue(state: RequestState, services: CoreServices): Promis
   if (reply.lease) issueLease(state, services, tx, route, reply.lease);
 }
 
+/** Throws `invalid_request` for what would outlive the token that made it without anything to end it by. */
+function refuseLasting(state: RequestState): void {
+  const { reply } = state;
+  if (reply?.lease || reply?.renewedLease || reply?.grant || reply?.resumedLogin || createsToken(state))
+    throw new CofferError(
+      "invalid_request",
+      "inline authentication cannot make tokens or leases: its token ends with the request; log in first",
+    );
+}
+
 /** Tokens that the token store makes are its own answer and not a grant. */
 function createsToken({ reply, route }: RequestState): boolean {
   return reply?.auth !== undefined && route?.mount.type === "token" && /^create(-orphan)?(\/|$)/.test(route.path);
-}
-
-/** Where a login came in, which is not where it is finished when its second factor comes in a request of its own. */
-interface Login {
-  readonly mount: MountRecord;
-  readonly path: string;
-  /** Set where the second factor was shown, to whose it was. */
-  readonly shownFor?: string;
 }
 
 /** Throws `invalid_request` when the auth method is gone. */
@@ -71,18 +70,7 @@ async function issueToken(
   login: Login,
   grant: Grant,
 ): Promise<void> {
-  const { mount } = login;
-  assertAssignable(grant.policies);
-  if (await services.lockout.isLocked(tx, mount, grant.aliasName)) throw invalidToken();
-  await services.lockout.noteSuccess(tx, mount, grant.aliasName);
-  const entityId = await services.identity.entityForLogin(tx, {
-    mountAccessor: mount.accessor,
-    mountPath: mount.path,
-    mountType: mount.type,
-    name: grant.aliasName,
-    metadata: grant.metadata,
-    groupNames: grant.groupNames,
-  });
+  const entityId = await entityOfGrant(services, tx, login, grant);
   if (login.shownFor === undefined) {
     if (await awaitsMfa(state, services, tx, login, grant, entityId)) return;
   } else if (login.shownFor !== entityId) throw new CofferError("invalid_request", "invalid request ID");
@@ -121,63 +109,6 @@ async function awaitsMfa(
   return true;
 }
 
-/** Only root makes root: whoever may write a user or a role must not thereby be able to become root. */
-function assertAssignable(policies: readonly string[]): void {
-  const names = normalizePolicyNames(policies);
-  if (names.includes(ROOT_POLICY)) throw new CofferError("invalid_request", "auth methods cannot create root tokens");
-  const reserved = names.find((name) => NON_ASSIGNABLE_POLICIES.includes(name));
-  if (reserved !== undefined)
-    throw new CofferError("invalid_request", `cannot assign policy ${JSON.stringify(reserved)}`);
-}
-
-function tokenOfGrant(
-  services: CoreServices,
-  { mount, path }: Login,
-  grant: Grant,
-  entityId: string,
-): { wanted: NewToken; warnings: readonly string[] } {
-  const info = mountInfo(mount, services.ttl);
-  const { token } = grant;
-  const maxTtlSeconds =
-    token.maxTtlSeconds > 0 ? Math.min(token.maxTtlSeconds, info.maxTtlSeconds) : info.maxTtlSeconds;
-  const ttl = resolveTtl(token.ttlSeconds, {
-    defaultSeconds: info.defaultTtlSeconds,
-    maxSeconds: maxTtlSeconds,
-    explicitMaxSeconds: token.explicitMaxTtlSeconds,
-    periodSeconds: token.periodSeconds,
-    ageSeconds: 0,
-  });
-  const type = tokenType(token.type, mount.config.tokenType);
-  const wanted: NewToken = {
-    type,
-    parent: "",
-    policies: normalizePolicyNames([...grant.policies, ...(token.noDefaultPolicy ? [] : ["default"])]),
-    boundaries: [mount.config.boundaryPolicies, token.boundaryPolicies].filter((names) => names.length > 0),
-    path,
-    ...(Object.keys(grant.metadata).length > 0 && { metadata: grant.metadata }),
-    displayName: [mount.path.slice("auth/".length, -1).replaceAll("/", "-"), grant.displayName]
-      .filter(Boolean)
-      .join("-"),
-    numUses: token.numUses,
-    ttlSeconds: ttl.ttlSeconds,
-    explicitMaxTtlSeconds: token.explicitMaxTtlSeconds,
-    maxTtlSeconds,
-    periodSeconds: token.periodSeconds,
-    renewable: type === "service",
-    role: "",
-    entityId,
-    boundCidrs: token.boundCidrs,
-  };
-  return { wanted, warnings: ttl.warnings };
-}
-
-/** The role decides where it does not say "default"; then the mount; then service. */
-function tokenType(ofRole: string, ofMount: string | undefined): "service" | "batch" {
-  if (ofMount === "batch" || ofMount === "service") return ofMount;
-  const chosen = ofRole === "default" ? (ofMount ?? "default-service") : ofRole;
-  return chosen === "batch" || chosen === "default-batch" ? "batch" : "service";
-}
-
 function issueLease(
   state: RequestState,
   services: CoreServices,
@@ -191,7 +122,7 @@ function issueLease(
   const cap = leastOf([lease.maxTtlSeconds, info.maxTtlSeconds, batchSecondsLeft(state.token, now)]);
   const ttlSeconds = Math.min(lease.ttlSeconds > 0 ? lease.ttlSeconds : info.defaultTtlSeconds, cap);
   const leaseId = `${state.request.path}/${newAccessor()}`;
-  putLease(tx, {
+  const record: LeaseRecord = {
     leaseId,
     kind: "secret",
     path: state.request.path,
@@ -207,7 +138,10 @@ function issueLease(
       maxExpiresAtSeconds: now + cap,
       internal: lease.internal,
     },
-  });
+  };
+  putLease(tx, record);
+  const event = leaseEvent("create", record);
+  if (event) services.events.note(tx, event, mount, state.request.namespace);
   state.lease = { leaseId, seconds: ttlSeconds, renewable: lease.renewable };
 }
 
