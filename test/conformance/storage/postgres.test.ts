@@ -1,15 +1,15 @@
 // What only the store in PostgreSQL promises: any number of servers at once, nothing lost when the database or a
 // connection dies, the schema made once, and clear words about databases that it cannot use.
 import { randomBytes } from "node:crypto";
-import { writeFile } from "node:fs/promises";
 import { createConnection, createServer, type Socket } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "#common/clock.ts";
 import type { JsonObject } from "#common/json.ts";
 import { silentLog } from "#common/log.ts";
-import { execute, type PostgresServer, startPostgres } from "#server/storage/postgres/fixture.ts";
+import { execute, type PostgresServer, startPostgres, startStandby } from "#server/storage/postgres/fixture.ts";
 import { postgresKind } from "#server/storage/postgres/kind.ts";
 import { KEY_BYTES_MAX, type Storage } from "#server/storage/storage.ts";
+import { createTestAuthority } from "#test/kit/tls-pair.ts";
 
 // Durable: some tests end it without warning.
 const started = await startPostgres();
@@ -221,6 +221,42 @@ describe.skipIf(started === undefined)("the store in PostgreSQL", () => {
       await proxy.close();
     });
 
+    it("is followed to its standby when that takes over, with all that was acknowledged", async () => {
+      const primary = await startPostgres({ synchronous_standby_names: "*", synchronous_commit: "local" });
+      if (primary === undefined) throw new Error("PostgreSQL is not installed");
+      const standby = await startStandby(primary);
+      try {
+        // In these sessions a commit is answered when the standby has it too.
+        const hosts = `127.0.0.1:${standby.port},127.0.0.1:${primary.port}`;
+        const url = `postgres://coffer@${hosts}/postgres?sslmode=disable&options=-c%20synchronous_commit%3Don`;
+        const storage = await open(newTable(), { connection_url: url });
+        const acknowledged: string[] = [];
+        let [stop, n] = [false, 0];
+        const writers = Array.from({ length: 4 }, async () => {
+          while (!stop) {
+            const key = `w/${n++}`;
+            await put(storage, key, key).then(
+              () => acknowledged.push(key),
+              () => systemClock.sleep(10),
+            );
+          }
+        });
+        await systemClock.sleep(500);
+        await primary.kill9();
+        const before = acknowledged.length;
+        expect(before).toBeGreaterThan(10);
+        await execute(standby.url, "SELECT pg_promote()");
+        await expect.poll(() => acknowledged.length, { timeout: 20_000 }).toBeGreaterThan(before + 10);
+        stop = true;
+        await Promise.all(writers);
+        expect((await storage.get(acknowledged)).filter((entry) => entry === undefined)).toEqual([]);
+        await storage.close();
+      } finally {
+        await standby.remove();
+        await primary.remove();
+      }
+    });
+
     it("is left for the next host when it can only be read", async () => {
       const table = newTable();
       const other = await startPostgres({ fsync: "off" });
@@ -283,17 +319,19 @@ describe.skipIf(started === undefined)("the store in PostgreSQL", () => {
   describe("a database with passwords and TLS", () => {
     it("is reached with a password from a file that changes, and with what sslmode asks for", async () => {
       await execute(server.url, "CREATE ROLE keeper LOGIN SUPERUSER PASSWORD 'first word'");
-      const hba = server.path("pg_hba.conf");
-      await writeFile(hba, "host all keeper 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n");
+      await server.write(
+        "pg_hba.conf",
+        "host all keeper 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n",
+      );
       await execute(server.url, "SELECT pg_reload_conf()");
       const file = server.path("password");
-      await writeFile(file, "first word\n");
+      await server.write("password", "first word\n");
       const table = newTable();
       const url = server.url.replace("coffer@", "keeper@");
       const storage = await open(table, { connection_url: url, password_file: file });
       await put(storage, "a", "1");
       await execute(server.url, "ALTER ROLE keeper PASSWORD 'second'");
-      await writeFile(file, "second");
+      await server.write("password", "second");
       const again = await open(table, { connection_url: url, password_file: file });
       expect(await textOf(again, "a")).toBe("1");
       const wrong = await open(table, { connection_url: url, password: "p4ss" }).catch((error: unknown) => error);
@@ -302,6 +340,39 @@ describe.skipIf(started === undefined)("the store in PostgreSQL", () => {
       // This server has no TLS: prefer goes without, require does not.
       expect(await textOf(await open(table, { sslmode: "prefer" }), "a")).toBe("1");
       await expect(open(table, { sslmode: "require" })).rejects.toMatchObject({ code: "unavailable" });
+    });
+
+    it("is reached by TLS alone, its certificate checked, with a certificate of one's own", async () => {
+      const [ours, theirs] = [await createTestAuthority(), await createTestAuthority()];
+      const [pair, client] = [await ours.server("database"), await ours.client("certain")];
+      const files = { "ca.pem": ours.cert, "theirs.pem": theirs.cert, "server.pem": pair.cert, "server.key": pair.key };
+      const all = { ...files, "client.pem": client.cert, "client.key": client.key };
+      for (const [name, text] of Object.entries(all)) await server.write(name, text);
+      await execute(server.url, "CREATE ROLE certain LOGIN SUPERUSER");
+      const rules = ["hostssl all certain all cert", "hostnossl all certain all reject", "host all all all trust"];
+      await server.write("pg_hba.conf", rules.join("\n"));
+      await server.stop();
+      await server.start({
+        ssl: "on",
+        ssl_cert_file: "server.pem",
+        ssl_key_file: "server.key",
+        ssl_ca_file: "ca.pem",
+      });
+      const table = newTable();
+      const own = { sslcert: server.path("client.pem"), sslkey: server.path("client.key") };
+      const certain = (host: string, more: JsonObject) =>
+        open(table, { connection_url: `postgres://certain@${host}:${server.port}/postgres`, ...more });
+      const checked = { ...own, sslrootcert: server.path("ca.pem") };
+      await put(await certain("localhost", { ...checked, sslmode: "verify-full" }), "a", "1");
+      await put(await certain("127.0.0.1", { ...checked, sslmode: "verify-ca" }), "a", "1");
+      await put(await certain("localhost", { ...own, sslmode: "require" }), "a", "1");
+      await put(await certain("localhost", { ...own, sslmode: "prefer" }), "a", "1");
+      const strangers = { ...own, sslrootcert: server.path("theirs.pem"), sslmode: "verify-full" };
+      await expect(certain("localhost", strangers)).rejects.toMatchObject({ code: "unavailable" });
+      await expect(certain("localhost", { ...own, sslmode: "disable" })).rejects.toMatchObject({
+        code: "invalid_request",
+      });
+      await expect(certain("localhost", { sslmode: "require" })).rejects.toMatchObject({ code: "invalid_request" });
     });
   });
 });
