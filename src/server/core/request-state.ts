@@ -62,26 +62,26 @@ export interface LeaseOfReply {
   readonly renewable: boolean;
 }
 
-export interface RequestState {
-  readonly request: Request;
-  /** Undefined while the server is sealed. */
-  readonly tx: Transaction | undefined;
 /** What all attempts at a request share of its own login. */
 export interface InlineShared {
   readonly audited: { request: boolean; response: boolean };
   readonly counted: { done: boolean; rateLimit?: RateLimitOutcome };
 }
 
+export interface RequestState {
+  readonly request: Request;
+  /** Undefined while the server is sealed. */
+  readonly tx: Transaction | undefined;
   operation: Operation;
   route?: Route;
   context?: PrivilegedContext;
   token?: TokenRecord;
+  /** The token is the request's own and ends with it. */
+  isInline?: boolean;
   acl?: Acl;
   decision?: Decision;
   reply?: Reply | undefined;
   auth?: AuthBlock;
-  /** The token is the request's own and ends with it. */
-  isInline?: boolean;
   lease?: LeaseOfReply;
   wrapInfo?: WrapInfo;
   warnings: string[];
@@ -89,8 +89,8 @@ export interface InlineShared {
   audited: { request: boolean };
   /** The request is counted against quotas once, however often the transaction runs. Absent where none apply. */
   readonly counted?: { done: boolean; rateLimit?: RateLimitOutcome };
+  /** The same for the login that a request may bring along. */
+  readonly inline?: InlineShared;
   /** The body that was wrapped away. */
   envelope?: JsonObject;
 }
-  /** The same for the login that a request may bring along. */
-  readonly inline?: InlineShared;
