@@ -1,5 +1,5 @@
-// Login with a pod's own ServiceAccount token: POST auth/<mount>/login {role, jwt}. The token file is read afresh at
-// each login, because kubelet replaces it before it expires.
+// Login with a ServiceAccount's token: POST auth/<mount>/login {role, jwt}. A pod's own token comes from a file that is
+// read afresh at each login, because kubelet replaces it before it expires.
 import { readFile } from "node:fs/promises";
 import { CofferError, messageOf } from "#common/errors.ts";
 import type { ApiClient } from "./api-client.ts";
@@ -22,9 +22,17 @@ export async function loginWithKubernetes(
   login: KubernetesLogin,
   signal?: AbortSignal,
 ): Promise<Auth> {
-  const jwt = await readToken(login.tokenFile);
+  return loginWithToken(client, { ...login, jwt: await readToken(login.tokenFile) }, signal);
+}
+
+/** The same with a token at hand. Throws ApiError when the server refuses. */
+export async function loginWithToken(
+  client: ApiClient,
+  login: { readonly mount: string; readonly role: string; readonly jwt: string },
+  signal?: AbortSignal,
+): Promise<Auth> {
   const path = `auth/${login.mount.replace(/^\/+|\/+$/g, "")}/login`;
-  const answer = await client.write(path, { role: login.role, jwt }, { token: "", signal });
+  const answer = await client.write(path, { role: login.role, jwt: login.jwt }, { token: "", signal });
   return requireAuth(client, path, answer.auth);
 }
 

@@ -9,8 +9,13 @@
 
 /** The mount of the Kubernetes auth method that pods log in to. */
 export const AUTH_MOUNT = "kubernetes";
-/** Audience of the tokens that pods log in with. */
-export const TOKEN_AUDIENCE = "coffer";
+/**
+ * Audience of the ServiceAccount tokens that one server takes. Its own for each VaultCluster: what a server is given
+ * must not open another one, should somebody have taken it over.
+ */
+export function tokenAudience(cluster: { readonly namespace: string; readonly name: string }): string {
+  return `coffer.${cluster.namespace}.${cluster.name}`;
+}
 
 /** What decides the names: a binding and the ServiceAccounts that it names, if any. */
 export interface NamedBinding {

@@ -1,7 +1,6 @@
 // The containers and volumes that injection adds. They satisfy the Pod Security Standard "restricted" whatever the pod's
 // own containers do (kubernetes.io/docs/concepts/security/pod-security-standards).
 import { AGENT_CONFIG_VARIABLE, type AgentConfig } from "#common/agent-config.ts";
-import { TOKEN_AUDIENCE } from "#common/binding-names.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { Layout } from "./layout.ts";
 import {
@@ -106,9 +105,12 @@ function inMemory(name: string): JsonObject {
   return { name, emptyDir: { medium: "Memory", sizeLimit: VOLUME_SIZE_LIMIT } };
 }
 
-/** All volumes that are added; `caBundle` is the ConfigMap with the CA's certificate, if the cluster has its own CA. */
-export function addedVolumes(layout: Layout, caBundle: string | undefined): readonly JsonObject[] {
-  const token = { path: "token", audience: TOKEN_AUDIENCE, expirationSeconds: TOKEN_EXPIRATION_SECONDS };
+/**
+ * All volumes that are added. `audience` is that of the server's tokens; `caBundle` is the ConfigMap with the CA's
+ * certificate, if the cluster has its own CA.
+ */
+export function addedVolumes(layout: Layout, audience: string, caBundle: string | undefined): readonly JsonObject[] {
+  const token = { path: "token", audience, expirationSeconds: TOKEN_EXPIRATION_SECONDS };
   const ca = { name: CA_VOLUME, configMap: { name: caBundle ?? "", items: [{ key: "ca.crt", path: "ca.crt" }] } };
   return [
     { name: TOKEN_VOLUME, projected: { sources: [{ serviceAccountToken: token }] } },

@@ -1,7 +1,7 @@
 // The injector's decision: a pod, the bindings and clusters around it, and the settings give a JSON Patch or a refusal.
 // Pure: no network, no clock, the same answer every time; a pod that has been injected is left alone.
 import type { AgentConfig } from "#common/agent-config.ts";
-import { AUTH_MOUNT, roleName } from "#common/binding-names.ts";
+import { AUTH_MOUNT, roleName, tokenAudience } from "#common/binding-names.ts";
 import { CofferError, type ErrorCode } from "#common/errors.ts";
 import { isJsonArray, type JsonObject, type JsonValue } from "#common/json.ts";
 import { jsonObject, optional } from "#common/schema.ts";
@@ -80,7 +80,7 @@ function inject(json: JsonObject, pod: Pod, surroundings: Surroundings, settings
   const dealt = deal(pod, found.bindings, sources, settings.fileKeyRef);
   const layout = layOut(dealt.deliveries, settings.plainVariables);
   const config = agentConfig(pod, found, sources, layout, surroundings);
-  const volumes = addedVolumes(layout, found.cluster.status?.caBundle);
+  const volumes = addedVolumes(layout, tokenAudience(found.cluster.metadata), found.cluster.status?.caBundle);
   assertVolumeNames(pod, volumes);
   const first = [
     ...(layout.needsHelper ? [helperContainer(pod, settings)] : []),

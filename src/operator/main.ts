@@ -12,6 +12,7 @@ import { startHealthServer } from "#kube/health-server.ts";
 import { createKubeClient, type KubeClient } from "#kube/kube-client.ts";
 import { endpointSourceOf, type KubeEndpointSource } from "#kube/kube-endpoint.ts";
 import { createLeaderElection } from "#kube/leader-election.ts";
+import { requestToken, TOKEN_SECONDS_MIN } from "#kube/service-account-tokens.ts";
 import { createApplier } from "./controllers/applier.ts";
 import type { ControllerParts } from "./controllers/controller-type.ts";
 import { controllerTypes } from "./controllers/registry.ts";
@@ -93,7 +94,12 @@ function leadership({ client, watches, settings, io, log, metrics }: LeadershipP
   declareQueueMetric(metrics, () => controllers.reduce((sum, controller) => sum + controller.queueSizes().ready, 0));
   return async (signal: AbortSignal): Promise<void> => {
     const events = createEventRecorder({ client, instance: settings.podName, clock, log });
-    const servers = createServers({ client, watches, tokenFile: settings.tokenFile, clock });
+    const account = { namespace: settings.namespace, name: settings.serviceAccount };
+    const token = async (audience: string, aborted: AbortSignal) => {
+      const options = { audiences: [audience], expirationSeconds: TOKEN_SECONDS_MIN, signal: aborted };
+      return (await requestToken(client, account, options)).token;
+    };
+    const servers = createServers({ client, watches, token, clock });
     const applier = createApplier({ client, watches, events, clock });
     const parts: ControllerParts = {
       ...{ client, watches, servers, applier, events, settings, clock, log },

@@ -8,8 +8,6 @@ export interface OperatorSettings {
   readonly podName: string;
   /** Name of the ServiceAccount that logs in to servers. */
   readonly serviceAccount: string;
-  /** File with that ServiceAccount's token for the audience "coffer". */
-  readonly tokenFile: string;
   /** Image of servers whose spec names none. */
   readonly image: string;
   readonly imagePullPolicy: "IfNotPresent" | "Always" | "Never";
@@ -45,7 +43,6 @@ export function readOperatorSettings(argv: readonly string[], env: Environment):
     namespace,
     podName: required(env, "COFFER_POD_NAME"),
     serviceAccount: required(env, "COFFER_SERVICE_ACCOUNT"),
-    tokenFile: env["COFFER_TOKEN_FILE"] || "/var/run/secrets/coffer/token",
     image: required(env, "COFFER_IMAGE"),
     imagePullPolicy: word(env, "COFFER_IMAGE_PULL_POLICY", ["IfNotPresent", "Always", "Never"]),
     imagePullSecrets: words(env["COFFER_IMAGE_PULL_SECRETS"]),

@@ -28,6 +28,7 @@ import type { BackendHost, BackendType } from "./framework/backend.ts";
 import { createPages } from "./http/pages.ts";
 import { identityBackend } from "./identity/backend.ts";
 import { IdentityStore } from "./identity/identity-store.ts";
+import { LoginMfa } from "./identity/mfa/login-mfa.ts";
 import { apiAddressOf } from "./identity/oidc/oidc-services.ts";
 import { Expiration } from "./leases/expiration.ts";
 import { Lockout } from "./lockout/lockout.ts";
@@ -81,6 +82,7 @@ export function assemble(parts: ServerParts): AssembledServer {
   const audit = new AuditService(auditRegistry, log, clock);
   const decisions = new DecisionIds();
   const lockout = new Lockout(clock, parts.userLockouts);
+  const loginMfa = new LoginMfa(clock, barrier);
   const initial = new InitialRecords(tokens, parts.clusterName);
   const inFlight = new InFlight(clock);
   const writeRootToken = (tx: Transaction) => initial.writeRootToken(tx);
@@ -95,7 +97,8 @@ export function assemble(parts: ServerParts): AssembledServer {
   const system = sysBackend({
     ...{ clock, node, barrier, backends: backendsOf, tokens, policies, identity, expiration, audit, ttl },
     ...{ ceremonies, unauthenticatedRekey: parts.unauthenticatedRekey ?? false },
-    ...{ log, inFlight, lockout, decisions, metrics, initial, storageType, version, buildDate, sanitizedConfig },
+    ...{ log, inFlight, lockout, loginMfa, decisions, metrics, initial },
+    ...{ storageType, version, buildDate, sanitizedConfig },
   });
   const identities = identityBackend({ tokens, apiAddress: apiAddressOf(sanitizedConfig) });
   const singletons = [system, tokenBackend({ tokens, policies, expiration, identity }), identities];
@@ -116,6 +119,7 @@ export function assemble(parts: ServerParts): AssembledServer {
     identity,
     expiration,
     lockout,
+    loginMfa,
     quotas: new Quotas(clock),
     decisions,
     audit,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { TOKEN_AUDIENCE } from "#common/binding-names.ts";
+import { tokenAudience } from "#common/binding-names.ts";
 import { isJsonArray, isJsonObject, type JsonObject, type JsonValue, parseJson } from "#common/json.ts";
 import { customResourceDefinition } from "#operator/api/crd.ts";
 import { definitions } from "#operator/api/registry.ts";
@@ -71,7 +71,7 @@ describe("the README's administrator", () => {
     const [admin] = cluster.spec.access.admins;
     expect(admin && text.includes(`role=${adminRoleName(admin)} `)).toBe(true);
     expect(text).toContain(`auth/${OPERATOR_AUTH_MOUNT}/login`);
-    expect(text).toContain(`--audience ${TOKEN_AUDIENCE})`);
+    expect(text).toContain(`--audience ${tokenAudience(cluster.metadata)})`);
     expect(text).toContain(`get configmap ${caBundleName(cluster)} `);
     expect(text).toContain(`VAULT_TLS_SERVER_NAME=${serviceHost(cluster)}\n`);
   });

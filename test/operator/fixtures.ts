@@ -14,7 +14,6 @@ export const SETTINGS: OperatorSettings = {
   namespace: "coffer-system",
   podName: "operator-1",
   serviceAccount: "coffer-operator",
-  tokenFile: "/nowhere/token",
   image: "coffer/coffer:test",
   imagePullPolicy: "IfNotPresent",
   imagePullSecrets: [],

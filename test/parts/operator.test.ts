@@ -30,6 +30,8 @@ import { SETTINGS } from "#test/operator/fixtures.ts";
 const SYSTEM = "coffer-system";
 const CUSTOM = "/apis/coffer.dev/v1alpha1/namespaces";
 const ADMIN = { namespace: SYSTEM, serviceAccount: "admin" };
+/** Of VaultCluster coffer-system/main. */
+const AUDIENCE = "coffer.coffer-system.main";
 const PATIENCE_MILLIS = 30_000;
 
 let api: FakeApiServer;
@@ -47,7 +49,6 @@ beforeAll(async () => {
   api = await startFakeApiServer();
   review = await startTokenReviewServer();
   kube = await createKubeClient({ source: { from: "values", server: api.url }, fieldManager: "coffer-operator" });
-  await writeFile(join(folder, "operator-token"), jwt(SYSTEM, SETTINGS.serviceAccount));
   await writeFile(join(folder, "key"), Buffer.alloc(32, 7));
   running = startControllers();
 });
@@ -110,14 +111,21 @@ describe("the operator with a real server", () => {
     const role = {
       bound_service_account_names: "*",
       bound_service_account_namespaces: "*",
-      token_policies: "sb_evil,root",
+      token_policies: "sb_evil",
     };
+    await thief.write("auth/kubernetes/role/sb_evil", { ...role, token_policies: "sb_evil,root" });
+    await expect(login("kubernetes", "sb_evil", jwt("team", "default"))).rejects.toMatchObject({ status: 400 });
     await thief.write("auth/kubernetes/role/sb_evil", role);
     const evil = await login("kubernetes", "sb_evil", jwt("team", "default"));
     await expect(evil.read("secret/data/other/db")).rejects.toMatchObject({ status: 403 });
     await expect(evil.read("sys/policies/acl/sb_evil")).rejects.toMatchObject({ status: 403 });
     await thief.delete("auth/kubernetes/role/sb_evil");
     await thief.delete("sys/policies/acl/sb_evil");
+  });
+
+  it("takes no token that is meant for another server", async () => {
+    const stray = jwt("team", "default", "coffer.coffer-system.other");
+    await expect(login("kubernetes", "sb_team", stray)).rejects.toMatchObject({ status: 403 });
   });
 
   it("cleans up after a deleted binding", async () => {
@@ -142,9 +150,10 @@ describe("the operator with a real server", () => {
 
 async function startControllers(): Promise<void> {
   const clock = systemClock;
-  const settings = { ...SETTINGS, tokenFile: join(folder, "operator-token") };
+  const settings = SETTINGS;
+  const token = async (audience: string) => jwt(SYSTEM, SETTINGS.serviceAccount, audience);
   const watches = createWatches({ client: kube, settings, clock, log: silentLog });
-  const servers = createServers({ client: kube, watches, tokenFile: settings.tokenFile, port, clock });
+  const servers = createServers({ client: kube, watches, token, port, clock });
   const events = createEventRecorder({ client: kube, instance: "test", log: silentLog });
   const applier = createApplier({ client: kube, watches, events, clock });
   const metrics = declareControllerMetrics(createMetrics());
@@ -191,13 +200,13 @@ async function login(mount: string, role: string, token: string): Promise<ApiCli
 }
 
 /** A token as the cluster issues them; the stand-in for TokenReview does not check signatures. */
-function jwt(namespace: string, account: string): string {
+function jwt(namespace: string, account: string, audience = AUDIENCE): string {
   const part = (value: JsonObject) => Buffer.from(JSON.stringify(value)).toString("base64url");
   const bound = { namespace, serviceaccount: { name: account, uid: `uid-${namespace}-${account}` } };
   const exp = Math.floor(systemClock.now() / 1000) + 3600;
   const claims = {
     iss: "conform",
-    aud: ["coffer"],
+    aud: [audience],
     exp,
     sub: `system:serviceaccount:${namespace}:${account}`,
     "kubernetes.io": bound,

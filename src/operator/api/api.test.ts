@@ -106,6 +106,23 @@ describe("resolveVault", () => {
     expect(resolved(binding(), [cluster("a")])).toBe("a");
   });
 
+  it("looks past those that no operator runs", () => {
+    const stray = readResource(vaultCluster, {
+      metadata: { name: "stray", namespace: "elsewhere" },
+      spec: { unsealConfigRef: { name: "kms" }, default: true },
+      status: {
+        conditions: [
+          {
+            ...{ type: "Stalled", status: "True", reason: "NamespaceNotManaged", message: "not here" },
+            lastTransitionTime: "2026-01-01T00:00:00Z",
+          },
+        ],
+      },
+    });
+    expect(resolved(binding(), [stray, cluster("a")])).toBe("a");
+    expect(resolved(binding(), [stray])).toBe("VaultNotFound");
+  });
+
   it("says why there is none", () => {
     expect(resolved(binding(), [])).toBe("VaultNotFound");
     expect(resolved(binding({ name: "a", namespace: "elsewhere" }), [cluster("a")])).toBe("VaultNotFound");

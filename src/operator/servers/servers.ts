@@ -3,7 +3,8 @@
 // certificates are verified against the Service's name all the same.
 import { type ApiClient, createApiClient } from "#client/api-client.ts";
 import { ApiError, hasStatus } from "#client/api-error.ts";
-import { loginWithKubernetes } from "#client/kubernetes-login.ts";
+import { loginWithToken } from "#client/kubernetes-login.ts";
+import { tokenAudience } from "#common/binding-names.ts";
 import type { Clock, Millis } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import { isJsonArray, isJsonObject } from "#common/json.ts";
@@ -37,7 +38,8 @@ export interface Servers {
 export interface ServersOptions {
   readonly client: KubeClient;
   readonly watches: Pick<Watches, "pods" | "secrets">;
-  readonly tokenFile: string;
+  /** A token of the operator's ServiceAccount for an audience. */
+  token(audience: string, signal: AbortSignal): Promise<string>;
   /** Other than 8200; for tests. */
   readonly port?: number;
   readonly clock: Clock;
@@ -122,8 +124,9 @@ class Connections implements Servers {
       if (host === undefined) continue;
       const client = this.#connect(cluster, host, ca, CALL_MILLIS);
       try {
-        const login = { mount: OPERATOR_AUTH_MOUNT, role: OPERATOR_ROLE, tokenFile: this.#options.tokenFile };
-        const auth = await loginWithKubernetes(client, login, signal);
+        const jwt = await this.#options.token(tokenAudience(cluster.metadata), signal);
+        const login = { mount: OPERATOR_AUTH_MOUNT, role: OPERATOR_ROLE, jwt };
+        const auth = await loginWithToken(client, login, signal);
         const life = auth.lease_duration * 1000 * (1 - RENEW_PART_LEFT);
         const endsAt = this.#options.clock.now() + life;
         const session = {

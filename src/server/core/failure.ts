@@ -12,7 +12,10 @@ import { encodeError } from "./encode.ts";
 import type { Answer } from "./request.ts";
 import type { CoreServices, RequestState } from "./request-state.ts";
 import { auditResponse } from "./steps/audit.ts";
+import { InlineLoginFailed } from "./steps/inline-login.ts";
 
+/** Tells a refusal of the login from one of what was asked with it. */
+const INLINE_FAILED_HEADER = "X-Vault-Inline-Auth-Failed";
 /** Other requests with the same token or for the same user may be in the way. */
 const ATTEMPTS_MAX = 40;
 
@@ -26,6 +29,10 @@ export async function fail(
   services: CoreServices,
   committed: boolean,
 ): Promise<Answer> {
+  if (thrown instanceof InlineLoginFailed) {
+    const answer = await fail(thrown.cause, thrown.login, services, committed);
+    return { ...answer, headers: { ...answer.headers, [INLINE_FAILED_HEADER]: "true" } };
+  }
   let error = thrown;
   try {
     const tx = committed ? begin(services) : await countUse(state, services);

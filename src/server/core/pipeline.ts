@@ -43,7 +43,8 @@ const ATTEMPTS_MAX = 40;
 const PAUSE_MILLIS_MAX = 20;
 
 export async function serve(request: Request, services: CoreServices): Promise<Answer> {
-  const shared = { audited: { request: false }, counted: { done: false } };
+  const inline = { audited: { request: false, response: false }, counted: { done: false } };
+  const shared = { audited: { request: false }, counted: { done: false }, inline };
   for (let attempt = 1; ; attempt++) {
     const state = newState(request, services, shared);
     let committed = false;
@@ -66,7 +67,7 @@ export async function serve(request: Request, services: CoreServices): Promise<A
 }
 
 /** What all attempts at one request share. */
-type SharedState = Required<Pick<RequestState, "audited" | "counted">>;
+type SharedState = Required<Pick<RequestState, "audited" | "counted" | "inline">>;
 
 function newState(request: Request, services: CoreServices, shared: SharedState): RequestState {
   const tx = services.barrier.isSealed ? undefined : services.barrier.begin();

@@ -11,6 +11,7 @@ import type { Operation, PrivilegedContext } from "../framework/context.ts";
 import type { Path } from "../framework/path.ts";
 import type { AuthBlock, Reply, WrapInfo } from "../framework/reply.ts";
 import type { Identity } from "../identity/identity.ts";
+import type { LoginMfa } from "../identity/mfa/login-mfa.ts";
 import type { Expiration } from "../leases/expiration.ts";
 import type { Lockout } from "../lockout/lockout.ts";
 import type { Backends, HostedBackend } from "../mounts/backends.ts";
@@ -39,6 +40,7 @@ export interface CoreServices {
   readonly identity: Identity;
   readonly expiration: Expiration;
   readonly lockout: Lockout;
+  readonly loginMfa: LoginMfa;
   readonly quotas: Quotas;
   readonly decisions: DecisionIds;
   readonly audit: AuditService;
@@ -61,6 +63,12 @@ export interface LeaseOfReply {
   readonly renewable: boolean;
 }
 
+/** What all attempts at a request share of its own login. */
+export interface InlineShared {
+  readonly audited: { request: boolean; response: boolean };
+  readonly counted: { done: boolean; rateLimit?: RateLimitOutcome };
+}
+
 export interface RequestState {
   /** As it came, until the namespace is known; then as it is in the namespace. */
   request: Request;
@@ -73,6 +81,8 @@ export interface RequestState {
   route?: Route;
   context?: PrivilegedContext;
   token?: TokenRecord;
+  /** The token is the request's own and ends with it. */
+  isInline?: boolean;
   acl?: Acl;
   decision?: Decision;
   reply?: Reply | undefined;
@@ -84,6 +94,8 @@ export interface RequestState {
   audited: { request: boolean };
   /** The request is counted against quotas once, however often the transaction runs. Absent where none apply. */
   readonly counted?: { done: boolean; rateLimit?: RateLimitOutcome };
+  /** The same for the login that a request may bring along. */
+  readonly inline?: InlineShared;
   /** The body that was wrapped away. */
   envelope?: JsonObject;
 }

@@ -49,6 +49,32 @@ export interface WrapInfo {
   readonly wrapped_accessor?: string;
 }
 
+/** What a login must still show, as clients see it: of each constraint, any one method. */
+export type MfaRequirement = {
+  readonly mfa_request_id: string;
+  readonly mfa_constraints: {
+    readonly [enforcement: string]: {
+      readonly any: readonly {
+        readonly type: string;
+        readonly id: string;
+        readonly uses_passcode: boolean;
+        readonly name: string;
+      }[];
+    };
+  };
+};
+
+/** A login that its second factor has let go on: which auth method let its first part succeed, and with what. */
+export interface ResumedLogin {
+  readonly mountPath: string;
+  readonly mountUuid: string;
+  /** Request path of the login. */
+  readonly path: string;
+  /** Whose second factor was shown: the token is for no other. */
+  readonly entityId: string;
+  readonly grant: Grant;
+}
+
 /** The `auth` block of an answer, as clients see it. */
 export interface AuthBlock {
   readonly client_token: string;
@@ -62,7 +88,8 @@ export interface AuthBlock {
   readonly entity_id: string;
   readonly token_type: string;
   readonly orphan: boolean;
-  readonly mfa_requirement: null;
+  /** Set where there is no token yet. */
+  readonly mfa_requirement: MfaRequirement | null;
   readonly num_uses: number;
 }
 
@@ -79,6 +106,7 @@ export interface Reply {
   /** A wrapping token in place of the answer. */
   readonly wrapInfo?: WrapInfo;
   readonly grant?: Grant;
+  readonly resumedLogin?: ResumedLogin;
   readonly auth?: AuthBlock;
   /** Members of `data` stand at the top level as well: some `sys` reads of old. */
   readonly repeatAtTop?: boolean;

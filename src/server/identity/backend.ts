@@ -7,6 +7,9 @@ import { entityPaths } from "./entity-paths.ts";
 import { groupAliasPaths } from "./group-alias-paths.ts";
 import { groupPaths } from "./group-paths.ts";
 import { lookupPaths } from "./lookup-paths.ts";
+import { enforcementPaths } from "./mfa/enforcement-paths.ts";
+import { methodPaths } from "./mfa/method-paths.ts";
+import { secretPaths } from "./mfa/secret-paths.ts";
 import { AccessTokens } from "./oidc/access-tokens.ts";
 import { assignmentPaths } from "./oidc/assignments.ts";
 import { authorizePath } from "./oidc/authorize.ts";
@@ -31,6 +34,9 @@ export function identityBackend(services: OidcServices): Backend<PrivilegedConte
       ...groupPaths(),
       ...groupAliasPaths(),
       ...lookupPaths(),
+      ...secretPaths(),
+      ...methodPaths(),
+      ...enforcementPaths(),
       ...keyPaths(),
       ...rolePaths(),
       ...tokenPaths(services),

@@ -46,6 +46,6 @@ export interface Storage {
  * Longest key in UTF-8 bytes. PostgreSQL's index takes 2,704 with its header, LMDB at page size 8192 4,026 (measured);
  * the API's paths have at most 2,048, so all of them fit.
  */
-export const KEY_BYTES_MAX = 2_600;
+export const KEY_BYTES_MAX = 2_640;
 /** Largest value. A larger one is refused with `too_large` before anything is written. */
 export const VALUE_BYTES_MAX = 32 * 1024 * 1024;

@@ -10,6 +10,7 @@ import { hostPaths } from "./host-paths.ts";
 import { internalPaths } from "./internal-paths.ts";
 import { leasePaths } from "./lease-paths.ts";
 import { lockedUserPaths } from "./locked-user-paths.ts";
+import { mfaPaths } from "./mfa-paths.ts";
 import { mountPaths } from "./mount-paths.ts";
 import { namespacePaths } from "./namespace-paths.ts";
 import { passwordPolicyPaths } from "./password-policy-paths.ts";
@@ -38,6 +39,7 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...auditPaths(services),
       ...leasePaths(services),
       ...lockedUserPaths(services),
+      ...mfaPaths(services),
       ...explainPaths(services),
       ...wrappingPaths(services),
       ...toolsPaths(),

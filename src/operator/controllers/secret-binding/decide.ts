@@ -1,7 +1,7 @@
 // What becomes of a SecretBinding. First the plan, from resources alone: which cluster, and whether the paths may be asked
 // for. Then, with what the server said, the status. Pure.
 
-import { type BindingRole, policyName, rolesOf } from "#common/binding-names.ts";
+import { type BindingRole, policyName, rolesOf, tokenAudience } from "#common/binding-names.ts";
 import type { Millis } from "#common/clock.ts";
 import { type Finding, type Look, type Summary, summaryFindings } from "#kube/conditions.ts";
 import { CONFIG_MAP } from "#kube/resource-kinds.ts";
@@ -64,6 +64,8 @@ export interface ServerEntries {
   readonly roles: readonly BindingRole[];
   /** Names of the policies that may be there. */
   readonly policies: readonly string[];
+  /** Of the tokens that the roles take. */
+  readonly audience: string;
 }
 
 /** The roles and policies that a namespace has on one cluster; all others of that namespace are to go. */
@@ -80,6 +82,7 @@ export function entriesOf(
     // A role without policies would only let pods log in to be refused.
     roles: rolesOf(namespace.name, named, (name) => accepted.has(name)).filter(({ policies }) => policies.length > 0),
     policies: [...accepted].map((name) => policyName(namespace.name, name)).sort(),
+    audience: tokenAudience(cluster.metadata),
   };
 }
 

@@ -3,7 +3,7 @@
 import type { ApiClient } from "#client/api-client.ts";
 import { hasStatus } from "#client/api-error.ts";
 import { createKv, type Kv } from "#client/kv.ts";
-import { AUTH_MOUNT, type BindingRole, policyName, TOKEN_AUDIENCE } from "#common/binding-names.ts";
+import { AUTH_MOUNT, type BindingRole, policyName } from "#common/binding-names.ts";
 import type { Millis } from "#common/clock.ts";
 import { encodeSorted, isJsonObject, type JsonObject, type JsonValue } from "#common/json.ts";
 import { type BindingSource, type SecretBinding, sourcesOf } from "../../api/secret-binding.ts";
@@ -97,7 +97,7 @@ export async function syncNamespace(
   entries: ServerEntries,
   signal: AbortSignal,
 ): Promise<void> {
-  for (const role of entries.roles) await writeRole(client, role, signal);
+  for (const role of entries.roles) await writeRole(client, role, entries.audience, signal);
   const wanted = new Set(entries.roles.map(({ name }) => name));
   // Names of namespaces hold no underscore, so these are this namespace's and nobody else's.
   const isOurs = (name: string) => name === `sb_${namespace}` || name.startsWith(`sb_${namespace}_`);
@@ -109,12 +109,12 @@ export async function syncNamespace(
     await client.delete(`${POLICIES}/${name}`, { signal });
 }
 
-async function writeRole(client: ApiClient, role: BindingRole, signal: AbortSignal): Promise<void> {
+async function writeRole(client: ApiClient, role: BindingRole, audience: string, signal: AbortSignal): Promise<void> {
   const path = `${ROLES}/${role.name}`;
   const wanted: JsonObject = {
     bound_service_account_names: role.serviceAccounts,
     bound_service_account_namespaces: [role.namespace],
-    audience: TOKEN_AUDIENCE,
+    audience,
     token_policies: role.policies,
     token_ttl: TOKEN_SECONDS,
   };

@@ -5,7 +5,7 @@
 // What the operator may do is part of this, and the operator itself may not change it: whoever steals its token can give
 // pods no more than the boundary lets them have, and can read no secret.
 
-import { AUTH_MOUNT, TOKEN_AUDIENCE } from "#common/binding-names.ts";
+import { AUTH_MOUNT, tokenAudience } from "#common/binding-names.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { VaultCluster } from "../../api/vault-cluster.ts";
 import { BOUNDARY_POLICY, OPERATOR_AUTH_MOUNT, OPERATOR_POLICY, OPERATOR_ROLE } from "../../cluster-names.ts";
@@ -49,20 +49,23 @@ export function bootstrapRequests(cluster: VaultCluster, operator: OperatorIdent
     policy(OPERATOR_POLICY, operatorPolicy(cluster)),
     ...kubernetes(AUTH_MOUNT, "pods", { token_boundary_policies: [BOUNDARY_POLICY] }),
     ...kubernetes(OPERATOR_AUTH_MOUNT, "the operator and administrators", {}),
-    [`role-${OPERATOR_ROLE}`, write(`auth/${OPERATOR_AUTH_MOUNT}/role/${OPERATOR_ROLE}`, operatorRole(operator))],
+    [
+      `role-${OPERATOR_ROLE}`,
+      write(`auth/${OPERATOR_AUTH_MOUNT}/role/${OPERATOR_ROLE}`, operatorRole(cluster, operator)),
+    ],
     ...adminRequests(cluster, policy, write),
   ];
 }
 
-function operatorRole({ namespace, serviceAccount }: OperatorIdentity): JsonObject {
-  return accountRole({ namespace, serviceAccount }, OPERATOR_POLICY, OPERATOR_TOKEN_SECONDS);
+function operatorRole(cluster: VaultCluster, operator: OperatorIdentity): JsonObject {
+  return accountRole(cluster, operator, OPERATOR_POLICY, OPERATOR_TOKEN_SECONDS);
 }
 
-function accountRole(account: OperatorIdentity, policy: string, seconds: number): JsonObject {
+function accountRole(cluster: VaultCluster, account: OperatorIdentity, policy: string, seconds: number): JsonObject {
   return {
     bound_service_account_names: [account.serviceAccount],
     bound_service_account_namespaces: [account.namespace],
-    audience: TOKEN_AUDIENCE,
+    audience: tokenAudience(cluster.metadata),
     token_policies: [policy],
     token_ttl: seconds,
     token_max_ttl: seconds,
@@ -71,16 +74,16 @@ function accountRole(account: OperatorIdentity, policy: string, seconds: number)
 
 /** One role for each, because a role with several names and namespaces would admit every combination of them. */
 function adminRequests(
-  { spec }: VaultCluster,
+  cluster: VaultCluster,
   policy: (name: string, text: string) => BootstrapRequest,
   write: (path: string, data: JsonObject) => JsonObject,
 ): readonly BootstrapRequest[] {
-  const { admins } = spec.access;
+  const { admins } = cluster.spec.access;
   if (admins.length === 0) return [];
   const everything = rule("*", ["create", "read", "update", "patch", "delete", "list", "sudo"]);
   const roles = admins.map((admin): BootstrapRequest => {
     const name = adminRoleName(admin);
-    const data = accountRole(admin, ADMIN_POLICY, ADMIN_TOKEN_SECONDS);
+    const data = accountRole(cluster, admin, ADMIN_POLICY, ADMIN_TOKEN_SECONDS);
     return [`role-${name}`, write(`auth/${OPERATOR_AUTH_MOUNT}/role/${name}`, data)];
   });
   return [policy(ADMIN_POLICY, everything), ...roles];

@@ -5,11 +5,15 @@ import { invalidToken, permissionDenied } from "../../framework/multi-error.ts";
 import { aclIn, entityOf } from "../../namespaces/rights.ts";
 import { type TokenRecord, tokenKey, tokenKind } from "../../tokens/token-record.ts";
 import type { CoreServices, RequestState } from "../request-state.ts";
+import { inlineToken } from "./inline-login.ts";
 
 export async function authenticate(state: RequestState, services: CoreServices): Promise<void> {
   const { tx, request } = state;
   if (!tx || state.route?.definition?.access === "public") return;
-  const token = request.clientToken === "" ? undefined : await services.tokens.find(tx, request.clientToken);
+  const inline = await inlineToken(state, services);
+  state.isInline = inline !== undefined;
+  const sent = request.clientToken;
+  const token = inline ?? (sent === "" ? undefined : await services.tokens.find(tx, sent));
   if (!token || token.numUses < 0 || !mayComeFrom(request.remoteAddress, token)) throw invalidToken();
   if (token.numUses > 0) {
     // -1: this was the last use. The token is revoked in the same commit; until then handlers find it as any other.

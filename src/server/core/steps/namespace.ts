@@ -2,7 +2,6 @@
 // transaction is the namespace's part of the storage.
 
 import { findNamespace } from "../../namespaces/find-namespace.ts";
-import { ROOT_SCOPE } from "../../namespaces/namespace-scope.ts";
 import { namespaceView } from "../../namespaces/namespace-transaction.ts";
 import type { CoreServices, RequestState } from "../request-state.ts";
 
@@ -14,7 +13,7 @@ export async function namespace(state: RequestState, _services: CoreServices): P
   const { scope, path, mount } = await findNamespace(tx, request.namespace, request.path);
   state.scope = scope;
   state.mount = mount;
-  if (scope === ROOT_SCOPE) return;
   state.tx = namespaceView(tx, scope.id);
-  state.request = { ...request, path, namespace: scope.path.slice(0, -1) };
+  const named = scope.path.slice(0, -1);
+  if (path !== request.path || named !== request.namespace) state.request = { ...request, path, namespace: named };
 }

@@ -9,6 +9,8 @@ export async function wrap(state: RequestState, services: CoreServices): Promise
   const ttlSeconds = request.wrapTtlSeconds;
   if (!tx || ttlSeconds === undefined || ttlSeconds === 0 || !reply || reply.bare !== undefined || reply.raw) return;
   if (!reply.data && !state.auth) return;
+  // What the client must show before there is anything worth wrapping.
+  if (state.auth?.mfa_requirement) return;
   const wrappedAccessor = state.auth?.accessor;
   const wrapped = await wrapAnswer(tx, services.tokens, {
     answer: encodeSorted({ ...envelopeOf(state), request_id: "" }),

@@ -41,7 +41,7 @@ export async function takeCode(
 }
 
 async function removeExpired(tx: Transaction, nowSeconds: number): Promise<void> {
-  const to = expiryKey(nowSeconds, "");
+  const to = expiryKey(nowSeconds + 1, "");
   for (const key of await tx.scan({ from: CODE_EXPIRY_PREFIX, to, limit: REMOVED_AT_ONCE })) {
     tx.delete(codeKey(key.slice(to.length)));
     tx.delete(key);

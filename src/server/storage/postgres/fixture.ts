@@ -3,8 +3,7 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { rmSync } from "node:fs";
-import { chown, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { chown, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -30,9 +29,10 @@ export interface PostgresServer {
   start(settings?: Readonly<Record<string, string>>): Promise<void>;
   /** Stops and removes all of it. */
   remove(): Promise<void>;
-  /** A file in the data directory, readable for the server. */
+  /** The place of a file in the data directory. */
   path(name: string): string;
-  readonly owner: Owner;
+  /** Writes a file there as the server wants its keys: its own, for nobody else. */
+  write(name: string, text: string): Promise<void>;
 }
 
 interface Owner {
@@ -46,15 +46,35 @@ export async function startPostgres(
 ): Promise<PostgresServer | undefined> {
   const programs = await findPrograms();
   if (programs === undefined) return undefined;
+  const place = await newPlace(programs);
+  const initdb = ["-D", place.data, "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"];
+  await promisify(execFile)(join(programs, "initdb"), initdb, { ...place.owner, cwd: place.folder });
+  const server = new LocalPostgres(place);
+  await server.start(settings);
+  return server;
+}
+
+/** A copy that follows the primary and answers reads only, until `SELECT pg_promote()`. */
+export async function startStandby(primary: PostgresServer): Promise<PostgresServer> {
+  const programs = await findPrograms();
+  if (programs === undefined) throw new Error("PostgreSQL is not installed");
+  const place = await newPlace(programs);
+  const source = ["-h", "127.0.0.1", "-p", String(primary.port), "-U", USER];
+  const backup = ["-D", place.data, "-R", "-X", "stream", "-c", "fast", "--no-sync"];
+  await promisify(execFile)(join(programs, "pg_basebackup"), [...source, ...backup], {
+    ...place.owner,
+    cwd: place.folder,
+  });
+  const server = new LocalPostgres(place);
+  await server.start();
+  return server;
+}
+
+async function newPlace(programs: string): Promise<Place> {
   const owner = await ownerOfData();
   const folder = await mkdtemp("/tmp/coffer-postgres-");
   if (owner.uid !== undefined && owner.gid !== undefined) await chown(folder, owner.uid, owner.gid);
-  const data = join(folder, "data");
-  const initdb = ["-D", data, "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"];
-  await promisify(execFile)(join(programs, "initdb"), initdb, { ...owner, cwd: folder });
-  const server = new LocalPostgres({ programs, folder, data, owner, port: await freePort() });
-  await server.start(settings);
-  return server;
+  return { programs, folder, data: join(folder, "data"), owner, port: await freePort() };
 }
 
 interface Place {
@@ -68,20 +88,15 @@ interface Place {
 class LocalPostgres implements PostgresServer {
   readonly port: number;
   readonly url: string;
-  readonly owner: Owner;
   readonly #place: Place;
   #child: ChildProcess | undefined;
-  readonly #onExit = () => {
-    this.#child?.kill("SIGQUIT");
-    rmSync(this.#place.folder, { recursive: true, force: true });
-  };
+  readonly #guard: ChildProcess;
 
   constructor(place: Place) {
     this.#place = place;
     this.port = place.port;
-    this.owner = place.owner;
     this.url = `postgres://${USER}@127.0.0.1:${place.port}/postgres?sslmode=disable`;
-    process.once("exit", this.#onExit);
+    this.#guard = startGuard(place);
   }
 
   get pid(): number {
@@ -90,6 +105,12 @@ class LocalPostgres implements PostgresServer {
 
   path(name: string): string {
     return join(this.#place.data, name);
+  }
+
+  async write(name: string, text: string): Promise<void> {
+    await writeFile(this.path(name), text, { mode: 0o600 });
+    const { uid, gid } = this.#place.owner;
+    if (uid !== undefined && gid !== undefined) await chown(this.path(name), uid, gid);
   }
 
   async start(settings: Readonly<Record<string, string>> = {}): Promise<void> {
@@ -123,7 +144,7 @@ class LocalPostgres implements PostgresServer {
 
   async remove(): Promise<void> {
     await this.stop();
-    process.removeListener("exit", this.#onExit);
+    this.#guard.kill("SIGKILL");
     await rm(this.#place.folder, { recursive: true, force: true });
   }
 
@@ -146,6 +167,22 @@ class LocalPostgres implements PostgresServer {
       return false;
     }
   }
+}
+
+/**
+ * Ends the server and removes its data when this process is gone, however it went: its end closes the guard's standard
+ * input. Test runners kill their workers without letting them say goodbye.
+ */
+function startGuard({ folder, data, owner }: Place): ChildProcess {
+  const script = `cat >/dev/null; kill -QUIT "$(head -n 1 "$2/postmaster.pid")"; sleep 1; rm -rf "$1"`;
+  const guard = spawn("sh", ["-c", script, "sh", folder, data], {
+    ...owner,
+    cwd: "/",
+    detached: true,
+    stdio: ["pipe", "ignore", "ignore"],
+  });
+  guard.unref();
+  return guard;
 }
 
 /** The newest installed version's folder of programs. */

@@ -41,7 +41,10 @@ export class Pipeline {
     connection.stream.cork();
     try {
       for (const { statement } of this.#statements) {
-        if (!this.#prepared.has(statement.name)) connection.parse({ ...statement, types: [] }, true);
+        if (this.#prepared.has(statement.name)) continue;
+        // An earlier pipeline may have failed after this was parsed; closing what does not exist is no error.
+        connection.close({ type: "S", name: statement.name }, true);
+        connection.parse({ ...statement, types: [] }, true);
       }
       // Bound in the opposite order: a large parameter has arrived before the first statement runs and takes locks.
       for (const [i, { statement, values }] of [...this.#statements.entries()].toReversed())

@@ -1,0 +1,211 @@
+// The messages of etcd's API v3 that a store uses: etcd's api/etcdserverpb/rpc.proto and api/mvccpb/kv.proto, whose
+// field numbers stand here as they stand there. Pure; calls are made in cluster.ts.
+import { Fields, Message } from "./wire.ts";
+
+export interface KeyValue {
+  readonly key: Buffer;
+  readonly modRevision: number;
+  readonly value: Buffer;
+}
+
+export interface RangeResult {
+  readonly entries: readonly KeyValue[];
+  readonly more: boolean;
+}
+
+export interface TxnResult {
+  readonly revision: number;
+  readonly succeeded: boolean;
+  readonly ranges: readonly RangeResult[];
+}
+
+export interface WatchResult {
+  readonly revision: number;
+  readonly created: boolean;
+  readonly canceled: boolean;
+  /** Not 0 when what was to be watched has been compacted. */
+  readonly compactRevision: number;
+  readonly events: readonly KeyValue[];
+}
+
+export interface StatusResult {
+  readonly version: string;
+  readonly revision: number;
+  /** Bytes of the database file, and those of it that are not free. */
+  readonly size: number;
+  readonly sizeInUse: number;
+  /** 0 where the server does not tell (before 3.6). */
+  readonly quota: number;
+}
+
+/** Compare.CompareResult and Compare.CompareTarget. */
+const EQUAL = 0;
+const MOD = 2;
+
+export interface RangeOptions {
+  /** End of a range, exclusive; a single key without it. */
+  readonly end?: Uint8Array;
+  readonly limit?: number;
+  /** Of this moment; of now when 0. */
+  readonly revision?: number;
+  readonly keysOnly?: boolean;
+}
+
+export function rangeRequest(key: Uint8Array, options: RangeOptions = {}): Message {
+  const message = new Message().bytes(1, key);
+  if (options.end !== undefined) message.bytes(2, options.end);
+  return message
+    .number(3, options.limit ?? 0)
+    .number(4, options.revision ?? 0)
+    .number(8, options.keysOnly === true ? 1 : 0);
+}
+
+/** Several keys of one moment. */
+export function getRequest(keys: readonly Uint8Array[], options: RangeOptions = {}): Message {
+  const message = new Message();
+  for (const key of keys) message.message(2, new Message().message(1, rangeRequest(key, options)));
+  return message;
+}
+
+export interface Comparison {
+  readonly key: Uint8Array;
+  /** 0 for a key that must be absent. */
+  readonly modRevision: bigint;
+}
+
+/** Puts (a value) and deletes (null) when all comparisons hold. */
+export function commitRequest(
+  comparisons: readonly Comparison[],
+  writes: Iterable<readonly [Uint8Array, Uint8Array | null]>,
+): Message {
+  const message = new Message();
+  for (const { key, modRevision } of comparisons)
+    message.message(1, new Message().number(1, EQUAL).number(2, MOD).bytes(3, key).oneof(6, modRevision));
+  for (const [key, value] of writes) message.message(2, value === null ? deleteOperation(key) : putOperation(key, value));
+  return message;
+}
+
+const putOperation = (key: Uint8Array, value: Uint8Array) =>
+  new Message().message(2, new Message().bytes(1, key).bytes(2, value));
+const deleteOperation = (key: Uint8Array) => new Message().message(3, new Message().bytes(1, key));
+
+/** Everything of a range from a revision on; 0 is from now on. */
+export function watchRequest(key: Uint8Array, end: Uint8Array, startRevision: number): Message {
+  const create = new Message().bytes(1, key).bytes(2, end).number(3, startRevision).number(4, 1);
+  return new Message().message(1, create);
+}
+
+export function authenticateRequest(name: string, password: string): Message {
+  return new Message().bytes(1, Buffer.from(name)).bytes(2, Buffer.from(password));
+}
+
+export function compactRequest(revision: number): Message {
+  return new Message().number(1, revision);
+}
+
+export function parseRange(bytes: Buffer): RangeResult & { readonly revision: number } {
+  const entries: KeyValue[] = [];
+  let [revision, more] = [0, false];
+  for (const [field, fields] of each(bytes)) {
+    if (field === 1) revision = parseHeader(fields.bytes());
+    else if (field === 2) entries.push(parseKeyValue(fields.bytes()));
+    else if (field === 3) more = fields.number() !== 0;
+    else fields.skip();
+  }
+  return { revision, entries, more };
+}
+
+export function parseTxn(bytes: Buffer): TxnResult {
+  const ranges: RangeResult[] = [];
+  let [revision, succeeded] = [0, false];
+  for (const [field, fields] of each(bytes)) {
+    if (field === 1) revision = parseHeader(fields.bytes());
+    else if (field === 2) succeeded = fields.number() !== 0;
+    else if (field === 3) ranges.push(...parseOperation(fields.bytes()));
+    else fields.skip();
+  }
+  return { revision, succeeded, ranges };
+}
+
+export function parseWatch(bytes: Buffer): WatchResult {
+  const events: KeyValue[] = [];
+  let [revision, compactRevision, created, canceled] = [0, 0, false, false];
+  for (const [field, fields] of each(bytes)) {
+    if (field === 1) revision = parseHeader(fields.bytes());
+    else if (field === 3) created = fields.number() !== 0;
+    else if (field === 4) canceled = fields.number() !== 0;
+    else if (field === 5) compactRevision = fields.number();
+    else if (field === 11) events.push(...parseEvent(fields.bytes()));
+    else fields.skip();
+  }
+  return { revision, created, canceled, compactRevision, events };
+}
+
+export function parseStatus(bytes: Buffer): StatusResult {
+  let [version, revision, size, sizeInUse, quota] = ["", 0, 0, 0, 0];
+  for (const [field, fields] of each(bytes)) {
+    if (field === 1) revision = parseHeader(fields.bytes());
+    else if (field === 2) version = fields.bytes().toString("utf8");
+    else if (field === 3) size = fields.number();
+    else if (field === 9) sizeInUse = fields.number();
+    else if (field === 13) quota = fields.number();
+    else fields.skip();
+  }
+  return { version, revision, size, sizeInUse, quota };
+}
+
+/** The token of an AuthenticateResponse. */
+export function parseToken(bytes: Buffer): string {
+  let token = "";
+  for (const [field, fields] of each(bytes)) {
+    if (field === 2) token = fields.bytes().toString("utf8");
+    else fields.skip();
+  }
+  return token;
+}
+
+function* each(bytes: Buffer): Generator<readonly [number, Fields]> {
+  const fields = new Fields(bytes);
+  for (let field = fields.next(); field !== 0; field = fields.next()) yield [field, fields];
+}
+
+function parseHeader(bytes: Buffer): number {
+  let revision = 0;
+  for (const [field, fields] of each(bytes)) {
+    if (field === 3) revision = fields.number();
+    else fields.skip();
+  }
+  return revision;
+}
+
+function parseKeyValue(bytes: Buffer): KeyValue {
+  let [key, modRevision, value] = [EMPTY, 0, EMPTY];
+  for (const [field, fields] of each(bytes)) {
+    if (field === 1) key = fields.bytes();
+    else if (field === 3) modRevision = fields.number();
+    else if (field === 5) value = fields.bytes();
+    else fields.skip();
+  }
+  return { key, modRevision, value };
+}
+
+/** A ResponseOp: of reads only, what puts and deletes answer says nothing. */
+function parseOperation(bytes: Buffer): RangeResult[] {
+  const ranges: RangeResult[] = [];
+  for (const [field, fields] of each(bytes)) {
+    if (field === 1) ranges.push(parseRange(fields.bytes()));
+    else fields.skip();
+  }
+  return ranges;
+}
+
+function parseEvent(bytes: Buffer): KeyValue[] {
+  const entries: KeyValue[] = [];
+  for (const [field, fields] of each(bytes)) {
+    if (field === 2) entries.push(parseKeyValue(fields.bytes()));
+    else fields.skip();
+  }
+  return entries;
+}
+
+const EMPTY = Buffer.alloc(0);
