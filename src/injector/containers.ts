@@ -4,6 +4,7 @@ import { AGENT_CONFIG_VARIABLE, type AgentConfig } from "#common/agent-config.ts
 import type { JsonObject } from "#common/json.ts";
 import type { Layout } from "./layout.ts";
 import {
+  AGENT_COMMAND,
   AGENT_CONTAINER,
   CA_DIRECTORY,
   CA_VOLUME,
@@ -85,6 +86,7 @@ export function agentContainer(pod: Pod, config: AgentConfig, layout: Layout, se
   };
   return {
     ...base(AGENT_CONTAINER, pod, settings),
+    command: AGENT_COMMAND,
     args: ["agent"],
     env: [{ name: AGENT_CONFIG_VARIABLE, value: literal(JSON.stringify(config)) }],
     volumeMounts: mounts,

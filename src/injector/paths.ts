@@ -3,6 +3,17 @@
 export const AGENT_CONTAINER = "coffer-agent";
 export const HELPER_CONTAINER = "coffer-helper";
 
+/**
+ * The program in Coffer's image. `--lite-mode` saves an idle agent a twentieth of its memory (measured: 58.5 MiB resident
+ * against 62), and NODE_OPTIONS does not take it.
+ */
+export const AGENT_COMMAND = [
+  "/usr/local/bin/node",
+  "--lite-mode",
+  "--disable-warning=ExperimentalWarning",
+  "/app/coffer.js",
+];
+
 /** The static helper in Coffer's image. */
 export const HELPER_IN_IMAGE = "/coffer/helper";
 /** Where the helper is in containers whose command it starts. */
