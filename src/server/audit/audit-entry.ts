@@ -5,8 +5,8 @@
 // "system" entry tells what the server did by itself; there is no response to it. The line it becomes: open-device.ts.
 import { createHmac, type KeyObject } from "node:crypto";
 import { isJsonArray, isJsonObject, isNumberLiteral, type JsonObject, type JsonValue } from "#common/json.ts";
-import type { Operation } from "../framework/context.ts";
-import { type NamespaceName, shownId } from "../namespaces/namespace-scope.ts";
+import type { NamespaceName, Operation } from "../framework/context.ts";
+import { shownId } from "../namespaces/namespace-scope.ts";
 import type { AuditedHeaders } from "./audit-record.ts";
 
 /** What the server does by itself. */

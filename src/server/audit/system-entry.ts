@@ -2,7 +2,7 @@
 // after it has happened, with the error when it failed.
 import { randomUUID } from "node:crypto";
 import type { JsonObject } from "#common/json.ts";
-import type { NamespaceName } from "../namespaces/namespace-scope.ts";
+import type { NamespaceName } from "../framework/context.ts";
 import type { AuditEntry, SystemOperation } from "./audit-entry.ts";
 
 export interface SystemEvent {

@@ -7,6 +7,7 @@ import type { AuditService } from "../audit/audit-service.ts";
 import type { SystemEvent } from "../audit/system-entry.ts";
 import type { Barrier } from "../barrier/barrier.ts";
 import type { Transaction } from "../barrier/transaction.ts";
+import type { NamespaceName } from "../framework/context.ts";
 import type { Expiration } from "../leases/expiration.ts";
 import { runSlice } from "../leases/job-runner.ts";
 import {
@@ -18,7 +19,7 @@ import {
 } from "../leases/lease-record.ts";
 import { readLease } from "../leases/lease-store.ts";
 import { listJobs, type RevocationJob, readJob } from "../leases/revocation-job.ts";
-import { type NamespaceName, namespaceNameOf } from "../namespaces/namespace-scope.ts";
+import { namespaceNameOf } from "../namespaces/namespace-scope.ts";
 import { namespaceView } from "../namespaces/namespace-transaction.ts";
 
 /** Between two looks at the expiry index when nothing is due: leases end at most this much late. */

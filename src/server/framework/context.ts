@@ -4,7 +4,6 @@ import type { Clock } from "#common/clock.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { Log } from "#common/log.ts";
 import type { StorageView, Transaction } from "../barrier/transaction.ts";
-import type { NamespaceScope } from "../namespaces/namespace-scope.ts";
 import type { Page } from "../storage/storage.ts";
 
 export type Operation = "create" | "read" | "update" | "patch" | "delete" | "list" | "scan" | "help";
@@ -31,6 +30,19 @@ export interface Caller {
   readonly displayName: string;
   readonly metadata: Readonly<Record<string, string>>;
   readonly entityId: string;
+}
+
+/** A namespace as requests know it. */
+export interface NamespaceName {
+  /** "" for the root namespace. */
+  readonly id: string;
+  /** From the root, with a slash at the end; "" for the root namespace. */
+  readonly path: string;
+}
+
+export interface NamespaceScope extends NamespaceName {
+  /** The root first, this namespace last. */
+  readonly lineage: readonly NamespaceName[];
 }
 
 export interface Context {

@@ -2,10 +2,11 @@
 // never share a path, so a path whose mount is there is in no deeper namespace, and that costs no read of its own.
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
+import type { NamespaceScope } from "../framework/context.ts";
 import type { MountRecord } from "../mounts/mount-record.ts";
 import { findMount } from "../mounts/mount-table.ts";
 import { NAMESPACE_DEPTH_MAX, type NamespaceRecord, namespaceKey, namespaceKind, pathsTo } from "./namespace-record.ts";
-import { childScope, type NamespaceScope, ROOT_SCOPE } from "./namespace-scope.ts";
+import { childScope, ROOT_SCOPE } from "./namespace-scope.ts";
 import { namespaceView } from "./namespace-transaction.ts";
 import { RESERVED_NAMES } from "./reserved-names.ts";
 

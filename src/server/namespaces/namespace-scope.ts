@@ -1,20 +1,9 @@
 // Where in the tree of namespaces a request is, and which other namespaces it may reach from there: its own and those
 // below it, never those above or beside it.
 import type { Transaction } from "../barrier/transaction.ts";
+import type { NamespaceName, NamespaceScope } from "../framework/context.ts";
 import { namespaceIdKey, namespacePathKind } from "./namespace-record.ts";
 import { namespaceIdOf } from "./namespace-transaction.ts";
-
-export interface NamespaceName {
-  /** "" for the root namespace. */
-  readonly id: string;
-  /** From the root, with a slash at the end; "" for the root namespace. */
-  readonly path: string;
-}
-
-export interface NamespaceScope extends NamespaceName {
-  /** The root first, this namespace last. */
-  readonly lineage: readonly NamespaceName[];
-}
 
 const ROOT: NamespaceName = { id: "", path: "" };
 export const ROOT_SCOPE: NamespaceScope = { ...ROOT, lineage: [ROOT] };

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
+import type { NamespaceName } from "../framework/context.ts";
 import { assertFree, createMount, readMount } from "../mounts/mount-table.ts";
 import { SYSTEM_MOUNTS } from "../mounts/system-mounts.ts";
 import type { Page } from "../storage/storage.ts";
@@ -17,7 +18,6 @@ import {
   namespacePathKind,
   pathsTo,
 } from "./namespace-record.ts";
-import type { NamespaceName } from "./namespace-scope.ts";
 import { namespaceView } from "./namespace-transaction.ts";
 import { assertNamespaceName } from "./reserved-names.ts";
 

@@ -1,7 +1,7 @@
 // An ACL as it counts in a namespace below its own: its rules name paths from its own namespace, requests name theirs
 // from where they are.
 import type { JsonObject } from "#common/json.ts";
-import type { Acl } from "./acl.ts";
+import { type Acl, compileAcl } from "./acl.ts";
 
 /** The same rights, asked about by paths that lie below `prefix` ("team/"; "" changes nothing). */
 export function scopeAcl(acl: Acl, prefix: string): Acl {
@@ -20,6 +20,24 @@ export function scopeAcl(acl: Acl, prefix: string): Acl {
     patterns: acl.patterns
       .filter((pattern) => pattern.startsWith(prefix))
       .map((pattern) => pattern.slice(prefix.length)),
+  };
+}
+
+/** The other way round: the rights of a namespace below, asked about by paths that lead down to it by `prefix`. */
+export function liftAcl(acl: Acl, prefix: string): Acl {
+  if (prefix === "") return acl;
+  const none = compileAcl([]);
+  const reached = (path: string) => (path.startsWith(prefix) ? acl : none);
+  const rest = (path: string) => path.slice(prefix.length);
+  return {
+    isRoot: false,
+    validUntilMillis: acl.validUntilMillis,
+    check: (request) => reached(request.path).check({ ...request, path: rest(request.path) }),
+    capabilities: (path) => reached(path).capabilities(rest(path)),
+    sources: (request) => reached(request.path).sources({ ...request, path: rest(request.path) }),
+    grantsBelow: (path) => reached(path).grantsBelow(rest(path)),
+    resultant: () => none.resultant(),
+    patterns: acl.patterns.map((pattern) => prefix + pattern),
   };
 }
 

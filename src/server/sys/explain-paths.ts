@@ -7,7 +7,7 @@ import { multiError } from "../framework/multi-error.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, type Reply } from "../framework/reply.ts";
 import { findMount } from "../mounts/mount-table.ts";
-import { aclPartsIn, entityOf } from "../namespaces/rights.ts";
+import { aclPartsSeenFrom, entityOf } from "../namespaces/rights.ts";
 import { explain } from "../policy/explanation.ts";
 import { findToken, findTokenByAccessor } from "../tokens/reachable-token.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
@@ -91,7 +91,7 @@ async function explainFor(
 ): Promise<JsonObject> {
   const { transaction: tx } = context;
   const entity = await entityOf(tx, services, token);
-  const parts = await aclPartsIn(context.scope, tx, services, token, entity);
+  const parts = await aclPartsSeenFrom(context.scope, tx, services, token, entity);
   const explanation = explain(parts, request, await needsSudo(context, services, request.path));
   return {
     allowed: explanation.allowed,

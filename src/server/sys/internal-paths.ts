@@ -8,9 +8,10 @@ import type { PrivilegedContext } from "../framework/context.ts";
 import { field, withDefault } from "../framework/fields.ts";
 import { invalidToken } from "../framework/multi-error.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
-import { dataReply, type Reply } from "../framework/reply.ts";
+import { dataReply, listReply, type Reply } from "../framework/reply.ts";
 import { isAuthMount, type MountRecord, shownPath } from "../mounts/mount-record.ts";
 import { findMount, listMounts } from "../mounts/mount-table.ts";
+import { listChildren } from "../namespaces/namespace-store.ts";
 import { aclIn, entityOf } from "../namespaces/rights.ts";
 import type { Acl } from "../policy/acl.ts";
 import { findToken } from "../tokens/reachable-token.ts";
@@ -28,6 +29,11 @@ export function internalPaths(services: SysServices) {
       summary: "The mount of a path: how CLIs learn KV's version.",
       access: "public",
       operations: { read: { summary: "Show it.", handler: (context, { path }) => mountOf(context, services, path) } },
+    }),
+    definePrivilegedPath("internal/ui/namespaces", {
+      summary: "The namespaces right below that the caller may use.",
+      access: "public",
+      operations: { read: { summary: "Show them.", handler: (context) => visibleNamespaces(context, services) } },
     }),
     definePrivilegedPath("internal/ui/resultant-acl", {
       summary: "All that the caller's policies come to.",
@@ -98,6 +104,12 @@ async function visibleMounts(context: PrivilegedContext, services: SysServices):
         .map((mount) => [shownPath(mount), acl ? shownMount(mount, context.scope) : briefMount(mount)]),
     );
   return dataReply({ secret: shown(false), auth: shown(true) });
+}
+
+async function visibleNamespaces(context: PrivilegedContext, services: SysServices): Promise<Reply | undefined> {
+  const acl = await requireAcl(context, services);
+  const names = await listChildren(context.transaction, context.scope.path, context.page);
+  return listReply(names.filter((name) => acl.grantsBelow(name)));
 }
 
 function briefMount(mount: MountRecord): JsonObject {

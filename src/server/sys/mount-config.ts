@@ -3,12 +3,12 @@
 import { parseDurationSeconds } from "#common/duration.ts";
 import { CofferError } from "#common/errors.ts";
 import { isJsonArray, isJsonObject, type JsonObject, type JsonValue } from "#common/json.ts";
+import type { NamespaceName } from "../framework/context.ts";
 import { normalizePolicyNames } from "../framework/token-parameters.ts";
 import { LOCKOUT_DEFAULTS } from "../lockout/lockout.ts";
 import { mountInfo, type TtlDefaults } from "../mounts/mount-info.ts";
 import { isAuthMount, type MountConfig, type MountRecord } from "../mounts/mount-record.ts";
 import { SYSTEM_MOUNTS } from "../mounts/system-mounts.ts";
-import type { NamespaceName } from "../namespaces/namespace-scope.ts";
 
 const TOKEN_TYPES = ["default-service", "default-batch", "service", "batch"];
 

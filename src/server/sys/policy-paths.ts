@@ -7,7 +7,7 @@ import { pageOf } from "../framework/listing.ts";
 import { multiError } from "../framework/multi-error.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
-import { aclIn, entityOf } from "../namespaces/rights.ts";
+import { aclSeenFrom, entityOf } from "../namespaces/rights.ts";
 import { ROOT_POLICY } from "../policy/acl.ts";
 import { policyTextOf } from "../policy/policy-store.ts";
 import { findToken, findTokenByAccessor } from "../tokens/reachable-token.ts";
@@ -171,9 +171,9 @@ async function capabilities(
 ): Promise<Reply> {
   if (!token) throw multiError("invalid_request", "invalid token");
   const { transaction: tx } = context;
-  const acl = await aclIn(context.scope, tx, services, token, await entityOf(tx, services, token));
+  const acl = await aclSeenFrom(context.scope, tx, services, token, await entityOf(tx, services, token));
   const found: Record<string, readonly string[]> = Object.fromEntries(
-    paths.map((path) => [path, acl?.capabilities(path) ?? ["deny"]]),
+    paths.map((path) => [path, acl.capabilities(path)]),
   );
   const [only] = paths;
   const data: JsonObject =

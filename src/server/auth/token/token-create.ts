@@ -1,11 +1,10 @@
 // Making tokens from tokens: create, create-orphan, create/<role>. Rights never grow: a child has at most its parent's
 // policies unless the caller has sudo on the path, and always its parent's boundaries.
 import { CofferError } from "#common/errors.ts";
-import type { PrivilegedContext } from "../../framework/context.ts";
+import type { NamespaceName, PrivilegedContext } from "../../framework/context.ts";
 import { permissionDenied } from "../../framework/multi-error.ts";
 import type { Reply } from "../../framework/reply.ts";
 import { normalizePolicyNames } from "../../framework/token-parameters.ts";
-import type { NamespaceName } from "../../namespaces/namespace-scope.ts";
 import { ROOT_POLICY } from "../../policy/acl.ts";
 import { NON_ASSIGNABLE_POLICIES } from "../../policy/builtin-policies.ts";
 import type { PolicyStore } from "../../policy/policy-store.ts";

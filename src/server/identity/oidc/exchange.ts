@@ -8,6 +8,8 @@ import type { PrivilegedContext } from "../../framework/context.ts";
 import { field, type Values, withDefault } from "../../framework/fields.ts";
 import { definePrivilegedPath } from "../../framework/path.ts";
 import type { Reply } from "../../framework/reply.ts";
+import { shownId } from "../../namespaces/namespace-scope.ts";
+import { namespaceIdOf } from "../../namespaces/namespace-transaction.ts";
 import type { AccessTokens } from "./access-tokens.ts";
 import { isAssigned } from "./assignments.ts";
 import { takeCode } from "./authorization-codes.ts";
@@ -18,7 +20,7 @@ import type { OidcServices } from "./oidc-services.ts";
 import { providerIssuer, readProvider, serves } from "./provider-records.ts";
 import { OPENID, scopeClaims } from "./scopes.ts";
 import { readKey, sign } from "./signing-keys.ts";
-import { NAMESPACE_CLAIM, subjectOf } from "./token-paths.ts";
+import { subjectOf } from "./token-paths.ts";
 
 const exchangeFields = {
   grant_type: withDefault(field.text("authorization_code or client_credentials."), ""),
@@ -62,7 +64,15 @@ async function exchange(
   if (!key.allowedClientIds.includes("*") && !key.allowedClientIds.includes(client.clientId))
     throw new OauthFailure("invalid_client", "client is not authorized to use the key");
   const nowSeconds = Math.floor(clock.now() / 1000);
-  const issue = { tx, provider, client, key, nowSeconds, issuer: providerIssuer(provider, services), accessTokens };
+  const issue = {
+    tx,
+    provider,
+    client,
+    key,
+    nowSeconds,
+    issuer: providerIssuer(provider, services, context.scope),
+    accessTokens,
+  };
   if (sent.grant_type === "authorization_code") return exchangeCode(issue, sent);
   if (sent.grant_type === "client_credentials") return exchangeSecret(issue, sent);
   if (sent.grant_type === "") throw new OauthFailure("invalid_request", "grant_type parameter is required");
@@ -181,7 +191,7 @@ function newAccessToken(issue: Issue, entityId: string, scopes: readonly string[
 }
 
 function newIdToken({ tx, key, client, issuer, nowSeconds }: Issue, claims: JsonObject): Promise<string> {
-  const always = { iss: issuer, namespace: NAMESPACE_CLAIM, aud: client.clientId, iat: nowSeconds };
+  const always = { iss: issuer, namespace: shownId(namespaceIdOf(tx)), aud: client.clientId, iat: nowSeconds };
   return sign(tx, key, { ...claims, ...always, exp: nowSeconds + client.idTokenTtlSeconds }, nowSeconds);
 }
 

@@ -2,6 +2,7 @@
 // at which they reach the server.
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../../barrier/transaction.ts";
+import { namespaceNameOf } from "../../namespaces/namespace-scope.ts";
 import { CONFIG_KEY, configKind } from "./oidc-records.ts";
 import type { OidcServices } from "./oidc-services.ts";
 
@@ -11,7 +12,8 @@ export async function configuredIssuer(tx: Transaction): Promise<string> {
 
 /** The issuer of identity tokens. */
 export async function tokenIssuer(tx: Transaction, services: OidcServices): Promise<string> {
-  return `${(await configuredIssuer(tx)) || services.apiAddress}/v1/identity/oidc`;
+  const { path } = await namespaceNameOf(tx);
+  return `${(await configuredIssuer(tx)) || services.apiAddress}/v1/${path}identity/oidc`;
 }
 
 /** Throws `invalid_request` unless it is "" or scheme, host and port, and a path where one is allowed. */

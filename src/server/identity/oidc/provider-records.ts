@@ -1,5 +1,6 @@
 // Providers in storage. One called "default", which serves all clients, is always there.
 import type { Transaction } from "../../barrier/transaction.ts";
+import type { NamespaceName } from "../../framework/context.ts";
 import { type Client, listNames, type Provider, providerKind, RECORDS_MAX, recordKey } from "./oidc-records.ts";
 import type { OidcServices } from "./oidc-services.ts";
 
@@ -24,8 +25,8 @@ export function providerHost(provider: Provider, services: OidcServices): string
 }
 
 /** Who a provider's tokens are from. */
-export function providerIssuer(provider: Provider, services: OidcServices): string {
-  return `${providerHost(provider, services)}/v1/identity/oidc/provider/${provider.name}`;
+export function providerIssuer(provider: Provider, services: OidcServices, scope: NamespaceName): string {
+  return `${providerHost(provider, services)}/v1/${scope.path}identity/oidc/provider/${provider.name}`;
 }
 
 export function serves(provider: Provider, client: Pick<Client, "clientId">): boolean {

@@ -2,7 +2,7 @@
 import { CofferError } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { Transaction } from "../../barrier/transaction.ts";
-import type { PrivilegedContext } from "../../framework/context.ts";
+import type { NamespaceName, PrivilegedContext } from "../../framework/context.ts";
 import { field, type Values } from "../../framework/fields.ts";
 import { definePrivilegedPath } from "../../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../../framework/reply.ts";
@@ -38,9 +38,9 @@ export function providerPaths(services: OidcServices) {
       builtin: [DEFAULT_PROVIDER],
       exists: async ({ transaction: tx }, name) => (await readProvider(tx, name)) !== undefined,
       list: (context) => list(context, services),
-      read: async ({ transaction: tx }, name) => {
+      read: async ({ transaction: tx, scope }, name) => {
         const provider = await readProvider(tx, name);
-        return provider && dataReply(shown(provider, services));
+        return provider && dataReply(shown(provider, services, scope));
       },
       write: ({ transaction: tx }, values) => write(tx, values),
       remove: ({ transaction: tx }, name) => {
@@ -54,16 +54,16 @@ export function providerPaths(services: OidcServices) {
   ];
 }
 
-function shown(provider: Provider, services: OidcServices): JsonObject {
+function shown(provider: Provider, services: OidcServices, scope: NamespaceName): JsonObject {
   return {
     allowed_client_ids: provider.allowedClientIds,
-    issuer: providerIssuer(provider, services),
+    issuer: providerIssuer(provider, services, scope),
     scopes_supported: provider.scopesSupported,
   };
 }
 
 async function list(
-  { transaction: tx, page, data }: PrivilegedContext,
+  { transaction: tx, page, data, scope }: PrivilegedContext,
   services: OidcServices,
 ): Promise<Reply | undefined> {
   const clientId = data["allowed_client_id"];
@@ -74,7 +74,7 @@ async function list(
   if (providers.length === 0) return undefined;
   return dataReply({
     keys: providers.map((provider) => provider.name),
-    key_info: Object.fromEntries(providers.map((provider) => [provider.name, shown(provider, services)])),
+    key_info: Object.fromEntries(providers.map((provider) => [provider.name, shown(provider, services, scope)])),
   });
 }
 
@@ -125,9 +125,9 @@ function documentPaths(services: OidcServices) {
       operations: {
         read: {
           summary: "Get it.",
-          handler: async ({ transaction: tx }, { name }) => {
+          handler: async ({ transaction: tx, scope }, { name }) => {
             const provider = await readProvider(tx, name);
-            return provider && { bare: providerDiscovery(provider, services) };
+            return provider && { bare: providerDiscovery(provider, services, scope) };
           },
         },
       },
@@ -151,8 +151,8 @@ function documentPaths(services: OidcServices) {
 }
 
 /** OpenID Connect Discovery 1.0, section 3. */
-function providerDiscovery(provider: Provider, services: OidcServices): JsonObject {
-  const issuer = providerIssuer(provider, services);
+function providerDiscovery(provider: Provider, services: OidcServices, scope: NamespaceName): JsonObject {
+  const issuer = providerIssuer(provider, services, scope);
   return discovery(issuer, {
     authorization_endpoint: `${providerHost(provider, services)}/ui/vault/identity/oidc/provider/${provider.name}/authorize`,
     token_endpoint: `${issuer}/token`,

@@ -7,6 +7,8 @@ import type { PrivilegedContext } from "../../framework/context.ts";
 import { field, withDefault } from "../../framework/fields.ts";
 import { definePrivilegedPath } from "../../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../../framework/reply.ts";
+import { shownId } from "../../namespaces/namespace-scope.ts";
+import { namespaceIdOf } from "../../namespaces/namespace-transaction.ts";
 import { currentEntity } from "../entities.ts";
 import { groupsOf } from "../groups.ts";
 import { renderTemplate, type Subject } from "./claims-template.ts";
@@ -25,8 +27,6 @@ import {
 import type { OidcServices } from "./oidc-services.ts";
 import { allKeys, believedKeys, publicKeyOf, readKey, sign } from "./signing-keys.ts";
 
-/** The id of the only namespace there is. */
-export const NAMESPACE_CLAIM = "root";
 /** Longer texts are no token of ours. */
 const TOKEN_LENGTH_MAX = 65_536;
 
@@ -158,7 +158,7 @@ async function issueToken(context: PrivilegedContext, name: string, services: Oi
   const claims: JsonObject = {
     ...renderTemplate(role.template, subject, now),
     iss: await tokenIssuer(tx, services),
-    namespace: NAMESPACE_CLAIM,
+    namespace: shownId(namespaceIdOf(tx)),
     sub: subject.entity.id,
     aud: role.clientId,
     iat: now,
