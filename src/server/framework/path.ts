@@ -33,6 +33,8 @@ export interface PathDefinition<P extends string, F extends Fields, C> {
   readonly access?: Access;
   /** "always": answers while the server is sealed or not initialised. */
   readonly when?: "unsealed" | "always";
+  /** A capability that is as good as the operation's own. */
+  readonly orCapability?: "subscribe";
   /** Names in the path count in any case: what a policy denies in lower case is denied in every spelling. */
   readonly caseless?: boolean;
   /** The body is the client's own data: unknown members are kept and not warned about. */
@@ -53,6 +55,7 @@ export interface Path<C> {
   readonly access: Access;
   readonly when: "unsealed" | "always";
   readonly caseless: boolean;
+  readonly orCapability: "subscribe" | undefined;
   readonly freeForm: boolean;
   readonly fields: Fields;
   readonly operations: ReadonlyMap<Operation, string>;
@@ -81,6 +84,7 @@ export function definePath<
     access: definition.access ?? "token",
     when: definition.when ?? "unsealed",
     caseless: definition.caseless ?? false,
+    orCapability: definition.orCapability,
     freeForm: definition.freeForm ?? false,
     fields,
     operations: operationSummaries(definition.operations),

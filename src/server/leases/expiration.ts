@@ -6,6 +6,7 @@ import { CofferError, messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import { storageView } from "../barrier/storage-view.ts";
 import type { Transaction } from "../barrier/transaction.ts";
+import type { Events } from "../events/events.ts";
 import type { LeaseContext, LeaseKind } from "../framework/backend.ts";
 import type { Backends } from "../mounts/backends.ts";
 import { mountInfo, type TtlDefaults } from "../mounts/mount-info.ts";
@@ -13,6 +14,7 @@ import { type MountRecord, mountStoragePrefix } from "../mounts/mount-record.ts"
 import { endMount, listMounts, readEndedMount, readMount } from "../mounts/mount-table.ts";
 import { revokeOrphaning, revokeToken } from "../tokens/revoke-token.ts";
 import { expireToken, readToken } from "../tokens/token-store.ts";
+import { leaseEvent } from "./lease-events.ts";
 import type { LeaseRecord } from "./lease-record.ts";
 import { deleteLease, leaseIdsBelow, moveLease, readLease } from "./lease-store.ts";
 import { putJob, type RevocationJob } from "./revocation-job.ts";
@@ -30,6 +32,7 @@ export interface ExpirationDependencies {
   readonly clock: Clock;
   readonly log: Log;
   readonly ttl: TtlDefaults;
+  readonly events: Events;
 }
 
 export class Expiration {
@@ -100,7 +103,9 @@ export class Expiration {
   async #revokeSecret(tx: Transaction, lease: LeaseRecord, force: boolean): Promise<void> {
     try {
       const found = await this.#leaseKind(tx, lease);
-      if (found) await found.kind.revoke(found.context, found.internal);
+      if (!found) return;
+      await found.kind.revoke(found.context, found.internal);
+      this.#tell(tx, "revoke", lease, found.context);
     } catch (error) {
       if (!force) throw error;
       this.#deps.log.warn("lease ended by force; what it stood for may live on", {
@@ -137,7 +142,13 @@ export class Expiration {
     const wanted = now + (incrementSeconds > 0 ? incrementSeconds : secret.ttlSeconds);
     const after = { ...lease, lastRenewalSeconds: now, expiresAtSeconds: Math.min(wanted, secret.maxExpiresAtSeconds) };
     moveLease(tx, lease, after);
+    if (found) this.#tell(tx, "renew", after, found.context);
     return after;
+  }
+
+  #tell(tx: Transaction, what: "renew" | "revoke", lease: LeaseRecord, { mount }: LeaseContext): void {
+    const event = leaseEvent(what, lease);
+    if (event) this.#deps.events.note(tx, event, mount);
   }
 
   /** Notes that ending a lease failed, and when to try again. */

@@ -4,6 +4,7 @@ import type { PrivilegedContext } from "../framework/context.ts";
 import { auditPaths } from "./audit-paths.ts";
 import { configPaths } from "./config-paths.ts";
 import { counterPaths } from "./counter-paths.ts";
+import { eventPaths } from "./event-paths.ts";
 import { explainPaths } from "./explain-paths.ts";
 import { generateRootPaths } from "./generate-root-paths.ts";
 import { hostPaths } from "./host-paths.ts";
@@ -50,6 +51,7 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...configPaths(),
       ...counterPaths(),
       ...internalPaths(services),
+      ...eventPaths(services),
     ],
   };
 }
