@@ -7,7 +7,7 @@ import { CofferError } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import { assertKey, assertKeyText, assertPrefix, assertWrites, listStart, nameBelow, pastFolder } from "../key.ts";
 import type { CommitBatch, Entry, Page, Range, Storage } from "../storage.ts";
-import { Batcher } from "./batcher.ts";
+import { Batcher } from "../batcher.ts";
 import { byteaArray, int8Array } from "./binary-array.ts";
 import { ChangeFeed } from "./change-feed.ts";
 import { groupStatements, type PreparedCommit, prepareCommit, takeGroup } from "./commit-group.ts";
