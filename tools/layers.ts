@@ -15,6 +15,7 @@ const SERVICES = [
   "server/policy",
   "server/leases",
   "server/lockout",
+  "server/events",
   "server/identity",
   "server/audit",
   "server/quotas",
@@ -127,6 +128,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   lmdb: ["server/storage/lmdb"],
   pg: ["server/storage/postgres"],
   "reflect-metadata": ["common/x509.ts"],
+  ws: ["client/messages.ts", "server/http/web-sockets.ts"],
   yaml: ["agent", "cli", "kube", "operator", "server"],
 };
 

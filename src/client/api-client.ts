@@ -7,6 +7,7 @@ import { type JsonValue, parseJson } from "#common/json.ts";
 import { list, string } from "#common/schema.ts";
 import { ApiError } from "./api-error.ts";
 import { type Envelope, errorLines, parseEnvelope } from "./envelope.ts";
+import { openMessages } from "./messages.ts";
 import { backoffMillis, mayRepeat } from "./retry.ts";
 import {
   createTransport,
@@ -81,6 +82,8 @@ export interface ApiClient extends Disposable {
   delete(path: string, options?: CallOptions): Promise<Envelope>;
   /** The keys below a path; none when there is nothing. */
   list(path: string, options?: CallOptions): Promise<readonly string[]>;
+  /** Text messages that a path sends over a WebSocket, until the signal aborts. Throws ApiError when they end. */
+  messages(path: string, options?: Pick<CallOptions, "query" | "signal">): AsyncIterable<string>;
   /** A client with another token or namespace over the same connections. */
   with(change: Pick<ApiClientOptions, "token" | "namespace">): ApiClient;
   /** Closes the idle connections of this client and of those made by `with`. */
@@ -121,6 +124,17 @@ function clientOver(transport: Transport, base: URL, options: ApiClientOptions):
     patch: (path, body, call = {}) => verb("PATCH", path, { ...call, body }),
     delete: (path, call = {}) => verb("DELETE", path, call),
     list: (path, call = {}) => listKeys(() => verb("LIST", path, call)),
+    messages: (path, call = {}) => {
+      const bare = logicalPath(path);
+      return openMessages({
+        url: requestUrl(base, bare, "GET", call.query),
+        path: bare,
+        headers: requestHeaders({ transport, base, options, method: "GET", path: bare, call }),
+        tls: options,
+        timeoutMillis: options.timeoutMillis ?? TIMEOUT_MILLIS_DEFAULT,
+        signal: call.signal ?? options.signal,
+      });
+    },
     with: (change) => clientOver(transport, base, { ...options, ...change }),
     close: () => transport.close(),
     [Symbol.dispose]: () => transport.close(),

@@ -73,8 +73,8 @@ export function createTransport(options: { tls: TlsOptions; clock: Clock }): Tra
   };
 }
 
-/** Per call, not per pool: the pool keeps connections of different settings apart by itself. */
-function tlsSettings(tls: TlsOptions): https.RequestOptions {
+/** What Node's https wants to know of it. Per call, not per pool: the pool keeps connections of different settings apart by itself. */
+export function tlsSettings(tls: TlsOptions): https.RequestOptions {
   const ca = typeof tls.ca === "function" ? tls.ca() : tls.ca;
   const own = tls.clientCertificate;
   return {
@@ -162,7 +162,8 @@ const FAILURE_OF_CODE: Readonly<Record<string, { failure: ConnectionFailure; uns
   CERT_NOT_YET_VALID: { failure: "untrusted_certificate", unsent: true },
 };
 
-function classify(error: unknown): unknown {
+/** A failure of the connection as a TransportError; others as they are. */
+export function classify(error: unknown): unknown {
   if (error instanceof TransportError || error instanceof CofferError) return error;
   const code = codeOf(error);
   const known = FAILURE_OF_CODE[code];

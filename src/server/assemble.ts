@@ -24,6 +24,7 @@ import type { Answer, Request } from "./core/request.ts";
 import type { CoreServices } from "./core/request-state.ts";
 import { noteVersion } from "./core/version-history.ts";
 import { engineRegistry } from "./engines/registry.ts";
+import { Events } from "./events/events.ts";
 import type { BackendHost, BackendType } from "./framework/backend.ts";
 import { createPages } from "./http/pages.ts";
 import { identityBackend } from "./identity/backend.ts";
@@ -81,6 +82,7 @@ export function assemble(parts: ServerParts): AssembledServer {
   const identity = new IdentityStore(clock);
   const audit = new AuditService(auditRegistry, log, clock);
   const decisions = new DecisionIds();
+  const events = new Events(clock);
   const lockout = new Lockout(clock, parts.userLockouts);
   const loginMfa = new LoginMfa(clock, barrier);
   const initial = new InitialRecords(tokens, parts.clusterName);
@@ -92,10 +94,10 @@ export function assemble(parts: ServerParts): AssembledServer {
     if (!lazy.backends) throw new Error("the backends are made right below");
     return lazy.backends;
   };
-  const expiration = new Expiration({ backends: backendsOf, clock, log, ttl });
+  const expiration = new Expiration({ backends: backendsOf, clock, log, ttl, events });
   const { metrics, version, buildDate, sanitizedConfig, storageType } = parts;
   const system = sysBackend({
-    ...{ clock, node, barrier, backends: backendsOf, tokens, policies, identity, expiration, audit, ttl },
+    ...{ clock, node, barrier, backends: backendsOf, tokens, policies, identity, expiration, audit, ttl, events },
     ...{ ceremonies, unauthenticatedRekey: parts.unauthenticatedRekey ?? false },
     ...{ log, inFlight, lockout, loginMfa, decisions, metrics, initial },
     ...{ storageType, version, buildDate, sanitizedConfig },
@@ -124,11 +126,13 @@ export function assemble(parts: ServerParts): AssembledServer {
     decisions,
     audit,
     ttl,
+    events,
+    eventSource: `coffer://${parts.clusterName}`,
   };
   return {
     services,
     initial,
-    background: new Background({ barrier, expiration, audit, clock, log }),
+    background: new Background({ barrier, expiration, audit, events, clock, log }),
     serve: (request) => inFlight.during(request, () => serve(request, services)),
     pages: createPages(async () => (barrier.isSealed ? {} : readPageHeaders(barrier.begin()))),
     crossOrigin: async () => (barrier.isSealed ? undefined : readCrossOrigin(barrier.begin())),

@@ -21,7 +21,6 @@ const notYet: ReadonlyMap<string, string> = new Map([
   ["a standby redirects when it is told not to forward", "every node is active: there is no standby, by design"],
   ["a write names the index after which it can be read", "nodes read the store itself: there is no index, by design"],
   ["the log as a stream", "sys/monitor is not there"],
-  ["events over a WebSocket", "events are not there"],
   ["a raft cluster names its members", "the storage is not raft: nothing to name, by design"],
 ]);
 

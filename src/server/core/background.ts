@@ -7,6 +7,7 @@ import type { AuditService } from "../audit/audit-service.ts";
 import type { SystemEvent } from "../audit/system-entry.ts";
 import type { Barrier } from "../barrier/barrier.ts";
 import type { Transaction } from "../barrier/transaction.ts";
+import type { Events } from "../events/events.ts";
 import type { NamespaceName } from "../framework/context.ts";
 import type { Expiration } from "../leases/expiration.ts";
 import { runSlice } from "../leases/job-runner.ts";
@@ -34,6 +35,7 @@ export interface BackgroundDependencies {
   readonly expiration: Expiration;
   /** What happens here happens for nobody's request, and is told all the same. */
   readonly audit: Pick<AuditService, "recordSystem">;
+  readonly events: Pick<Events, "publish">;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -160,7 +162,9 @@ export class Background {
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const tx = this.#deps.barrier.begin();
       const result = await work(tx);
-      if ((await tx.commit()) === "committed") return result;
+      if ((await tx.commit()) !== "committed") continue;
+      this.#deps.events.publish(tx);
+      return result;
     }
     return undefined;
   }

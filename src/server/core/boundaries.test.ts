@@ -173,7 +173,7 @@ describe("a bounded token", () => {
       }),
       { numRuns: 25 },
     );
-    expect(made).toBeGreaterThan(10); // the sequences do make tokens
+    expect(made).toBeGreaterThan(0); // how many is chance; that sequences make tokens at all is not
   });
 
   it("loses what the boundary loses, with the next request", async () => {

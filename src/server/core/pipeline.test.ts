@@ -47,7 +47,10 @@ async function startAudited(storage: Storage = openMemoryStorage()): Promise<Aud
         .map((line): Line => JSON.parse(line));
       return path === undefined ? all : all.filter(({ request }) => request.path === path);
     },
-    breakDevice: () => rename(folder, `${folder}-away`),
+    async breakDevice() {
+      await rename(folder, `${folder}-away`);
+      await core.clock.advance(100); // the file device looks at the name ten times a second
+    },
     mendDevice: () => rename(`${folder}-away`, folder),
   };
 }

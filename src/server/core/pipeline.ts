@@ -4,6 +4,7 @@ import { randomInt } from "node:crypto";
 import { CofferError } from "#common/errors.ts";
 import { ROOT_SCOPE } from "../namespaces/namespace-scope.ts";
 import { encodeReply } from "./encode.ts";
+import { EventStream } from "./event-stream.ts";
 import { fail } from "./failure.ts";
 import type { Answer, Request } from "./request.ts";
 import type { CoreServices, RequestState } from "./request-state.ts";
@@ -57,13 +58,21 @@ export async function serve(request: Request, services: CoreServices): Promise<A
         if (attempt > 3) await services.clock.sleep(randomInt(PAUSE_MILLIS_MAX));
         continue;
       }
+      if (state.tx) services.events.publish(state.tx);
       if (state.tx) await auditResponse(state, services, state.tx);
       state.reply?.afterwards?.();
-      return withHeaders(encodeReply(state), state);
+      return withHeaders(streamOf(state, services) ?? encodeReply(state), state);
     } catch (error) {
       return withHeaders(await fail(error, state, services, committed), state);
     }
   }
+}
+
+/** The beginning of a stream, where the reply is one. */
+function streamOf({ reply, token, request, scope }: RequestState, services: CoreServices): Answer | undefined {
+  if (!reply?.subscription || !token) return undefined;
+  const stream = new EventStream(services, token, { scope, path: request.path }, reply.subscription);
+  return { status: 101, contentType: "application/json", body: undefined, stream };
 }
 
 /** What all attempts at one request share. */

@@ -7,6 +7,7 @@ import type { Log } from "#common/log.ts";
 import type { AuditService } from "../audit/audit-service.ts";
 import type { Barrier } from "../barrier/barrier.ts";
 import type { Transaction } from "../barrier/transaction.ts";
+import type { Events } from "../events/events.ts";
 import type { NamespaceScope, Operation, PrivilegedContext } from "../framework/context.ts";
 import type { Path } from "../framework/path.ts";
 import type { AuthBlock, Reply, WrapInfo } from "../framework/reply.ts";
@@ -44,6 +45,9 @@ export interface CoreServices {
   readonly decisions: DecisionIds;
   readonly audit: AuditService;
   readonly ttl: TtlDefaults;
+  readonly events: Events;
+  /** Who tells of events: the cluster. */
+  readonly eventSource: string;
 }
 
 /** Where a request goes: the mount, its backend and the path definition that matches. */

@@ -2,6 +2,7 @@
 import type { JsonObject } from "#common/json.ts";
 import type { Operation } from "../framework/context.ts";
 import type { Page } from "../storage/storage.ts";
+import type { EventStream } from "./event-stream.ts";
 
 export interface Request {
   readonly id: string;
@@ -18,6 +19,10 @@ export interface Request {
   readonly data: JsonObject;
   readonly query: JsonObject;
   readonly wrapTtlSeconds: number | undefined;
+  /** The form of a wrapping token; the ordinary one without. */
+  readonly wrapFormat?: "jwt" | undefined;
+  /** What the client wants to go on with over the same connection. */
+  readonly upgrade?: "websocket" | undefined;
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly page: Page;
@@ -30,4 +35,6 @@ export interface Answer {
   readonly body: string | Uint8Array | undefined;
   readonly contentType: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** With status 101: what is sent from now on. Whoever gets it must close it. */
+  readonly stream?: EventStream;
 }

@@ -5,6 +5,7 @@ import type { JsonObject } from "#common/json.ts";
 import type { Log } from "#common/log.ts";
 import type { StorageView, Transaction } from "../barrier/transaction.ts";
 import type { Page } from "../storage/storage.ts";
+import type { BackendEvent } from "./event.ts";
 
 export type Operation = "create" | "read" | "update" | "patch" | "delete" | "list" | "scan" | "help";
 
@@ -61,6 +62,8 @@ export interface Context {
   readonly page: Page;
   /** A password by a policy of sys/policies/password, or undefined when there is none of this name. */
   passwordByPolicy(name: string): Promise<string | undefined>;
+  /** Tells subscribers of a change, once this transaction is committed. */
+  emit(event: BackendEvent): void;
 }
 
 /** What the token and system backends get besides: the whole transaction and the request's outer side. */
@@ -75,6 +78,8 @@ export interface PrivilegedContext extends Context {
   readonly namespace: string;
   readonly scope: NamespaceScope;
   readonly query: JsonObject;
+  /** The client wants to go on with this protocol over the same connection. */
+  readonly upgrade?: "websocket" | undefined;
   /** The request's headers by their names in lower case, for the few paths that standards give some of their own. */
   readonly headers?: Readonly<Record<string, string | readonly string[] | undefined>>;
 }

@@ -13,6 +13,7 @@ import { openMemoryStorage } from "../storage/memory/memory-storage.ts";
 import type { Page } from "../storage/storage.ts";
 import type { Backend, BackendType } from "./backend.ts";
 import type { Caller, Context, MountInfo, Operation } from "./context.ts";
+import type { BackendEvent } from "./event.ts";
 import type { Path } from "./path.ts";
 import type { Reply } from "./reply.ts";
 
@@ -42,6 +43,8 @@ export interface CallOptions {
 export interface Harness {
   readonly backend: Backend;
   readonly clock: FakeClock;
+  /** What calls that committed have told so far. */
+  readonly events: readonly BackendEvent[];
   /** Runs an operation and commits. "update" becomes "create" where the path says that nothing is there yet. */
   call(operation: Operation, path: string, data?: JsonObject, options?: CallOptions): Promise<Reply | undefined>;
   /** Every stored key of the mount with its plaintext, to see what is kept in the clear. */
@@ -76,18 +79,20 @@ export async function createHarness(type: BackendType, options: HarnessOptions =
     readFile: async (path) => files[path] ?? fail(`there is no file ${path}`),
   });
   const mount = mountOf(type.type, options);
+  const events: BackendEvent[] = [];
   const call: Harness["call"] = async (operation, path, data = {}, callOptions = {}) => {
     for (let run = 0; run < RERUNS_MAX; run++) {
       const tx = barrier.begin();
-      const reply = await dispatch(
-        backend,
-        contextOf({ tx, clock, mount, operation, path, data, callOptions, options }),
-      );
-      if ((await tx.commit()) === "committed") return reply;
+      const told: BackendEvent[] = [];
+      const context = contextOf({ tx, told, clock, mount, operation, path, data, callOptions, options });
+      const reply = await dispatch(backend, context);
+      if ((await tx.commit()) !== "committed") continue;
+      events.push(...told);
+      return reply;
     }
     return fail("the transaction met a conflict every time");
   };
-  return { backend, clock, call, dump: () => dump(barrier) };
+  return { backend, clock, events, call, dump: () => dump(barrier) };
 }
 
 function mountOf(type: string, options: HarnessOptions): MountInfo {
@@ -99,6 +104,7 @@ function mountOf(type: string, options: HarnessOptions): MountInfo {
 
 function contextOf(parts: {
   tx: Transaction;
+  told: BackendEvent[];
   clock: FakeClock;
   mount: MountInfo;
   operation: Operation;
@@ -107,7 +113,7 @@ function contextOf(parts: {
   callOptions: CallOptions;
   options: HarnessOptions;
 }): Context {
-  const { tx, clock, mount, operation, path, data, callOptions, options } = parts;
+  const { tx, told, clock, mount, operation, path, data, callOptions, options } = parts;
   return {
     operation,
     path,
@@ -120,6 +126,7 @@ function contextOf(parts: {
     remoteAddress: callOptions.remoteAddress ?? "127.0.0.1",
     page: { limit: PAGE_LIMIT, ...callOptions.page },
     passwordByPolicy: async (name) => options.passwords?.[name]?.(),
+    emit: (event) => void told.push(event),
   };
 }
 

@@ -35,6 +35,8 @@ export interface PathDefinition<P extends string, F extends Fields, C> {
   readonly when?: "unsealed" | "always";
   /** Works on the whole server, which is not in any namespace but the root. */
   readonly rootOnly?: boolean;
+  /** A capability that is as good as the operation's own. */
+  readonly orCapability?: "subscribe";
   /** Names in the path count in any case: what a policy denies in lower case is denied in every spelling. */
   readonly caseless?: boolean;
   /** The body is the client's own data: unknown members are kept and not warned about. */
@@ -56,6 +58,7 @@ export interface Path<C> {
   readonly when: "unsealed" | "always";
   readonly rootOnly: boolean;
   readonly caseless: boolean;
+  readonly orCapability: "subscribe" | undefined;
   readonly freeForm: boolean;
   readonly fields: Fields;
   readonly operations: ReadonlyMap<Operation, string>;
@@ -85,6 +88,7 @@ export function definePath<
     when: definition.when ?? "unsealed",
     rootOnly: definition.rootOnly ?? false,
     caseless: definition.caseless ?? false,
+    orCapability: definition.orCapability,
     freeForm: definition.freeForm ?? false,
     fields,
     operations: operationSummaries(definition.operations),

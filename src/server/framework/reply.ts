@@ -118,8 +118,18 @@ export interface Reply {
   readonly raw?: { readonly contentType: string; readonly body: Uint8Array | string };
   /** Runs once the answer is audited and committed: for what ends the server's own ability to do either (seal). */
   readonly afterwards?: () => void;
+  /** Not an answer but the beginning of a stream: which events the client is to get. */
+  readonly subscription?: SubscriptionOfReply;
   /** An answer that was stored whole (unwrap). */
   readonly envelope?: JsonObject;
+}
+
+/** Patterns have "*" for anything; an empty one is no limit. */
+export interface SubscriptionOfReply {
+  readonly types: string;
+  readonly namespace: string;
+  readonly namespaces: readonly string[];
+  readonly dataPath: string;
 }
 
 export const noContent: Reply = {};

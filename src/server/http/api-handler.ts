@@ -115,7 +115,8 @@ class Exchange {
   }
 }
 
-function assertRequestHeader(message: IncomingMessage): void {
+/** Throws `precondition_failed` without the header that no web page of another origin can send unasked. */
+export function assertRequestHeader(message: IncomingMessage): void {
   if (message.headers["x-vault-request"] !== "true")
     throw new CofferError("precondition_failed", "the header X-Vault-Request: true is missing; send it");
 }

@@ -32,6 +32,8 @@ export interface DecodeOptions {
   readonly bodyBytesMax: number;
   /** The client's address, proxies that are believed taken into account. */
   readonly remoteAddress: string;
+  /** The client wants to go on with this protocol. */
+  readonly upgrade?: "websocket";
   /** Called when all of the request has come in. */
   readonly onRead?: () => void;
 }
@@ -58,6 +60,8 @@ export async function decodeRequest(
     data: body ? parseBody(body, message.headers["content-type"]) : query,
     query,
     wrapTtlSeconds: wrapTtlOf(message.headers),
+    ...(headerText(message.headers, "x-vault-wrap-format") === "jwt" && { wrapFormat: "jwt" as const }),
+    ...(options.upgrade && { upgrade: options.upgrade }),
     remoteAddress: options.remoteAddress,
     remotePort: message.socket.remotePort ?? 0,
     page: pageOf(query),

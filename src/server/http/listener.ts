@@ -14,6 +14,7 @@ import { clientAddressOf } from "./client-address.ts";
 import { Deadlines } from "./deadlines.ts";
 import { acceptListMethod } from "./list-method.ts";
 import { readTlsOptions, watchTlsFiles } from "./tls-files.ts";
+import { isStreamRequest, WebSockets } from "./web-sockets.ts";
 
 /** Headers of a request in all; a batch token is the longest thing that belongs there. */
 const HEADER_BYTES_MAX = 16 * 1024;
@@ -53,12 +54,16 @@ export async function listen(config: ListenerConfig, services: ListenerServices)
     requestTimeout: config.maxRequestSeconds * 1000 + HEADERS_MILLIS_MAX,
     connectionsCheckingInterval: CHECK_MILLIS,
     keepAliveTimeout: KEEP_ALIVE_MILLIS,
+    // Other upgrades are refused by answering as if they were not asked for: Java's client asks for h2c every time.
+    shouldUpgradeCallback: isStreamRequest,
   };
-  const handler = makeHandler(config, services, deadlines);
+  const api = apiOptions(config, services, deadlines);
+  const handler = makeHandler(services, api);
   const server = config.tls
     ? createTlsServer({ ...options, ...(await readTlsOptions(config.tls)) }, handler)
     : createServer(options, handler);
   acceptListMethod(server);
+  const webSockets = new WebSockets(server, { ...api, clock });
   const watcher =
     config.tls && "setSecureContext" in server ? watchTlsFiles(config.tls, server, { log, clock }) : undefined;
   await new Promise<void>((resolve, reject) => {
@@ -74,6 +79,7 @@ export async function listen(config: ListenerConfig, services: ListenerServices)
     address,
     async close() {
       watcher?.[Symbol.dispose]();
+      webSockets.close();
       await closeServer(server, clock);
       deadlines.stop();
       await running;
@@ -81,8 +87,8 @@ export async function listen(config: ListenerConfig, services: ListenerServices)
   };
 }
 
-function makeHandler(config: ListenerConfig, services: ListenerServices, deadlines: Deadlines) {
-  const options: ApiHandlerOptions = {
+function apiOptions(config: ListenerConfig, services: ListenerServices, deadlines: Deadlines): ApiHandlerOptions {
+  return {
     serve: services.serve,
     crossOrigin: services.crossOrigin,
     log: services.log,
@@ -92,6 +98,9 @@ function makeHandler(config: ListenerConfig, services: ListenerServices, deadlin
     isTls: config.tls !== undefined,
     clientAddress: (message: IncomingMessage) => clientAddressOf(message, config.forwardedFor),
   };
+}
+
+function makeHandler(services: ListenerServices, options: ApiHandlerOptions) {
   return (message: IncomingMessage, response: ServerResponse): void => {
     if (message.url?.startsWith("/v1/") || message.url?.startsWith("//")) void handleApi(message, response, options);
     else services.pages(message, response);

@@ -64,6 +64,7 @@ async function call(
     ...{ caller: undefined, remoteAddress: "127.0.0.1", clientToken: "", wrapTtlSeconds: undefined, hasSudo: true },
     ...{ namespace: "", scope: ROOT_SCOPE, query: {}, page: { limit: 10_000, ...(after !== undefined && { after }) } },
     passwordByPolicy: async () => undefined,
+    emit: () => undefined,
   };
   for (const candidate of backend.paths) {
     const parameters = candidate.match(path);

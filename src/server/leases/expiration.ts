@@ -6,13 +6,16 @@ import { CofferError, messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import { storageView } from "../barrier/storage-view.ts";
 import type { Transaction } from "../barrier/transaction.ts";
+import type { Events } from "../events/events.ts";
 import type { LeaseContext, LeaseKind } from "../framework/backend.ts";
 import type { Backends } from "../mounts/backends.ts";
 import { mountInfo, type TtlDefaults } from "../mounts/mount-info.ts";
 import { type MountRecord, mountStoragePrefix } from "../mounts/mount-record.ts";
 import { endMount, listMounts, readEndedMount, readMount } from "../mounts/mount-table.ts";
+import { namespaceNameOf } from "../namespaces/namespace-scope.ts";
 import { revokeOrphaning, revokeToken } from "../tokens/revoke-token.ts";
 import { expireToken, readToken } from "../tokens/token-store.ts";
+import { leaseEvent } from "./lease-events.ts";
 import type { LeaseRecord } from "./lease-record.ts";
 import { deleteLease, leaseIdsBelow, moveLease, readLease } from "./lease-store.ts";
 import { putJob, type RevocationJob } from "./revocation-job.ts";
@@ -30,6 +33,7 @@ export interface ExpirationDependencies {
   readonly clock: Clock;
   readonly log: Log;
   readonly ttl: TtlDefaults;
+  readonly events: Events;
 }
 
 export class Expiration {
@@ -100,7 +104,9 @@ export class Expiration {
   async #revokeSecret(tx: Transaction, lease: LeaseRecord, force: boolean): Promise<void> {
     try {
       const found = await this.#leaseKind(tx, lease);
-      if (found) await found.kind.revoke(found.context, found.internal);
+      if (!found) return;
+      await found.kind.revoke(found.context, found.internal);
+      await this.#tell(tx, "revoke", lease, found.context);
     } catch (error) {
       if (!force) throw error;
       this.#deps.log.warn("lease ended by force; what it stood for may live on", {
@@ -137,7 +143,14 @@ export class Expiration {
     const wanted = now + (incrementSeconds > 0 ? incrementSeconds : secret.ttlSeconds);
     const after = { ...lease, lastRenewalSeconds: now, expiresAtSeconds: Math.min(wanted, secret.maxExpiresAtSeconds) };
     moveLease(tx, lease, after);
+    if (found) await this.#tell(tx, "renew", after, found.context);
     return after;
+  }
+
+  async #tell(tx: Transaction, what: "renew" | "revoke", lease: LeaseRecord, { mount }: LeaseContext): Promise<void> {
+    const event = leaseEvent(what, lease);
+    const { path } = await namespaceNameOf(tx);
+    if (event) this.#deps.events.note(tx, event, mount, path.replace(/\/$/, ""));
   }
 
   /** Notes that ending a lease failed, and when to try again. */

@@ -18,6 +18,8 @@ export interface Acl {
   check(request: AccessRequest): Decision;
   /** Sorted; ["root"] for root, ["deny"] for nothing. */
   capabilities(path: string): readonly string[];
+  /** Whether events of a type about a path may be seen. */
+  subscribes(path: string, eventType: string): boolean;
   /** The rules that decide about a request, as they stand in the policies' texts; none when no rule matches. */
   sources(request: AccessRequest): readonly RuleSource[];
   /** True when something at or below the prefix ("secret/") may be done: whether a mount is shown to the caller. */
@@ -81,6 +83,10 @@ class CompiledAcl implements Acl {
     return this.#ofFolder(path)?.words ?? NOTHING.capabilities;
   }
 
+  subscribes(path: string, eventType: string): boolean {
+    return this.#ofFolder(path)?.subscribes(eventType) ?? false;
+  }
+
   grantsBelow(prefix: string): boolean {
     return grantsBelow(this.#rules, prefix);
   }
@@ -129,6 +135,7 @@ export const rootAcl: Acl = {
   check: () => EVERYTHING,
   sources: () => [],
   capabilities: () => EVERYTHING.capabilities,
+  subscribes: () => true,
   grantsBelow: () => true,
   resultant: () => ({ root: true, exact_paths: {}, glob_paths: {} }),
 };

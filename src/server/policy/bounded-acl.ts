@@ -1,6 +1,7 @@
 // Permission boundaries: what a token may do is what its policies AND its boundary allow. A boundary grants nothing
 // by itself; root policies under a boundary are no more than the boundary.
 import type { Acl } from "./acl.ts";
+import { unitedControl } from "./control-group.ts";
 import { type Decision, leastOf } from "./permissions.ts";
 import { globKey, type ResultantAcl } from "./resultant-acl.ts";
 import { isPattern } from "./rule-index.ts";
@@ -22,6 +23,7 @@ export function boundAcl(acl: Acl, boundary: Acl): Acl {
     },
     sources: (request) => [...acl.sources(request), ...boundary.sources(request)],
     capabilities,
+    subscribes: (path, type) => acl.subscribes(path, type) && boundary.subscribes(path, type),
     grantsBelow: (prefix) => acl.grantsBelow(prefix) && boundary.grantsBelow(prefix),
     resultant: () => resultant(acl, boundary, capabilities),
   };
@@ -37,6 +39,7 @@ function both(own: Decision, limit: Decision): Decision {
     rule: own.rule,
     refusal: limit.allowed ? undefined : "boundary",
     paginationLimit: leastOf([own.paginationLimit, limit.paginationLimit]),
+    ...(limit.allowed && { controlGroup: unitedControl([own.controlGroup, limit.controlGroup]) }),
   };
 }
 

@@ -2,7 +2,18 @@
 import type { Operation } from "../framework/context.ts";
 
 /** In the order in which answers list them. "root" and "none" are not grantable and have no bit. */
-export const CAPABILITIES = ["create", "delete", "deny", "list", "patch", "read", "scan", "sudo", "update"] as const;
+export const CAPABILITIES = [
+  "create",
+  "delete",
+  "deny",
+  "list",
+  "patch",
+  "read",
+  "scan",
+  "subscribe",
+  "sudo",
+  "update",
+] as const;
 export type Capability = (typeof CAPABILITIES)[number];
 /** A set of capabilities; see `bitOf`. */
 export type CapabilityBits = number;

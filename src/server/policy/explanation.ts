@@ -26,11 +26,12 @@ export function explain(parts: readonly Acl[], request: AccessRequest, needsSudo
   }
   const own = parts[0];
   const decision = own?.check(request);
+  const controlled = parts.some((acl) => acl.check(request).controlGroup);
   return {
     allowed: true,
     reason: decision?.isRoot
       ? "a root token may do everything"
-      : `granted by ${listed(decision?.grantingPolicies ?? [])}`,
+      : `granted by ${listed(decision?.grantingPolicies ?? [])}${controlled ? ", after approval by a control group" : ""}`,
     rule: decision?.rule ?? "",
     sources: own?.sources(request) ?? [],
     needed: [],

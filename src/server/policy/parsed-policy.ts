@@ -2,6 +2,7 @@
 import type { Millis, Seconds } from "#common/clock.ts";
 import type { JsonValue } from "#common/json.ts";
 import type { Capability } from "./capabilities.ts";
+import type { ControlGroup } from "./control-group.ts";
 
 /** Lower-case parameter name -> values; an empty list means any value. */
 export type ParameterRules = Readonly<Record<string, readonly JsonValue[]>>;
@@ -24,6 +25,10 @@ export interface PolicyRule {
   readonly paginationLimit: number;
   /** The rule counts until then. */
   readonly expirationMillis?: Millis;
+  /** Whose approval is needed besides. */
+  readonly controlGroup?: ControlGroup;
+  /** Types of events that the capability `subscribe` is for, with "*" for anything; all without. */
+  readonly subscribeEventTypes?: readonly string[];
 }
 
 export interface ParsedPolicy {

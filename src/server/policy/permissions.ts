@@ -1,9 +1,20 @@
 // What all policies together say about one and the same path pattern, and whether a request keeps to it. Grants are
 // united, deny wins over everything, limits are collected; of two wrapping limits the shorter one counts.
 import type { Seconds } from "#common/clock.ts";
+import { matchesGlob } from "#common/glob.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { Operation } from "../framework/context.ts";
-import { bitsOf, type Capability, type CapabilityBits, DENY, OPERATION_BITS, SUDO, wordsOf } from "./capabilities.ts";
+import {
+  bitOf,
+  bitsOf,
+  type Capability,
+  type CapabilityBits,
+  DENY,
+  OPERATION_BITS,
+  SUDO,
+  wordsOf,
+} from "./capabilities.ts";
+import { type ControlGroup, unitedControl } from "./control-group.ts";
 import { mergeParameters, type ParameterLimits, parameterMap, parametersFit } from "./parameter-rules.ts";
 import type { PolicyRule } from "./parsed-policy.ts";
 
@@ -15,6 +26,8 @@ export interface AccessRequest {
   readonly data?: JsonObject | undefined;
   /** Undefined when the answer is not to be wrapped. */
   readonly wrapTtlSeconds?: Seconds | undefined;
+  /** A capability that is as good as the operation's own. */
+  readonly orCapability?: Capability | undefined;
 }
 
 /** Why a request was refused; for logs and for explaining policies, never for the client. */
@@ -34,12 +47,16 @@ export interface Decision {
   readonly refusal?: Refusal | undefined;
   /** Cut a list that asks for no limit to so many keys; 0 means all. */
   readonly paginationLimit: number;
+  /** Whose approval the operation needs besides; never of a refused one. */
+  readonly controlGroup?: ControlGroup | undefined;
 }
 
 interface Grant {
   readonly policy: string;
   readonly line: number;
   readonly bits: CapabilityBits;
+  /** Types of events that may be subscribed to; undefined for all. */
+  readonly eventTypes: readonly string[] | undefined;
 }
 
 /** A rule in a policy's text that had a say. */
@@ -60,6 +77,7 @@ export class Permissions {
   readonly paginationLimit: number;
   readonly #grants: readonly Grant[];
   readonly #limitsParameters: boolean;
+  readonly #controlGroups: readonly ControlGroup[];
 
   /** `rules` all have this pattern, each with the name of its policy. */
   constructor(pattern: string, rules: readonly (readonly [policy: string, rule: PolicyRule])[]) {
@@ -76,13 +94,22 @@ export class Permissions {
     this.minWrappingTtlSeconds = leastOf(counted.map((rule) => rule.minWrappingTtlSeconds));
     this.maxWrappingTtlSeconds = leastOf(counted.map((rule) => rule.maxWrappingTtlSeconds));
     this.paginationLimit = leastOf(counted.map((rule) => rule.paginationLimit));
-    this.#grants = rules.map(([policy, rule]) => ({ policy, line: rule.line, bits: bitsOf(rule.capabilities) }));
+    this.#controlGroups = counted.map((rule) => rule.controlGroup).filter((group) => group !== undefined);
+    this.#grants = rules.map(([policy, rule]) => ({
+      policy,
+      line: rule.line,
+      bits: bitsOf(rule.capabilities),
+      eventTypes: rule.subscribeEventTypes,
+    }));
     this.#limitsParameters =
       this.parameters.required.length + this.parameters.denied.size + this.parameters.allowed.size > 0;
   }
 
   decide(request: AccessRequest): Decision {
-    const wanted = OPERATION_BITS[request.operation];
+    const { operation, orCapability } = request;
+    const wanted = OPERATION_BITS[operation] | (orCapability === undefined ? 0 : bitOf(orCapability));
+    // Help is the same for everybody: nobody needs to approve it.
+    const isControlled = this.#controlGroups.length > 0 && operation !== "help";
     const refusal = this.#refusal(request, wanted);
     return {
       allowed: refusal === undefined,
@@ -93,7 +120,17 @@ export class Permissions {
       rule: this.pattern,
       refusal,
       paginationLimit: this.paginationLimit,
+      ...(refusal === undefined && isControlled && { controlGroup: unitedControl(this.#controlGroups, wanted) }),
     };
+  }
+
+  /** Whether events of this type about a path that this rule decides on may be seen. */
+  subscribes(eventType: string): boolean {
+    if ((this.bits & SUBSCRIBE) === 0) return false;
+    return this.#grants.some(
+      ({ bits, eventTypes }) =>
+        (bits & SUBSCRIBE) !== 0 && (!eventTypes || eventTypes.some((pattern) => matchesGlob(pattern, eventType))),
+    );
   }
 
   /** The rules that this is made of, for explaining a decision. */
@@ -137,6 +174,8 @@ export class Permissions {
     return names.length > 1 ? [...new Set(names)] : names;
   }
 }
+
+const SUBSCRIBE = bitOf("subscribe");
 
 /** The least of those that are set; 0 when none is. */
 export function leastOf(values: readonly number[]): number {

@@ -12,6 +12,7 @@ export function scopeAcl(acl: Acl, prefix: string): Acl {
     check: (request) => acl.check({ ...request, path: prefix + request.path }),
     capabilities: (path) => acl.capabilities(prefix + path),
     sources: (request) => acl.sources({ ...request, path: prefix + request.path }),
+    subscribes: (path, type) => acl.subscribes(prefix + path, type),
     grantsBelow: (path) => acl.grantsBelow(prefix + path),
     resultant: () => {
       const { root, exact_paths, glob_paths } = acl.resultant();
@@ -35,6 +36,7 @@ export function liftAcl(acl: Acl, prefix: string): Acl {
     check: (request) => reached(request.path).check({ ...request, path: rest(request.path) }),
     capabilities: (path) => reached(path).capabilities(rest(path)),
     sources: (request) => reached(request.path).sources({ ...request, path: rest(request.path) }),
+    subscribes: (path, type) => reached(path).subscribes(rest(path), type),
     grantsBelow: (path) => reached(path).grantsBelow(rest(path)),
     resultant: () => none.resultant(),
     patterns: acl.patterns.map((pattern) => prefix + pattern),

@@ -3,6 +3,7 @@
 import type { Clock } from "#common/clock.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { Log } from "#common/log.ts";
+import { etcdKind } from "./etcd/kind.ts";
 import { lmdbKind } from "./lmdb/kind.ts";
 import { memoryKind } from "./memory/kind.ts";
 import { postgresKind } from "./postgres/kind.ts";
@@ -31,12 +32,14 @@ export interface StorageKind {
   readonly sharing: "none" | "processes" | "machines";
   /** Whether what was committed is there after a restart. */
   readonly durable: boolean;
+  /** Largest value in bytes that a store of default settings takes, where that is below VALUE_BYTES_MAX. */
+  readonly valueBytesMax?: number;
   /** Throws `invalid_request` for a wrong configuration, `unavailable` when the storage cannot be reached. */
   open(config: JsonObject, context: StorageContext): Promise<Storage>;
   startFixture(): Promise<StorageFixture | undefined>;
 }
 
-export const storageRegistry: readonly StorageKind[] = [lmdbKind, postgresKind, memoryKind];
+export const storageRegistry: readonly StorageKind[] = [lmdbKind, etcdKind, postgresKind, memoryKind];
 
 /** The kind of this name or alias. */
 export function findStorageKind(name: string): StorageKind | undefined {

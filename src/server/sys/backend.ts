@@ -4,6 +4,7 @@ import type { PrivilegedContext } from "../framework/context.ts";
 import { auditPaths } from "./audit-paths.ts";
 import { configPaths } from "./config-paths.ts";
 import { counterPaths } from "./counter-paths.ts";
+import { eventPaths } from "./event-paths.ts";
 import { explainPaths } from "./explain-paths.ts";
 import { generateRootPaths } from "./generate-root-paths.ts";
 import { hostPaths } from "./host-paths.ts";
@@ -53,6 +54,7 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...counterPaths(),
       ...internalPaths(services),
       ...namespacePaths(),
+      ...eventPaths(services),
     ].map(markRootOnly),
   };
 }

@@ -9,6 +9,7 @@ import type { Ceremonies } from "../ceremony/ceremonies.ts";
 import type { InFlight } from "../core/in-flight.ts";
 import type { InitialRecords } from "../core/initial-records.ts";
 import type { Node } from "../core/node.ts";
+import type { Events } from "../events/events.ts";
 import type { Identity } from "../identity/identity.ts";
 import type { LoginMfa } from "../identity/mfa/login-mfa.ts";
 import type { Expiration } from "../leases/expiration.ts";
@@ -35,6 +36,7 @@ export interface SysServices {
   readonly decisions: DecisionIds;
   readonly audit: AuditService;
   readonly ttl: TtlDefaults;
+  readonly events: Events;
   readonly metrics: Metrics;
   readonly inFlight: InFlight;
   readonly ceremonies: Ceremonies;

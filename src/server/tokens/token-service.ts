@@ -88,7 +88,17 @@ export class TokenService {
     const record = token.startsWith(BATCH_PREFIX)
       ? await this.#batch.open(tx, token)
       : await readToken(tx, await this.#hasher.hash(tx, token));
-    if (!record || !this.isLive(record)) return undefined;
+    return record && this.#living(tx, record);
+  }
+
+  /** The record of a token as it is now, of the one that was found before; undefined when it has ended since. */
+  async current(tx: Transaction, known: TokenRecord): Promise<TokenRecord | undefined> {
+    const record = known.type === "batch" ? known : await readToken(tx, known.hash);
+    return record && record.numUses >= 0 ? this.#living(tx, record) : undefined;
+  }
+
+  async #living(tx: Transaction, record: TokenRecord): Promise<TokenRecord | undefined> {
+    if (!this.isLive(record)) return undefined;
     if (record.type === "batch" && record.parent !== "" && !(await this.#isAlive(tx, record.parent))) return undefined;
     return record;
   }

@@ -140,9 +140,10 @@ describe.each(storageRegistry)("storage $type", (kind) => {
     expect(textOf(await read(storage, longest))).toBe("long");
     expect(await storage.list("", { limit: 5 })).toEqual([longest]);
     expect(await storage.list("", { limit: 5, after: longest })).toEqual([]);
-    const largest = new Uint8Array(VALUE_BYTES_MAX).fill(7);
+    const valueBytesMax = kind.valueBytesMax ?? VALUE_BYTES_MAX;
+    const largest = new Uint8Array(valueBytesMax).fill(7);
     await storage.commit({ expected: new Map(), writes: new Map([["v", largest]]) });
-    expect((await read(storage, "v"))?.value.length).toBe(VALUE_BYTES_MAX);
+    expect((await read(storage, "v"))?.value.length).toBe(valueBytesMax);
     const tooLarge = { code: "too_large" };
     const refused: [string, Uint8Array][] = [
       [`${longest}k`, bytes("")],

@@ -85,8 +85,9 @@ class FileDevice implements AuditDevice {
   async follow(): Promise<NewPlace | undefined> {
     const now = this.#clock.now();
     if (this.#hasWritten && now - this.#lookedAt < LOOK_MILLIS && this.#isWhole()) return undefined;
-    this.#lookedAt = now;
-    return this.#look();
+    const place = await this.#look();
+    this.#lookedAt = now; // not when the look failed: the next line is to find that out as well
+    return place;
   }
 
   /** Synchronous: about a microsecond, where a question to the thread pool takes a hundred. */

@@ -3,6 +3,7 @@
 import type { Operation } from "../../framework/context.ts";
 import { permissionDenied } from "../../framework/multi-error.ts";
 import type { Acl } from "../../policy/acl.ts";
+import { unitedControl } from "../../policy/control-group.ts";
 import type { Decision } from "../../policy/permissions.ts";
 import type { CoreServices, RequestState } from "../request-state.ts";
 import { ordinaryContext } from "./resolve.ts";
@@ -20,10 +21,12 @@ export async function authorise(state: RequestState, _services: CoreServices): P
 
 function decide(acl: Acl, { request, operation, route }: RequestState): Decision {
   const { path, data, wrapTtlSeconds } = request;
-  const decision = acl.check({ operation, path, data, wrapTtlSeconds });
+  const orCapability = route?.definition?.orCapability;
+  const decision = acl.check({ operation, path, data, wrapTtlSeconds, orCapability });
   if (!decision.allowed || !route?.definition?.caseless) return decision;
   const lower = acl.check({ operation, path: lowerBelow(route.mount.path, path), data, wrapTtlSeconds });
-  return lower.refusal === "denied" || lower.refusal === "boundary" ? lower : decision;
+  if (lower.refusal === "denied" || lower.refusal === "boundary") return lower;
+  return { ...decision, controlGroup: unitedControl([decision.controlGroup, lower.controlGroup]) };
 }
 
 function lowerBelow(mountPath: string, path: string): string {

@@ -5,6 +5,8 @@ import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../../barrier/transaction.ts";
 import type { Grant, ResumedLogin, SecretLease } from "../../framework/reply.ts";
 import { headerCredentials } from "../../identity/mfa/credentials.ts";
+import { leaseEvent } from "../../leases/lease-events.ts";
+import type { LeaseRecord } from "../../leases/lease-record.ts";
 import { putLease } from "../../leases/lease-store.ts";
 import { mountInfo } from "../../mounts/mount-info.ts";
 import { readMount } from "../../mounts/mount-table.ts";
@@ -121,7 +123,7 @@ function issueLease(
   const cap = leastOf([lease.maxTtlSeconds, info.maxTtlSeconds, batchSecondsLeft(state.token, now)]);
   const ttlSeconds = Math.min(lease.ttlSeconds > 0 ? lease.ttlSeconds : info.defaultTtlSeconds, cap);
   const leaseId = `${state.request.path}/${newAccessor()}${suffixOf(state.scope.id)}`;
-  putLease(tx, {
+  const record: LeaseRecord = {
     leaseId,
     kind: "secret",
     path: state.request.path,
@@ -137,7 +139,10 @@ function issueLease(
       maxExpiresAtSeconds: now + cap,
       internal: lease.internal,
     },
-  });
+  };
+  putLease(tx, record);
+  const event = leaseEvent("create", record);
+  if (event) services.events.note(tx, event, mount, state.request.namespace);
   state.lease = { leaseId, seconds: ttlSeconds, renewable: lease.renewable };
 }
 

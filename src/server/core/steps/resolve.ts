@@ -6,7 +6,7 @@ import type { Transaction } from "../../barrier/transaction.ts";
 import type { Context, PrivilegedContext } from "../../framework/context.ts";
 import { mountInfo } from "../../mounts/mount-info.ts";
 import { type MountRecord, mountStoragePrefix, noMountConfig } from "../../mounts/mount-record.ts";
-import { passwordByPolicy } from "../../passwords/password-policy-store.ts";
+import { passwordByPolicy as readPassword } from "../../passwords/password-policy-store.ts";
 import type { Request } from "../request.ts";
 import type { CoreServices, RequestState, Route } from "../request-state.ts";
 import { routeWithin } from "../route.ts";
@@ -78,7 +78,8 @@ function buildContext(state: RequestState, services: CoreServices, route: Route,
     remoteAddress: request.remoteAddress,
     data: request.data,
     page: request.page,
-    passwordByPolicy: (name) => passwordByPolicy(tx, name),
+    passwordByPolicy: (name) => readPassword(tx, name),
+    emit: (event) => services.events.note(tx, event, route.mount, request.namespace),
     transaction: tx,
     clientToken: request.clientToken,
     wrapTtlSeconds: request.wrapTtlSeconds,
@@ -86,6 +87,7 @@ function buildContext(state: RequestState, services: CoreServices, route: Route,
     namespace: request.namespace,
     scope: state.scope,
     query: request.query,
+    upgrade: request.upgrade,
     ...(request.headers && { headers: request.headers }),
   };
 }
@@ -93,6 +95,7 @@ function buildContext(state: RequestState, services: CoreServices, route: Route,
 /** The part of the context that an ordinary backend may see. */
 export function ordinaryContext(context: PrivilegedContext): Context {
   const { operation, path, mount, storage, clock, log, caller, remoteAddress, data, page } = context;
-  const { passwordByPolicy: byPolicy } = context;
-  return { operation, path, mount, storage, clock, log, caller, remoteAddress, data, page, passwordByPolicy: byPolicy };
+  const { passwordByPolicy, emit } = context;
+  const who = { caller, remoteAddress };
+  return { operation, path, mount, storage, clock, log, ...who, data, page, passwordByPolicy, emit };
 }

@@ -9,6 +9,7 @@ import type { Context } from "../../framework/context.ts";
 import { folderPrefix, scanFolder } from "../../framework/listing.ts";
 import { definePath } from "../../framework/path.ts";
 import { listReply, noContent, type Reply } from "../../framework/reply.ts";
+import { tellV1 } from "./kv-events.ts";
 
 export const V1_FOLDER = "v1/";
 
@@ -66,11 +67,13 @@ async function read(context: Context, path: string): Promise<Reply | undefined> 
 function write(context: Context, path: string): Reply {
   if (Object.keys(context.data).length === 0) throw new CofferError("invalid_request", "missing data fields");
   context.storage.put(V1_FOLDER + path, Buffer.from(encodeSorted(context.data), "utf8"));
+  tellV1(context, "write", path);
   return noContent;
 }
 
 function remove(context: Context, path: string): Reply {
   context.storage.delete(V1_FOLDER + path);
+  tellV1(context, "delete", path);
   return noContent;
 }
 

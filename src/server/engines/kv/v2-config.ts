@@ -3,6 +3,7 @@ import { formatGoDuration } from "#common/duration.ts";
 import { field } from "../../framework/fields.ts";
 import { definePath } from "../../framework/path.ts";
 import { dataReply, noContent } from "../../framework/reply.ts";
+import { tellV2 } from "./kv-events.ts";
 import { assertMaxVersions, readConfig, writeConfig } from "./v2-records.ts";
 
 export const configPath = definePath("config", {
@@ -35,6 +36,7 @@ export const configPath = definePath("config", {
           casRequired: values.cas_required ?? before.casRequired,
           deleteAfterSeconds: values.delete_version_after ?? before.deleteAfterSeconds,
         });
+        tellV2(context, { what: "config-write", path: "config", dataPath: "config" });
         return noContent;
       },
     },

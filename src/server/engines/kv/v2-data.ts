@@ -6,6 +6,7 @@ import type { Context } from "../../framework/context.ts";
 import { field } from "../../framework/fields.ts";
 import { definePath } from "../../framework/path.ts";
 import { dataReply, type Reply } from "../../framework/reply.ts";
+import { tellV2 } from "./kv-events.ts";
 import {
   addVersion,
   type Config,
@@ -42,7 +43,8 @@ export const dataPath = definePath("data/:path*", {
     patch: { summary: "Write a new version, merged from the latest (RFC 7396).", handler: patch },
     delete: {
       summary: "Delete the latest version; it can be undeleted.",
-      handler: async (context, { path }) => deleteVersions(context, path, "latest"),
+      handler: async (context, { path }) =>
+        deleteVersions(context, path, "latest", { what: "data-delete", folder: "data" }),
     },
   },
 });
@@ -62,7 +64,8 @@ async function write(context: Context, { path, data, options }: Write): Promise<
   if (data === undefined) throw new CofferError("invalid_request", "no data provided");
   const [config, key] = await readConfigAndKey(context, path);
   assertCas(options, key, config);
-  return versionWritten(addVersion(context, path, key ?? newKey(context.clock.now()), config, inDoubles(data)));
+  const before = key ?? newKey(context.clock.now());
+  return versionWritten(context, "data-write", path, addVersion(context, path, before, config, inDoubles(data)));
 }
 
 async function patch(context: Context, { path, options }: Write): Promise<Reply | undefined> {
@@ -75,12 +78,13 @@ async function patch(context: Context, { path, options }: Write): Promise<Reply 
   assertCas(options, key, config);
   if (!isReadable(version, context.clock.now())) return { status: 404, data: versionReply(key, key.current, version) };
   const merged = mergePatch(await readData(context, path, key.current), inDoubles(data));
-  return versionWritten(addVersion(context, path, key, config, merged));
+  return versionWritten(context, "data-patch", path, addVersion(context, path, key, config, merged));
 }
 
-function versionWritten(key: Key): Reply {
+function versionWritten(context: Context, what: string, path: string, key: Key): Reply {
   const version = key.versions[key.current];
   if (version === undefined) throw new CofferError("internal", "the version just written is not in its key");
+  tellV2(context, { what, path: `data/${path}`, dataPath: `data/${path}`, key });
   return dataReply(versionReply(key, key.current, version));
 }
 

@@ -9,6 +9,7 @@ import { folderPrefix, scanFolder } from "../../framework/listing.ts";
 import { definePath } from "../../framework/path.ts";
 import { dataReply, listReply, noContent, type Reply } from "../../framework/reply.ts";
 import { parseCustomMetadata, patchCustomMetadata } from "./custom-metadata.ts";
+import { tellV2 } from "./kv-events.ts";
 import {
   assertMaxVersions,
   customMetadataReply,
@@ -84,7 +85,7 @@ async function update(context: Context, sent: Sent): Promise<Reply> {
   const key = before ?? newKey(context.clock.now());
   const customMetadata =
     sent.custom_metadata === undefined ? key.customMetadata : parseCustomMetadata(sent.custom_metadata);
-  store(context, sent.path, {
+  store(context, "metadata-write", sent.path, {
     ...key,
     maxVersions: sent.max_versions ?? key.maxVersions,
     casRequired: sent.cas_required ?? key.casRequired,
@@ -100,7 +101,7 @@ async function patch(context: Context, sent: Sent): Promise<Reply | undefined> {
   if (key === undefined) return undefined;
   const { data } = context;
   const custom = data["custom_metadata"];
-  store(context, sent.path, {
+  store(context, "metadata-patch", sent.path, {
     ...key,
     maxVersions: sent.max_versions ?? unlessNull(data, "max_versions", key.maxVersions, 0),
     casRequired: sent.cas_required ?? unlessNull(data, "cas_required", key.casRequired, false),
@@ -117,9 +118,10 @@ function unlessNull<T>(data: JsonObject, name: string, before: T, cleared: T): T
   return data[name] === null ? cleared : before;
 }
 
-function store(context: Context, path: string, key: Key): void {
+function store(context: Context, what: string, path: string, key: Key): void {
   assertMaxVersions(key.maxVersions);
   writeKey(context, path, key);
+  tellV2(context, { what, path: `metadata/${path}`, dataPath: `metadata/${path}`, key });
 }
 
 function ignoredCasRequired(sent: Sent, mandated: boolean): Reply {
@@ -131,6 +133,8 @@ function ignoredCasRequired(sent: Sent, mandated: boolean): Reply {
 
 async function remove(context: Context, { path }: Sent): Promise<Reply> {
   const key = await readKey(context, path);
-  if (key !== undefined) deleteKey(context, path, key);
+  if (key === undefined) return noContent;
+  deleteKey(context, path, key);
+  tellV2(context, { what: "metadata-delete", path: `metadata/${path}`, dataPath: `metadata/${path}` });
   return noContent;
 }

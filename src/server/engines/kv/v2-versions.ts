@@ -5,6 +5,7 @@ import type { Context } from "../../framework/context.ts";
 import { field } from "../../framework/fields.ts";
 import { definePath } from "../../framework/path.ts";
 import { noContent, type Reply } from "../../framework/reply.ts";
+import { tellV2 } from "./kv-events.ts";
 import { deleteData, isReadable, readKey, type Version, writeKey } from "./v2-records.ts";
 
 const fields = { versions: field.list("Numbers of the versions.") } as const;
@@ -15,7 +16,8 @@ export const deletePath = definePath("delete/:path*", {
   operations: {
     update: {
       summary: "Delete versions; they can be undeleted.",
-      handler: (context, { path, versions }) => deleteVersions(context, path, numbersOf(versions)),
+      handler: (context, { path, versions }) =>
+        deleteVersions(context, path, numbersOf(versions), { what: "delete", folder: "delete" }),
     },
   },
 });
@@ -27,8 +29,12 @@ export const undeletePath = definePath("undelete/:path*", {
     update: {
       summary: "Make deleted versions readable again.",
       handler: (context, { path, versions }) =>
-        changeVersions(context, path, numbersOf(versions), ({ created, destroyed, deleted }) =>
-          destroyed ? { created, destroyed, deleted } : { created, destroyed },
+        changeVersions(
+          context,
+          path,
+          numbersOf(versions),
+          ({ created, destroyed, deleted }) => (destroyed ? { created, destroyed, deleted } : { created, destroyed }),
+          { what: "undelete", folder: "undelete" },
         ),
     },
   },
@@ -41,36 +47,63 @@ export const destroyPath = definePath("destroy/:path*", {
     update: {
       summary: "Remove the data of versions for good.",
       handler: (context, { path, versions }) =>
-        changeVersions(context, path, numbersOf(versions), (version, number) => {
-          deleteData(context, path, number);
-          return { ...version, destroyed: true };
-        }),
+        changeVersions(
+          context,
+          path,
+          numbersOf(versions),
+          (version, number) => {
+            deleteData(context, path, number);
+            return { ...version, destroyed: true };
+          },
+          { what: "destroy", folder: "destroy" },
+        ),
     },
   },
 });
 
 /** Marks versions as deleted from now on; what is deleted or destroyed already stays as it is. */
-export function deleteVersions(context: Context, path: string, numbers: readonly number[] | "latest"): Promise<Reply> {
+export function deleteVersions(
+  context: Context,
+  path: string,
+  numbers: readonly number[] | "latest",
+  told: Told,
+): Promise<Reply> {
   const now = context.clock.now();
-  return changeVersions(context, path, numbers, (version) =>
-    isReadable(version, now) ? { ...version, deleted: now } : version,
-  );
+  const change = (version: Version) => (isReadable(version, now) ? { ...version, deleted: now } : version);
+  return changeVersions(context, path, numbers, change, told);
 }
+
+/** How the change is told to subscribers, and the folder of the request's path. */
+interface Told {
+  readonly what: "data-delete" | "delete" | "undelete" | "destroy";
+  readonly folder: "data" | "delete" | "undelete" | "destroy";
+}
+
+const LISTS: Partial<Record<Told["what"], string>> = {
+  delete: "deleted_versions",
+  undelete: "undeleted_versions",
+  destroy: "destroyed_versions",
+};
 
 async function changeVersions(
   context: Context,
   path: string,
   numbers: readonly number[] | "latest",
   change: (version: Version, number: number) => Version,
+  { what, folder }: Told,
 ): Promise<Reply> {
   const key = await readKey(context, path);
   if (key === undefined) return noContent;
   const versions: Record<string, Version> = { ...key.versions };
-  for (const number of numbers === "latest" ? [key.current] : numbers) {
+  const wanted = numbers === "latest" ? [key.current] : numbers;
+  for (const number of wanted) {
     const version = versions[number];
     if (version !== undefined) versions[number] = change(version, number);
   }
   writeKey(context, path, { ...key, versions });
+  const list = LISTS[what];
+  const more = list === undefined ? {} : { [list]: JSON.stringify(wanted) };
+  tellV2(context, { what, path: `${folder}/${path}`, dataPath: `data/${path}`, key, more });
   return noContent;
 }
 

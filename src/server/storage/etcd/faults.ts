@@ -47,13 +47,19 @@ function explained(what: "read" | "write", error: unknown): readonly ["unavailab
   if (error instanceof GrpcError) {
     if (has(error, TOO_MANY_OPERATIONS)) return ["too_large", TOO_MANY_OPERATIONS_MESSAGE];
     if (has(error, TOO_LARGE) || isGrpcSize(error))
-      return ["too_large", `etcd does not take a request this large (${reason}); raise --max-request-bytes of its members`];
+      return [
+        "too_large",
+        `etcd does not take a request this large (${reason}); raise --max-request-bytes of its members`,
+      ];
     if (has(error, NO_SPACE)) return ["unavailable", NO_SPACE_MESSAGE];
     if (isConfigurationFault(error))
       return ["unavailable", `etcd refuses this user (${reason}); check storage.username and its role on storage.path`];
   }
   if (what === "write" && isTransient(error) && !isRefused(error))
-    return ["unavailable", `etcd did not confirm a write, which may or may not have been done (${reason}); look, then try again`];
+    return [
+      "unavailable",
+      `etcd did not confirm a write, which may or may not have been done (${reason}); look, then try again`,
+    ];
   return ["unavailable", `etcd could not ${what} (${reason}); try again`];
 }
 

@@ -78,11 +78,15 @@ export class GrpcConnection {
   async call(path: string, message: Message, metadata: Metadata, timeout: Millis): Promise<Buffer> {
     const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
     const stream = this.#open(path, { ...metadata, "grpc-timeout": `${timeout}m` });
-    const answer = new Answer(stream, () => {}, (error, messages) => {
-      const [first] = messages;
-      if (error === undefined && first !== undefined) resolve(first);
-      else reject(error ?? new ConnectionError("etcd's answer is empty", true));
-    });
+    const answer = new Answer(
+      stream,
+      () => {},
+      (error, messages) => {
+        const [first] = messages;
+        if (error === undefined && first !== undefined) resolve(first);
+        else reject(error ?? new ConnectionError("etcd's answer is empty", true));
+      },
+    );
     stream.setTimeout(timeout + GRACE_MILLIS, () => {
       answer.fail(new ConnectionError(`no answer within ${timeout} ms`, true));
       // What does not answer in time is taken for gone, with all that waits for it.
@@ -105,6 +109,11 @@ export class GrpcConnection {
     return { [Symbol.dispose]: () => stream.close() };
   }
 
+  /** Ends when the calls on their way have ended. */
+  retire(): void {
+    this.#session.close();
+  }
+
   destroy(): void {
     this.#session.destroy();
   }
@@ -118,12 +127,12 @@ export class GrpcConnection {
   /** A stream that says nothing may be one that is dead: asks, and ends the connection that does not answer. */
   async #keepAlive(signal: AbortSignal): Promise<void> {
     let answered = true;
-    while (!signal.aborted && this.alive) {
-      if (!answered) return this.destroy();
+    while (answered && !signal.aborted && this.alive) {
       answered = false;
       this.#session.ping((error) => (answered = error === null));
       await this.#clock.sleep(PING_MILLIS, signal);
     }
+    if (!answered && !signal.aborted) this.destroy();
   }
 }
 
@@ -211,7 +220,10 @@ class Answer {
       // Only the first pieces are joined until a message is complete, so a large one is copied once.
       const first = this.#joined(FRAME_HEADER_BYTES);
       const size = first.readUInt32BE(1);
-      if (size > ANSWER_BYTES_MAX || first[0] !== 0) return this.fail(new ConnectionError("etcd's answer is too large", true));
+      if (size > ANSWER_BYTES_MAX || first[0] !== 0) {
+        this.fail(new ConnectionError("etcd's answer is too large or compressed", true));
+        return;
+      }
       if (this.#length < FRAME_HEADER_BYTES + size) return;
       const all = this.#joined(this.#length);
       const end = FRAME_HEADER_BYTES + size;
@@ -242,8 +254,8 @@ class Answer {
     this.#finish = undefined;
     if (finish === undefined) return;
     const status = this.#status?.["grpc-status"];
-    if (status === String(GRPC.ok)) return finish(undefined, this.#messages);
-    finish(status === undefined ? noStatus(this.#status) : statusError(Number(status), this.#status), []);
+    if (status === String(GRPC.ok)) finish(undefined, this.#messages);
+    else finish(status === undefined ? noStatus(this.#status) : statusError(Number(status), this.#status), []);
   }
 }
 
@@ -255,5 +267,8 @@ function noStatus(headers: IncomingHttpHeaders | undefined): ConnectionError {
 /** The message is percent-encoded. */
 function statusError(status: number, headers: IncomingHttpHeaders | undefined): GrpcError {
   const text = String(headers?.["grpc-message"] ?? `gRPC status ${status}`);
-  return new GrpcError(status, text.replace(/(?:%[0-9A-Fa-f]{2})+/g, (run) => Buffer.from(run.replaceAll("%", ""), "hex").toString("utf8")));
+  return new GrpcError(
+    status,
+    text.replace(/(?:%[0-9A-Fa-f]{2})+/g, (run) => Buffer.from(run.replaceAll("%", ""), "hex").toString("utf8")),
+  );
 }

@@ -81,7 +81,8 @@ export function commitRequest(
   const message = new Message();
   for (const { key, modRevision } of comparisons)
     message.message(1, new Message().number(1, EQUAL).number(2, MOD).bytes(3, key).oneof(6, modRevision));
-  for (const [key, value] of writes) message.message(2, value === null ? deleteOperation(key) : putOperation(key, value));
+  for (const [key, value] of writes)
+    message.message(2, value === null ? deleteOperation(key) : putOperation(key, value));
   return message;
 }
 
@@ -179,14 +180,15 @@ function parseHeader(bytes: Buffer): number {
 }
 
 function parseKeyValue(bytes: Buffer): KeyValue {
-  let [key, modRevision, value] = [EMPTY, 0, EMPTY];
+  let modRevision = 0;
+  let [key, value]: readonly Buffer[] = [];
   for (const [field, fields] of each(bytes)) {
     if (field === 1) key = fields.bytes();
     else if (field === 3) modRevision = fields.number();
     else if (field === 5) value = fields.bytes();
     else fields.skip();
   }
-  return { key, modRevision, value };
+  return { key: key ?? EMPTY, modRevision, value: value ?? EMPTY };
 }
 
 /** A ResponseOp: of reads only, what puts and deletes answer says nothing. */

@@ -124,4 +124,5 @@ export class Fields {
   }
 }
 
-const malformed = () => new CofferError("unavailable", "etcd's answer is malformed; check that storage.address is etcd's");
+const malformed = () =>
+  new CofferError("unavailable", "etcd's answer is malformed; check that storage.address is etcd's");

@@ -23,7 +23,7 @@ describe("the postgres stanza", () => {
         applicationName: "coffer",
         serverOptions: undefined,
         connectTimeoutMillis: 5000,
-        statementTimeoutMillis: 30_000,
+        statementTimeoutMillis: 15_000,
       },
       table: "coffer_kv",
       connectionsMax: 16,

@@ -57,7 +57,7 @@ const DEFAULT_CONNECTIONS = 16;
 const CONNECTIONS_MIN = 3;
 const CONNECTIONS_MAX = 512;
 const DEFAULT_CONNECT_SECONDS = 5;
-const DEFAULT_STATEMENT_SECONDS = 30;
+const DEFAULT_STATEMENT_SECONDS = 15;
 
 /** libpq's keyword -> its environment variable. */
 const KEYWORDS: Readonly<Record<string, string>> = {

@@ -5,16 +5,16 @@ import { randomInt } from "node:crypto";
 import type { Clock } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
+import { Batcher } from "../batcher.ts";
 import { assertKey, assertKeyText, assertPrefix, assertWrites, listStart, nameBelow, pastFolder } from "../key.ts";
 import type { CommitBatch, Entry, Page, Range, Storage } from "../storage.ts";
-import { Batcher } from "./batcher.ts";
 import { byteaArray, int8Array } from "./binary-array.ts";
 import { ChangeFeed } from "./change-feed.ts";
 import { groupStatements, type PreparedCommit, prepareCommit, takeGroup } from "./commit-group.ts";
 import type { PostgresOptions } from "./connect-options.ts";
-import { endsSession, isOutOfLocks, isServerError, isTransient, storageError } from "./faults.ts";
+import { endsSession, isOutOfLocks, isReadOnly, isServerError, isTransient, storageError } from "./faults.ts";
 import type { BoundStatement, Row } from "./pipeline.ts";
-import { prepareSchema } from "./schema.ts";
+import { assertLocks, prepareSchema } from "./schema.ts";
 import { SessionPool } from "./session-pool.ts";
 import { type Statements, statementsFor } from "./statements.ts";
 
@@ -48,6 +48,7 @@ export async function openPostgresStorage(options: PostgresOptions, context: Pos
   const pool = new SessionPool(options.connect, options.connectionsMax, context.clock);
   try {
     await pool.use(async (session) => {
+      await assertLocks(session);
       await prepareSchema(session, options.table, options.mayCreateTable);
       const { host, encrypted, fsync } = session.state;
       if (!fsync) context.log.warn("fsync of the database is off; what it acknowledges may be lost", { ...host });
@@ -208,7 +209,7 @@ function outcomesOf(row: Row | undefined, length: number): readonly Outcome[] {
 
 /** With the connection gone before the answer, nobody knows whether it was written. */
 function unwritten(error: unknown): CofferError {
-  if (error instanceof CofferError || isServerError(error)) return storageError("write", error);
+  if (error instanceof CofferError || !endsSession(error) || isReadOnly(error)) return storageError("write", error);
   const message =
     "the connection to PostgreSQL broke during a write, which may or may not have been done; look, then try again";
   return new CofferError("unavailable", message, { cause: error });

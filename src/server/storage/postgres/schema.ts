@@ -25,6 +25,19 @@ export async function prepareSchema(session: Session, table: string, mayCreate: 
   assertFormat((await readFormat(session, table)) ?? [], table);
 }
 
+/**
+ * Throws `invalid_request` for a database that speaks PostgreSQL's protocol and takes advisory locks for a courtesy:
+ * some accept the call and lock nothing, and commits would overwrite each other there.
+ */
+export async function assertLocks(session: Session): Promise<void> {
+  const held = "locktype = 'advisory' AND granted AND pid = pg_backend_pid()";
+  // A text of several statements is one transaction, so the first one's lock is still held.
+  const [row] = await session.script(`SELECT pg_advisory_xact_lock_shared(0);
+    SELECT count(*) FROM pg_catalog.pg_locks WHERE ${held}`);
+  if (row?.[0] === "1") return;
+  throw new CofferError("invalid_request", "the database has no advisory locks; the storage needs PostgreSQL itself");
+}
+
 /** The format and its version, or undefined when there is no store. */
 async function readFormat(session: Session, table: string): Promise<readonly (string | null)[] | undefined> {
   const one = (name: string) => `(SELECT value FROM ${quoted(table, "_format")} WHERE name = '${name}')`;

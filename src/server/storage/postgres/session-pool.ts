@@ -7,7 +7,7 @@ import { endsSession, isReadOnly } from "./faults.ts";
 import { connectSession, type Session } from "./session.ts";
 
 /** The server itself ends a statement that takes too long; this much later the connection must be dead. */
-const GRACE_MILLIS: Millis = 5_000;
+const GRACE_MILLIS: Millis = 2_000;
 const WATCHDOG_MILLIS: Millis = 1_000;
 
 interface Borrower {
@@ -38,7 +38,6 @@ export class SessionPool {
   /** Lends a session for as long as `work` takes. Throws `unavailable` when none can be had. */
   async use<T>(work: (session: Session) => Promise<T>): Promise<T> {
     const session = await this.#borrow();
-    this.#lent.set(session, this.#clock.now());
     try {
       return await work(session);
     } catch (error) {
@@ -87,7 +86,10 @@ export class SessionPool {
   #borrow(): Promise<Session> {
     if (this.#closing.signal.aborted) return Promise.reject(closed());
     const idle = this.#nextIdle();
-    if (idle) return Promise.resolve(idle);
+    if (idle) {
+      this.#lent.set(idle, this.#clock.now());
+      return Promise.resolve(idle);
+    }
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
       this.#grow();
@@ -112,8 +114,10 @@ export class SessionPool {
       },
       (error: unknown) => {
         this.#connecting--;
-        // While sessions live, those who wait get one of them in turn; else nobody will come.
-        const hopeless = this.#lent.size === 0 ? this.#waiting.splice(0) : this.#waiting.splice(0, 1);
+        // While sessions are lent, those who wait get them in turn. Else nobody may come: who waits longest is told so,
+        // and everybody when nothing is tried any more.
+        if (this.#lent.size > 0) return;
+        const hopeless = this.#connecting > 0 ? this.#waiting.splice(0, 1) : this.#waiting.splice(0);
         for (const borrower of hopeless) borrower.reject(error);
       },
     );

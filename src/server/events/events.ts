@@ -1,0 +1,59 @@
+// What happens, told to whoever listens. Events are noted on a transaction and published when it is committed: those of
+// one that came to nothing go with it. They live in memory alone: each node tells what it did itself, once, to those who
+// are connected to it. Who must not miss a change reads again; storage is the truth.
+import type { Clock } from "#common/clock.ts";
+import { CofferError } from "#common/errors.ts";
+import type { Transaction } from "../barrier/transaction.ts";
+import type { BackendEvent } from "../framework/event.ts";
+import { namespaceView } from "../namespaces/namespace-transaction.ts";
+import { eventOfMount, type ServerEvent } from "./event.ts";
+import { type EventSelection, Subscription } from "./subscription.ts";
+
+/** Subscribers of one node: each is a socket, a queue and a look at its token every few seconds. */
+export const SUBSCRIPTIONS_MAX = 1_000;
+
+export class Events {
+  readonly #clock: Clock;
+  readonly #subscriptions = new Set<Subscription>();
+  readonly #noted = new WeakMap<Transaction, ServerEvent[]>();
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Notes what a transaction does; nobody hears of it before `publish`. */
+  note(tx: Transaction, event: BackendEvent, mount: ServerEvent["mount"], namespace = ""): void {
+    if (this.#subscriptions.size === 0) return;
+    const made = eventOfMount(event, mount, { time: this.#clock.now(), namespace });
+    const whole = namespaceView(tx, "");
+    const noted = this.#noted.get(whole);
+    if (noted) noted.push(made);
+    else this.#noted.set(whole, [made]);
+  }
+
+  /** Tells what a transaction did; only once it is committed. */
+  publish(tx: Transaction): void {
+    const whole = namespaceView(tx, "");
+    const noted = this.#noted.get(whole);
+    if (!noted) return;
+    this.#noted.delete(whole);
+    for (const event of noted) for (const subscription of this.#subscriptions) subscription.offer(event);
+  }
+
+  /** Throws `rate_limited` when this node has as many subscribers as it takes. */
+  assertRoom(): void {
+    if (this.#subscriptions.size >= SUBSCRIPTIONS_MAX)
+      throw new CofferError("rate_limited", `this node has ${SUBSCRIPTIONS_MAX} subscribers already; try another`);
+  }
+
+  /** Whoever subscribes must close it. Throws as `assertRoom`. */
+  subscribe(selection: EventSelection): Subscription {
+    this.assertRoom();
+    const subscription: Subscription = new Subscription(selection, () => this.#subscriptions.delete(subscription));
+    this.#subscriptions.add(subscription);
+    return subscription;
+  }
+
+  get subscribers(): number {
+    return this.#subscriptions.size;
+  }
+}

@@ -1,0 +1,146 @@
+// Requests that go on as a WebSocket (RFC 6455): the core serves them like any other, and when its answer is a stream,
+// what is in it is sent as text messages until one side ends it. Framing is the package ws's.
+import { type IncomingMessage, type Server, STATUS_CODES } from "node:http";
+import type { Duplex } from "node:stream";
+import { type WebSocket, WebSocketServer } from "ws";
+import type { Clock } from "#common/clock.ts";
+import { messageOf } from "#common/errors.ts";
+import { encodeError } from "../core/encode.ts";
+import type { EventStream } from "../core/event-stream.ts";
+import type { Answer } from "../core/request.ts";
+import { type ApiHandlerOptions, assertRequestHeader } from "./api-handler.ts";
+import { cleanPath } from "./clean-path.ts";
+import { decodeRequest } from "./decode-request.ts";
+
+/** Clients have nothing to say but control frames. */
+const MESSAGE_BYTES_MAX = 1_024;
+/** Shorter than the idle time of common proxies; a client that answers no ping until the next is gone. */
+const PING_MILLIS = 30_000;
+/** RFC 6455 7.4.1. */
+const GOING_AWAY = 1001;
+const INTERNAL_ERROR = 1011;
+
+/** Whether a request may become a stream; everything else is answered as HTTP, whatever it wants to upgrade to. */
+export function isStreamRequest(message: IncomingMessage): boolean {
+  const url = message.url ?? "";
+  const isSocket = message.method === "GET" && message.headers.upgrade?.toLowerCase() === "websocket";
+  return isSocket && /^\/v1\/(?:[^?]*\/)?sys\/events\/subscribe\//.test(url) && cleanPath(url) === undefined;
+}
+
+export class WebSockets {
+  readonly #options: ApiHandlerOptions & { readonly clock: Clock };
+  readonly #sockets = new WebSocketServer({ noServer: true, maxPayload: MESSAGE_BYTES_MAX, perMessageDeflate: false });
+  #isClosed = false;
+
+  /** Takes over the upgrades of a server. */
+  constructor(server: Server, options: ApiHandlerOptions & { readonly clock: Clock }) {
+    this.#options = options;
+    server.on("upgrade", (message: IncomingMessage, socket: Duplex, head: Buffer) => {
+      // A client that goes away at any moment is no fault.
+      socket.on("error", () => socket.destroy());
+      void this.#upgrade(message, socket, head);
+    });
+  }
+
+  /** Ends all streams, telling clients to connect elsewhere. */
+  close(): void {
+    this.#isClosed = true;
+    for (const socket of this.#sockets.clients) socket.close(GOING_AWAY, "the server is stopping");
+  }
+
+  async #upgrade(message: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    const answer = await this.#answer(message);
+    const { stream } = answer;
+    if (!stream) return refuse(socket, answer);
+    if (this.#isClosed || socket.destroyed) {
+      stream.close();
+      socket.destroy();
+      return;
+    }
+    // Also when the handshake itself is refused.
+    socket.once("close", () => stream.close());
+    this.#sockets.handleUpgrade(message, socket, head, (webSocket) => {
+      void this.#send(webSocket, stream);
+      void this.#watch(webSocket);
+    });
+  }
+
+  async #answer(message: IncomingMessage): Promise<Answer> {
+    const { serve, log, bodyBytesMax, clientAddress, requireRequestHeader } = this.#options;
+    try {
+      if (requireRequestHeader) assertRequestHeader(message);
+      const target = (message.url ?? "").slice("/v1/".length);
+      const remoteAddress = clientAddress(message);
+      return await serve(await decodeRequest(message, target, { bodyBytesMax, remoteAddress, upgrade: "websocket" }));
+    } catch (error) {
+      return encodeError(error, { id: "", path: "" }, log);
+    }
+  }
+
+  async #send(socket: WebSocket, stream: EventStream): Promise<void> {
+    const closed = closingOf(socket);
+    const until = AbortSignal.any([closed, stream.overflowed]);
+    try {
+      while (!closed.aborted) {
+        const delivery = await stream.next(closed);
+        if ("end" in delivery) return socket.close(delivery.end.code, delivery.end.reason);
+        for (const text of delivery.texts) await sent(socket, text, until);
+      }
+    } catch (error) {
+      this.#options.log.warn("a subscription ended", { error: messageOf(error) });
+      socket.close(INTERNAL_ERROR, "the server failed; subscribe anew");
+    } finally {
+      stream.close();
+    }
+  }
+
+  /** Ends a connection whose other side has gone without a word. */
+  async #watch(socket: WebSocket): Promise<void> {
+    const closed = closingOf(socket);
+    let isAlive = true;
+    socket.on("pong", () => {
+      isAlive = true;
+    });
+    while (!closed.aborted) {
+      await this.#options.clock.sleep(PING_MILLIS, closed);
+      if (closed.aborted) return;
+      if (!isAlive) return socket.terminate();
+      isAlive = false;
+      socket.ping();
+    }
+  }
+}
+
+function closingOf(socket: WebSocket): AbortSignal {
+  const closed = new AbortController();
+  socket.once("close", () => closed.abort());
+  // Such as a message that is too long: ws closes the connection itself.
+  socket.on("error", () => closed.abort());
+  return closed.signal;
+}
+
+/** Until the system has taken the text, or there is no use in waiting any more. */
+function sent(socket: WebSocket, text: string, until: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      until.removeEventListener("abort", done);
+      resolve();
+    };
+    if (until.aborted) return resolve();
+    until.addEventListener("abort", done);
+    socket.send(text, done);
+  });
+}
+
+function refuse(socket: Duplex, { status, contentType, body = "", headers = {} }: Answer): void {
+  const all = {
+    ...headers,
+    "Cache-Control": "no-store",
+    "Content-Type": contentType,
+    "Content-Length": String(Buffer.byteLength(body)),
+    Connection: "close",
+  };
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n${lines.join("")}\r\n`);
+  socket.end(body);
+}

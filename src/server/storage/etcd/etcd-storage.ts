@@ -1,0 +1,189 @@
+// Storage in etcd, shared by any number of servers, all of them active: a read is linearizable, a commit is one
+// transaction that compares the mod_revision of all that was read. Reads that arrive together travel together. Keys are
+// laid out in format.ts; members and retries are in cluster.ts, limits in docs/adr/0017-etcd.md.
+import type { Clock } from "#common/clock.ts";
+import { CofferError } from "#common/errors.ts";
+import type { Log } from "#common/log.ts";
+import { Batcher } from "../batcher.ts";
+import { assertKey, assertKeyText, assertPrefix, assertWrites } from "../key.ts";
+import type { CommitBatch, Entry, Page, Range, Storage } from "../storage.ts";
+import { ChangeFeed } from "./change-feed.ts";
+import { EtcdCluster, METHOD } from "./cluster.ts";
+import { isConfigurationFault } from "./faults.ts";
+import { dataPrefix, pastPrefix, prepareStore } from "./format.ts";
+import { keepHouse, statusOf } from "./housekeeping.ts";
+import { commitRequest, getRequest, type KeyValue, parseRange, parseTxn, rangeRequest } from "./messages.ts";
+import type { EtcdOptions } from "./options.ts";
+import { listNames, type ReadKeys, scanKeys } from "./walk.ts";
+import type { Message } from "./wire.ts";
+
+interface Lookup {
+  readonly keys: readonly string[];
+}
+type Found = ReadonlyMap<string, Entry>;
+
+/** etcd's default for operations of a transaction (--max-txn-ops). */
+const OPERATIONS_MAX = 128;
+/** What etcd adds to a request before it measures it: a header, a user's name. */
+const REQUEST_OVERHEAD_BYTES = 1_024;
+/** Batches of reads on their way at once. */
+const LANES = 4;
+
+export interface EtcdContext {
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+/** Connects, and makes the store when there is none. Throws `invalid_request` or `unavailable`. */
+export async function openEtcdStorage(options: EtcdOptions, { clock, log }: EtcdContext): Promise<Storage> {
+  const cluster = new EtcdCluster(options, clock);
+  try {
+    await prepareStore(cluster, options.path);
+    const { version } = await statusOf(cluster);
+    log.info("connected to etcd", { version, path: options.path });
+    return new EtcdStorage(cluster, options, { clock, log });
+  } catch (error) {
+    cluster.close();
+    if (error instanceof CofferError && isConfigurationFault(error.cause))
+      throw new CofferError("invalid_request", error.message, { cause: error.cause });
+    throw error;
+  }
+}
+
+class EtcdStorage implements Storage {
+  readonly #cluster: EtcdCluster;
+  readonly #prefix: string;
+  readonly #prefixBytes: number;
+  readonly #end: Buffer;
+  readonly #requestBytesMax: number;
+  readonly #feed: ChangeFeed;
+  readonly #lookups: Batcher<Lookup, Found>;
+  readonly #housekeeping: Promise<void>;
+  readonly #readKeys: ReadKeys;
+
+  constructor(
+    cluster: EtcdCluster,
+    { path, requestBytesMax, compactionMillis }: EtcdOptions,
+    { clock, log }: EtcdContext,
+  ) {
+    this.#cluster = cluster;
+    this.#prefix = dataPrefix(path);
+    this.#prefixBytes = Buffer.byteLength(this.#prefix);
+    this.#end = pastPrefix(this.#prefix);
+    this.#requestBytesMax = requestBytesMax - REQUEST_OVERHEAD_BYTES;
+    this.#feed = new ChangeFeed({ cluster, first: Buffer.from(this.#prefix), end: this.#end, clock, log });
+    this.#lookups = new Batcher({ lanes: LANES, take: takeLookups, run: (batch) => this.#lookUp(batch) });
+    this.#housekeeping = keepHouse(cluster, compactionMillis, clock, log);
+    this.#readKeys = (from, to, limit, revision) => this.#readPiece(from, to, limit, revision);
+  }
+
+  async get(keys: readonly string[]): Promise<readonly (Entry | undefined)[]> {
+    this.#cluster.assertOpen();
+    for (const key of keys) assertKey(key);
+    if (keys.length === 0) return [];
+    const found = await this.#lookups.add({ keys });
+    return keys.map((key) => found.get(key));
+  }
+
+  async list(prefix: string, page: Page): Promise<readonly string[]> {
+    assertPrefix(prefix);
+    this.#cluster.assertOpen();
+    return listNames(prefix, page, this.#readKeys);
+  }
+
+  async scan(range: Range): Promise<readonly string[]> {
+    assertKeyText(range.from);
+    assertKeyText(range.to);
+    this.#cluster.assertOpen();
+    return scanKeys(range, this.#readKeys);
+  }
+
+  async commit({ expected, writes }: CommitBatch): Promise<"committed" | "conflict"> {
+    for (const key of expected.keys()) assertKey(key);
+    assertWrites(writes);
+    this.#cluster.assertOpen();
+    if (writes.size === 0) return this.#check(expected);
+    const comparisons = [...expected].map(([key, version]) => ({ key: this.#stored(key), modRevision: version ?? 0n }));
+    const message = commitRequest(
+      comparisons,
+      [...writes].map(([key, value]) => [this.#stored(key), value] as const),
+    );
+    this.#assertSize(message);
+    const revision = await this.#feed.committing([...writes.keys()], async () => {
+      const result = parseTxn(await this.#cluster.call(METHOD.txn, message, "write"));
+      return result.succeeded ? result.revision : undefined;
+    });
+    return revision === undefined ? "conflict" : "committed";
+  }
+
+  watch(onChange: (keys: readonly string[] | "all") => void): Disposable {
+    return this.#feed.add(onChange);
+  }
+
+  async close(): Promise<void> {
+    this.#cluster.close();
+    await this.#feed.stopped();
+    await this.#housekeeping;
+  }
+
+  /** A read set without writes is read again, all of it of one moment. */
+  async #check(expected: CommitBatch["expected"]): Promise<"committed" | "conflict"> {
+    const found = await this.#readAll([...expected.keys()], true);
+    for (const [key, version] of expected) if (found.get(key)?.version !== version) return "conflict";
+    return "committed";
+  }
+
+  async #lookUp(batch: readonly Lookup[]): Promise<readonly Found[]> {
+    const found = await this.#readAll([...new Set(batch.flatMap(({ keys }) => keys))], false);
+    return batch.map(() => found);
+  }
+
+  /** All of one moment: what does not fit in one transaction is read at the revision of the first one. */
+  async #readAll(keys: readonly string[], keysOnly: boolean): Promise<Found> {
+    const found = new Map<string, Entry>();
+    let revision = 0;
+    for (let i = 0; i < keys.length; i += OPERATIONS_MAX) {
+      const stored = keys.slice(i, i + OPERATIONS_MAX).map((key) => this.#stored(key));
+      const result = parseTxn(await this.#cluster.call(METHOD.txn, getRequest(stored, { revision, keysOnly }), "read"));
+      revision = result.revision;
+      for (const { entries } of result.ranges)
+        for (const entry of entries)
+          found.set(this.#keyOf(entry), { value: Buffer.from(entry.value), version: BigInt(entry.modRevision) });
+    }
+    return found;
+  }
+
+  async #readPiece(from: string, to: string | undefined, limit: number, revision: number) {
+    const end = to === undefined ? this.#end : this.#stored(to);
+    const request = rangeRequest(this.#stored(from), { end, limit, revision, keysOnly: true });
+    const result = parseRange(await this.#cluster.call(METHOD.range, request, "read"));
+    const keys = result.entries.map((entry) => this.#keyOf(entry));
+    return { keys, more: result.more, revision: revision || result.revision };
+  }
+
+  #assertSize(message: Message): void {
+    if (message.length <= this.#requestBytesMax) return;
+    const size = `the request is ${message.length} bytes, and etcd takes ${this.#requestBytesMax}`;
+    const advice = "send less at once, or raise --max-request-bytes of etcd's members and storage.max_request_bytes";
+    throw new CofferError("too_large", `${size}; ${advice}`);
+  }
+
+  #stored(key: string): Buffer {
+    return Buffer.from(this.#prefix + key);
+  }
+
+  #keyOf({ key }: KeyValue): string {
+    return key.toString("utf8", this.#prefixBytes);
+  }
+}
+
+function takeLookups(waiting: readonly Lookup[]): Lookup[] {
+  const taken: Lookup[] = [];
+  let keys = 0;
+  for (const lookup of waiting) {
+    if (taken.length > 0 && keys + lookup.keys.length > OPERATIONS_MAX) break;
+    taken.push(lookup);
+    keys += lookup.keys.length;
+  }
+  return taken;
+}
