@@ -46,13 +46,13 @@ export async function createNamespace(
   const record = { id: await newId(tx), uuid: randomUUID(), path, customMetadata, tainted: false };
   writeNamespace(tx, record);
   tx.write(namespacePathKind, namespaceIdKey(record.id), { path });
-  await createSystemMounts(tx, record.id);
+  await createSystemMounts(tx, parent, record.id);
   return record;
 }
 
 /** A token has one cubbyhole in whatever namespace it looks: its place follows from the token alone. */
-async function createSystemMounts(tx: Transaction, id: string): Promise<void> {
-  const cubbyhole = await readMount(namespaceView(tx, ""), "cubbyhole/");
+async function createSystemMounts(tx: Transaction, parent: NamespaceName, id: string): Promise<void> {
+  const cubbyhole = await readMount(namespaceView(tx, parent.id), "cubbyhole/");
   const view = namespaceView(tx, id);
   for (const mount of SYSTEM_MOUNTS)
     await createMount(view, { ...mount, ...(mount.type === "cubbyhole" && cubbyhole && { uuid: cubbyhole.uuid }) });

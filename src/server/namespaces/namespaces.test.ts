@@ -147,6 +147,7 @@ describe("a namespace's own", () => {
       .map(({ request }) => request.namespace);
     expect(seen).toContainEqual({ id, path: "a/b/" });
     expect(seen).toContainEqual({ id: "root", path: "" });
+    await core.services.audit.close();
     await rm(folder, { recursive: true });
   });
 });

@@ -7,7 +7,6 @@ import { deleteLease, releaseLeasesOfToken } from "../leases/lease-store.ts";
 import { putJob } from "../leases/revocation-job.ts";
 import { mountStoragePrefix } from "../mounts/mount-record.ts";
 import { findMount } from "../mounts/mount-table.ts";
-import { namespaceView } from "../namespaces/namespace-transaction.ts";
 import { accessorKey, childPrefix, type TokenRecord, tokenKey, tokenKind } from "./token-record.ts";
 import { leaseOfToken, ownView, readToken } from "./token-store.ts";
 
@@ -81,8 +80,8 @@ function removeToken(tx: Transaction, token: TokenRecord): void {
 }
 
 async function emptyCubbyhole(tx: Transaction, token: TokenRecord, limit: number): Promise<number> {
-  // All namespaces' cubbyholes are in one place.
-  const mount = await findMount(namespaceView(tx, ""), "cubbyhole/");
+  // The cubbyholes of all namespaces are in one place.
+  const mount = await findMount(ownView(tx, token), "cubbyhole/");
   if (!mount) return 0;
   const from = `${mountStoragePrefix(mount)}${token.cubbyholeId}/`;
   const keys = await tx.scan({ from, to: `${from}\u{10ffff}`, limit });
