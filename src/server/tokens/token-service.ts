@@ -27,6 +27,7 @@ export class TokenService {
   readonly #clock: Clock;
   readonly #hasher = new TokenHasher();
   readonly #batch = new BatchTokens();
+  readonly #standIns = new WeakMap<Transaction, { readonly text: string; readonly record: TokenRecord }>();
   constructor(clock: Clock) {
     this.#clock = clock;
   }
@@ -75,10 +76,22 @@ export class TokenService {
 
   /** The live token of this text, or undefined: unknown, expired, or child of a parent that is gone. */
   async find(tx: Transaction, token: string): Promise<TokenRecord | undefined> {
+    const standIn = this.#standIns.get(tx);
+    if (standIn?.text === token) return standIn.record;
     const record = token.startsWith(BATCH_PREFIX)
       ? await this.#batch.open(tx, token)
       : await readToken(tx, await this.#hasher.hash(tx, token));
     return record && this.#living(tx, record);
+  }
+
+  /**
+   * A text that stands for a token within one transaction, for a request that is done in its name while the token itself
+   * is with its holder alone.
+   */
+  standIn(tx: Transaction, record: TokenRecord): string {
+    const text = `held.${newAccessor()}`;
+    this.#standIns.set(tx, { text, record });
+    return text;
   }
 
   /** The record of a token as it is now, of the one that was found before; undefined when it has ended since. */
