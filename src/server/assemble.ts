@@ -15,6 +15,7 @@ import { createCeremonies } from "./ceremony/ceremonies.ts";
 import type { UserLockoutStanza } from "./config/server-config.ts";
 import { Background } from "./core/background.ts";
 import { type CrossOriginRules, readCrossOrigin } from "./core/cross-origin.ts";
+import { HeldRequests } from "./core/held.ts";
 import { InFlight } from "./core/in-flight.ts";
 import { InitialRecords } from "./core/initial-records.ts";
 import { Node } from "./core/node.ts";
@@ -89,15 +90,19 @@ export function assemble(parts: ServerParts): AssembledServer {
   const inFlight = new InFlight(clock);
   const writeRootToken = (tx: Transaction) => initial.writeRootToken(tx);
   const ceremonies = createCeremonies({ storage, barrier, seals: parts.seals, node, clock, writeRootToken });
-  const lazy: { backends?: Backends } = {};
+  const lazy: { backends?: Backends; services?: CoreServices } = {};
   const backendsOf = () => {
     if (!lazy.backends) throw new Error("the backends are made right below");
     return lazy.backends;
   };
+  const held = new HeldRequests(() => {
+    if (!lazy.services) throw new Error("the services are made right below");
+    return lazy.services;
+  });
   const expiration = new Expiration({ backends: backendsOf, clock, log, ttl, events });
   const { metrics, version, buildDate, sanitizedConfig, storageType } = parts;
   const system = sysBackend({
-    ...{ clock, node, barrier, backends: backendsOf, tokens, policies, identity, expiration, audit, ttl, events },
+    ...{ clock, node, barrier, backends: backendsOf, tokens, policies, identity, expiration, audit, ttl, events, held },
     ...{ ceremonies, unauthenticatedRekey: parts.unauthenticatedRekey ?? false },
     ...{ log, inFlight, lockout, loginMfa, decisions, metrics, initial },
     ...{ storageType, version, buildDate, sanitizedConfig },
@@ -129,6 +134,7 @@ export function assemble(parts: ServerParts): AssembledServer {
     events,
     eventSource: `coffer://${parts.clusterName}`,
   };
+  lazy.services = services;
   return {
     services,
     initial,

@@ -148,9 +148,15 @@ describe("sys/events/subscribe", () => {
     const socket = new WebSocket(`${other.address.replace("http", "ws")}/v1/sys/events/subscribe/*?json=true`, {
       headers: { "X-Vault-Token": other.rootToken },
     });
-    await once(socket, "open");
+    const deaf = new WebSocket(socket.url, { headers: { "X-Vault-Token": other.rootToken } });
+    await Promise.all([once(socket, "open"), once(deaf, "open")]);
+    deaf.pause();
     const closed = once(socket, "close");
+    const before = systemClock.now();
     await other.stop();
     expect((await closed)[0]).toBe(1001);
+    // One that does not answer the closing handshake does not keep the server.
+    expect(systemClock.now() - before).toBeLessThan(15_000);
+    deaf.terminate();
   });
 });

@@ -37,8 +37,11 @@ export async function fail(
   try {
     const tx = committed ? begin(services) : await countUse(state, services);
     if (thrown instanceof LoginRefused && (await countRefusal(thrown, state, services))) error = invalidToken();
-    if (tx && !isAuditFailure(error))
-      await auditResponse(state, services, tx, error instanceof CofferError ? error.message : "internal error");
+    const message = error instanceof CofferError ? error.message : "internal error";
+    if (tx && !isAuditFailure(error)) {
+      if (state.performed) await auditResponse(state.performed, services, tx, message);
+      await auditResponse(state, services, tx, message);
+    }
     const answer = encodeError(error, state.request, services.log);
     const decisionId = tx && (await decisionIdOf(state, services, tx));
     return decisionId === undefined ? answer : { ...answer, headers: { [DECISION_HEADER]: decisionId } };

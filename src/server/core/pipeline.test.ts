@@ -72,7 +72,9 @@ describe("the steps of a request", () => {
       "quotas",
       "authorise",
       "audit-request",
+      "hold",
       "handle",
+      "perform",
       "issue",
       "wrap",
     ]);

@@ -12,8 +12,10 @@ import { auditRequest, auditResponse } from "./steps/audit.ts";
 import { authenticate } from "./steps/authenticate.ts";
 import { authorise } from "./steps/authorise.ts";
 import { handle } from "./steps/handle.ts";
+import { hold } from "./steps/hold.ts";
 import { issue } from "./steps/issue.ts";
 import { namespace } from "./steps/namespace.ts";
+import { perform } from "./steps/perform.ts";
 import { quotas, rateLimitHeaders } from "./steps/quotas.ts";
 import { readiness } from "./steps/readiness.ts";
 import { resolve } from "./steps/resolve.ts";
@@ -33,7 +35,9 @@ export const steps: readonly Step[] = [
   { name: "quotas", run: quotas },
   { name: "authorise", run: authorise },
   { name: "audit-request", run: auditRequest },
+  { name: "hold", run: hold },
   { name: "handle", run: handle },
+  { name: "perform", run: perform },
   { name: "issue", run: issue },
   { name: "wrap", run: wrap },
 ];
@@ -45,7 +49,12 @@ const PAUSE_MILLIS_MAX = 20;
 
 export async function serve(request: Request, services: CoreServices): Promise<Answer> {
   const inline = { audited: { request: false, response: false }, counted: { done: false } };
-  const shared = { audited: { request: false }, counted: { done: false }, inline };
+  const shared = {
+    audited: { request: false },
+    auditedPerformed: { request: false },
+    counted: { done: false },
+    inline,
+  };
   for (let attempt = 1; ; attempt++) {
     const state = newState(request, services, shared);
     let committed = false;
@@ -59,9 +68,11 @@ export async function serve(request: Request, services: CoreServices): Promise<A
         continue;
       }
       if (state.tx) services.events.publish(state.tx);
+      if (state.tx && state.performed) await auditResponse(state.performed, services, state.tx);
       if (state.tx) await auditResponse(state, services, state.tx);
-      state.reply?.afterwards?.();
-      return withHeaders(streamOf(state, services) ?? encodeReply(state), state);
+      const done = state.performed ?? state;
+      done.reply?.afterwards?.();
+      return withHeaders(streamOf(state, services) ?? encodeReply(done), state);
     } catch (error) {
       return withHeaders(await fail(error, state, services, committed), state);
     }
@@ -76,7 +87,7 @@ function streamOf({ reply, token, request, scope }: RequestState, services: Core
 }
 
 /** What all attempts at one request share. */
-type SharedState = Required<Pick<RequestState, "audited" | "counted" | "inline">>;
+type SharedState = Required<Pick<RequestState, "audited" | "auditedPerformed" | "counted" | "inline">>;
 
 function newState(request: Request, services: CoreServices, shared: SharedState): RequestState {
   const tx = services.barrier.isSealed ? undefined : services.barrier.begin();

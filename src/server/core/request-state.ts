@@ -99,6 +99,12 @@ export interface RequestState {
   readonly counted?: { done: boolean; rateLimit?: RateLimitOutcome };
   /** The same for the login that a request may bring along. */
   readonly inline?: InlineShared;
+  /** It waits for approval: nothing else is done. */
+  isHeld?: boolean;
+  /** The request that waited for approval and is done by this one; its answer is the answer. */
+  performed?: RequestState;
+  /** As `audited`, for the one that is performed. */
+  readonly auditedPerformed?: { request: boolean };
   /** The body that was wrapped away. */
   envelope?: JsonObject;
 }

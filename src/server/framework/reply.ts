@@ -120,6 +120,8 @@ export interface Reply {
   readonly afterwards?: () => void;
   /** Not an answer but the beginning of a stream: which events the client is to get. */
   readonly subscription?: SubscriptionOfReply;
+  /** The answer is what the request comes to that waited for approval, by the accessor of its wrapping token. */
+  readonly perform?: { readonly accessor: string };
   /** An answer that was stored whole (unwrap). */
   readonly envelope?: JsonObject;
 }

@@ -16,6 +16,8 @@ import { decodeRequest } from "./decode-request.ts";
 const MESSAGE_BYTES_MAX = 1_024;
 /** Shorter than the idle time of common proxies; a client that answers no ping until the next is gone. */
 const PING_MILLIS = 30_000;
+/** For the other side's part of a closing handshake when the server stops. */
+const CLOSE_MILLIS_MAX = 2_000;
 /** RFC 6455 7.4.1. */
 const GOING_AWAY = 1001;
 const INTERNAL_ERROR = 1011;
@@ -45,7 +47,22 @@ export class WebSockets {
   /** Ends all streams, telling clients to connect elsewhere. */
   close(): void {
     this.#isClosed = true;
-    for (const socket of this.#sockets.clients) socket.close(GOING_AWAY, "the server is stopping");
+    const { clients } = this.#sockets;
+    if (clients.size === 0) return;
+    const gone = new AbortController();
+    for (const socket of clients) {
+      socket.once("close", () => {
+        if (clients.size === 0) gone.abort();
+      });
+      socket.close(GOING_AWAY, "the server is stopping");
+    }
+    void this.#terminate(gone.signal);
+  }
+
+  /** Who does not answer must not hold up the end. */
+  async #terminate(gone: AbortSignal): Promise<void> {
+    await this.#options.clock.sleep(CLOSE_MILLIS_MAX, gone);
+    for (const socket of this.#sockets.clients) socket.terminate();
   }
 
   async #upgrade(message: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {

@@ -67,6 +67,30 @@ async function furnish(core: Core, namespace: string): Promise<Neighbour> {
   };
 }
 
+/** What a request may ask for; much of it tries to get out. */
+const PATHS = [
+  ...["kv/a", "kv", "c/kv/a", "../c/kv/a", "/c/kv/a", "a/kv/a", "root/kv/a", "sys/mounts", "sys/mounts/kv"],
+  ...["sys/policies/acl", "sys/policies/acl/all", "sys/namespaces", "sys/namespaces/c", "sys/namespaces/../c"],
+  ...["sys/namespaces/api-lock/lock/c", "sys/internal/ui/mounts", "sys/internal/ui/mounts/c/kv", "sys/capabilities"],
+  ...[
+    "sys/leases/lookup",
+    "sys/leases/lookup/",
+    "sys/leases/revoke",
+    "sys/leases/renew",
+    "sys/leases/revoke-prefix/auth",
+  ],
+  ...["sys/remount", "sys/policies/explain", "sys/wrapping/lookup", "sys/wrapping/unwrap", "sys/locked-users"],
+  ...["auth/token/lookup", "auth/token/revoke", "auth/token/renew", "auth/token/lookup-accessor", "auth/token/create"],
+  ...[
+    "auth/token/accessors",
+    "auth/token/revoke-accessor",
+    "auth/token/revoke-orphan",
+    "cubbyhole/x",
+    "identity/entity",
+  ],
+  ...["identity/entity/name/ann", "identity/lookup/entity", "sys/internal/counters/entities", "sys/tools/random"],
+];
+
 describe("isolation of namespaces", () => {
   it("no request in one touches a record of another that is not below it", { timeout: 60_000 }, async () => {
     const { storage, touched } = watched();
@@ -78,39 +102,6 @@ describe("isolation of namespaces", () => {
       foreign.some((prefix) => from.startsWith(prefix) || (from <= prefix && to > prefix));
 
     const names = [beside.token, above.token, beside.accessor, above.accessor, ...beside.leases, ...above.leases];
-    const paths = [
-      ...["kv/a", "kv", "c/kv/a", "../c/kv/a", "/c/kv/a", "a/kv/a", "root/kv/a", "sys/mounts", "sys/mounts/kv"],
-      ...["sys/policies/acl", "sys/policies/acl/all", "sys/namespaces", "sys/namespaces/c", "sys/namespaces/../c"],
-      ...[
-        "sys/namespaces/api-lock/lock/c",
-        "sys/internal/ui/mounts",
-        "sys/internal/ui/mounts/c/kv",
-        "sys/capabilities",
-      ],
-      ...[
-        "sys/leases/lookup",
-        "sys/leases/lookup/",
-        "sys/leases/revoke",
-        "sys/leases/renew",
-        "sys/leases/revoke-prefix/auth",
-      ],
-      ...["sys/remount", "sys/policies/explain", "sys/wrapping/lookup", "sys/wrapping/unwrap", "sys/locked-users"],
-      ...[
-        "auth/token/lookup",
-        "auth/token/revoke",
-        "auth/token/renew",
-        "auth/token/lookup-accessor",
-        "auth/token/create",
-      ],
-      ...[
-        "auth/token/accessors",
-        "auth/token/revoke-accessor",
-        "auth/token/revoke-orphan",
-        "cubbyhole/x",
-        "identity/entity",
-      ],
-      ...["identity/entity/name/ann", "identity/lookup/entity", "sys/internal/counters/entities", "sys/tools/random"],
-    ];
     const data = fc.record(
       {
         token: fc.constantFrom(...names),
@@ -128,7 +119,7 @@ describe("isolation of namespaces", () => {
     );
     const operation = fc.constantFrom<Operation>("read", "update", "delete", "list", "scan", "patch");
     await fc.assert(
-      fc.asyncProperty(operation, fc.constantFrom(...paths), data, async (asked, path, sent: JsonObject) => {
+      fc.asyncProperty(operation, fc.constantFrom(...PATHS), data, async (asked, path, sent: JsonObject) => {
         // A new one each time: some of the requests end it.
         const { auth } = await core.root("update", "auth/token/create", { policies: ["all"] }, { namespace: "a" });
         touched.length = 0;

@@ -27,6 +27,8 @@ const SHARED_PREFIXES: readonly string[] = [
 const SHARED_KEYS: ReadonlySet<string> = new Set([
   "core/token-salt",
   "core/sealed-text-key",
+  "core/wrapping-key",
+  "core/control-group-config",
   "core/audit",
   "core/cluster",
   "core/quota-index",

@@ -83,10 +83,8 @@ describe("parsePolicy", () => {
     ['path "x" { policy = "constructor" }', 'path "x": invalid policy "constructor"'],
     ['path "x" { capabilities = [1] }', 'path "x": capabilities must be a list of strings'],
     ['path "x" { allowed_parameters = { a = "b" } }', 'path "x": allowed_parameters: a must be a list of values'],
-    [
-      'path "x" { control_group = { ttl = "1h" } }',
-      'path "x": control_group is not supported; leaving it out would widen the rule',
-    ],
+    ['path "x" { mfa_methods = ["a"] }', 'path "x": mfa_methods is not supported; leaving it out would widen the rule'],
+    ['path "x" { subscribe_event_types = 1 }', 'path "x": subscribe_event_types must be a list of strings'],
     ['path "x" { expiration = "soon" }', 'path "x": expiration must be a time such as "2030-01-31T12:00:00Z"'],
     ['path "x" { pagination_limit = -1 }', 'path "x": pagination_limit must be a whole number that is not negative'],
   ])("refuses %j", (text, message) => {

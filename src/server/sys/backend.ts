@@ -3,6 +3,7 @@ import type { Backend } from "../framework/backend.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import { auditPaths } from "./audit-paths.ts";
 import { configPaths } from "./config-paths.ts";
+import { controlGroupPaths } from "./control-group-paths.ts";
 import { counterPaths } from "./counter-paths.ts";
 import { eventPaths } from "./event-paths.ts";
 import { explainPaths } from "./explain-paths.ts";
@@ -55,6 +56,7 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...internalPaths(services),
       ...namespacePaths(),
       ...eventPaths(services),
+      ...controlGroupPaths(services),
     ].map(markRootOnly),
   };
 }

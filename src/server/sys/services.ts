@@ -6,6 +6,7 @@ import type { Metrics } from "#common/metrics.ts";
 import type { AuditService } from "../audit/audit-service.ts";
 import type { Barrier } from "../barrier/barrier.ts";
 import type { Ceremonies } from "../ceremony/ceremonies.ts";
+import type { HeldRequests } from "../core/held.ts";
 import type { InFlight } from "../core/in-flight.ts";
 import type { InitialRecords } from "../core/initial-records.ts";
 import type { Node } from "../core/node.ts";
@@ -37,6 +38,7 @@ export interface SysServices {
   readonly audit: AuditService;
   readonly ttl: TtlDefaults;
   readonly events: Events;
+  readonly held: HeldRequests;
   readonly metrics: Metrics;
   readonly inFlight: InFlight;
   readonly ceremonies: Ceremonies;

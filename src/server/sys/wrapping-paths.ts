@@ -1,11 +1,13 @@
 // sys/wrapping: wrap, unwrap, rewrap, lookup. Who holds a wrapping token needs nothing else.
 import { CofferError } from "#common/errors.ts";
 import { isJsonObject, parseJson } from "#common/json.ts";
+import { readHeld } from "../approval/held-request.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import { field, withDefault } from "../framework/fields.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, type Reply } from "../framework/reply.ts";
-import { findWrapped, readWrapped, wrapAnswer } from "../wrapping/wrapping.ts";
+import { findWrapped, readWrapped, wrapAnswer, wrapInfoOf } from "../wrapping/wrapping.ts";
+import { isJwt, wrappingPublicKey } from "../wrapping/wrapping-jwt.ts";
 import type { SysServices } from "./services.ts";
 
 const tokenFields = { token: withDefault(field.text("The wrapping token; the caller's own by default."), "") } as const;
@@ -49,6 +51,19 @@ export function wrappingPaths(services: SysServices) {
         },
       },
     }),
+    definePrivilegedPath("wrapping/pubkey", {
+      summary: "The key that signs wrapping tokens in the form of a JWT (ES512).",
+      access: "public",
+      operations: {
+        read: {
+          summary: "Show it.",
+          handler: async ({ transaction }) => {
+            const { x, y, curve } = await wrappingPublicKey(transaction);
+            return dataReply({ jwt_x: x, jwt_y: y, jwt_curve: curve });
+          },
+        },
+      },
+    }),
     definePrivilegedPath("wrapping/lookup", {
       summary: "What a wrapping token is, without using it up.",
       access: "public",
@@ -69,8 +84,12 @@ async function lookUp(context: PrivilegedContext, services: SysServices, token: 
 
 async function unwrap(context: PrivilegedContext, services: SysServices, token: string): Promise<Reply> {
   const record = await findWrapped(context, services.tokens, token);
-  const answer = parseJson(await readWrapped(context.transaction, record));
+  if (await readHeld(context.transaction, record)) return { perform: { accessor: record.accessor } };
+  const { response, raw } = await readWrapped(context.transaction, record);
   await services.expiration.revokeToken(context.transaction, record.hash);
+  if (raw)
+    return { status: raw.status, raw: { contentType: raw.contentType, body: Buffer.from(raw.base64, "base64") } };
+  const answer = parseJson(response);
   if (!isJsonObject(answer)) throw new Error("a wrapped answer is an object");
   return { envelope: answer };
 }
@@ -78,20 +97,13 @@ async function unwrap(context: PrivilegedContext, services: SysServices, token: 
 async function rewrap(context: PrivilegedContext, services: SysServices, token: string): Promise<Reply> {
   const { transaction: tx } = context;
   const record = await findWrapped(context, services.tokens, token);
-  const path = record.wrappedPath ?? "";
+  if (await readHeld(tx, record))
+    throw new CofferError("invalid_request", "a request that waits for approval cannot be rewrapped");
+  const answer = await readWrapped(tx, record);
   const wrapped = await wrapAnswer(tx, services.tokens, {
-    answer: await readWrapped(tx, record),
-    path,
-    ttlSeconds: record.ttlSeconds,
+    ...{ answer, path: record.wrappedPath ?? "", ttlSeconds: record.ttlSeconds },
+    ...(isJwt(token) && { format: "jwt" }),
   });
   await services.expiration.revokeToken(tx, record.hash);
-  return {
-    wrapInfo: {
-      token: wrapped.token,
-      accessor: wrapped.record.accessor,
-      ttl: record.ttlSeconds,
-      creation_time: new Date(wrapped.record.issuedAtSeconds * 1000).toISOString(),
-      creation_path: path,
-    },
-  };
+  return { wrapInfo: wrapInfoOf(wrapped, answer.wrappedAccessor) };
 }

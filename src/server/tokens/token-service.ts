@@ -4,7 +4,7 @@ import type { Clock } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import { suffixOf } from "../namespaces/namespace-scope.ts";
-import { namespaceIdOf } from "../namespaces/namespace-transaction.ts";
+import { namespaceIdOf, namespaceView } from "../namespaces/namespace-transaction.ts";
 import { BATCH_PREFIX, BATCH_TOKEN_LENGTH_MAX, BatchTokens } from "./batch-token.ts";
 import { writeSealedTextKey } from "./sealed-text.ts";
 import { newAccessor, newServiceToken, TokenHasher, writeTokenSalt } from "./token-hash.ts";
@@ -29,6 +29,7 @@ export class TokenService {
   readonly #clock: Clock;
   readonly #hasher = new TokenHasher();
   readonly #batch = new BatchTokens();
+  readonly #standIns = new WeakMap<Transaction, { readonly text: string; readonly record: TokenRecord }>();
   constructor(clock: Clock) {
     this.#clock = clock;
   }
@@ -44,8 +45,8 @@ export class TokenService {
   }
 
   /**
-   * A token of the namespace that the transaction is the view of. Throws `invalid_request` for a text that is taken and for a
-   * batch token that no header could hold.
+   * A token of the namespace that the transaction is the view of. Throws `invalid_request` for a text that is taken and
+   * for a batch token that no header could hold.
    */
   async create(tx: Transaction, wanted: NewToken): Promise<IssuedToken> {
     const { id, ...rest } = wanted;
@@ -85,10 +86,22 @@ export class TokenService {
    * gone.
    */
   async find(tx: Transaction, token: string): Promise<TokenRecord | undefined> {
+    const standIn = this.#standIns.get(namespaceView(tx, ""));
+    if (standIn?.text === token) return standIn.record;
     const record = token.startsWith(BATCH_PREFIX)
       ? await this.#batch.open(tx, token)
       : await readToken(tx, await this.#hasher.hash(tx, token));
     return record && this.#living(tx, record);
+  }
+
+  /**
+   * A text that stands for a token within one transaction, for a request that is done in its name while the token itself
+   * is with its holder alone.
+   */
+  standIn(tx: Transaction, record: TokenRecord): string {
+    const text = `held.${newAccessor()}`;
+    this.#standIns.set(namespaceView(tx, ""), { text, record });
+    return text;
   }
 
   /** The record of a token as it is now, of the one that was found before; undefined when it has ended since. */

@@ -1,5 +1,7 @@
+import { createPublicKey, verify } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { type Core, objectOf, type Reply, startCore, textOf } from "#test/kit/core.ts";
+import { parseJson } from "#common/json.ts";
+import { type Core, objectOf, type Reply, requestOf, sendTo, startCore, textOf } from "#test/kit/core.ts";
 
 const TTL = 60;
 
@@ -97,6 +99,36 @@ describe("a wrapped answer", () => {
     expect(await cubbyholes(core)).toEqual([]);
   });
 
+  it("is limited by policies: how long, and whether at all", async () => {
+    const core = await startWrapping();
+    await core.policy(
+      "limited",
+      'path "secret/a" { capabilities = ["read"] min_wrapping_ttl = "1m" max_wrapping_ttl = "2m" }',
+    );
+    const token = await core.token({ policies: ["limited"] });
+    const status = async (wrapTtlSeconds?: number) => {
+      const options = wrapTtlSeconds === undefined ? {} : { wrapTtlSeconds };
+      return (await core.send(token, "read", "secret/a", {}, options)).status;
+    };
+    expect(await Promise.all([undefined, 59, 60, 120, 121].map(status))).toEqual([403, 403, 200, 200, 403]);
+    const refused = await core.send(token, "read", "secret/a", {}, { wrapTtlSeconds: 59 });
+    expect(refused.error).toBe("1 error occurred:\n\t* permission denied\n\n");
+  });
+
+  it("that is no envelope comes back as it would have come", async () => {
+    const core = await startWrapping();
+    const plain = await core.root("read", "sys/internal/specs/openapi");
+    const reply = await core.root("read", "sys/internal/specs/openapi", {}, { wrapTtlSeconds: TTL });
+    expect(reply.text).not.toContain("openapi:");
+    const unwrapped = await unwrap(core, textOf(objectOf(reply.body, "wrap_info"), "token"));
+    expect(unwrapped.text).toBe(plain.text);
+  });
+
+  it("is not made of states of the server", async () => {
+    const core = await startWrapping();
+    expect((await core.root("read", "sys/health", {}, { wrapTtlSeconds: TTL })).body).not.toHaveProperty("wrap_info");
+  });
+
   it("of a login names the accessor of what is inside", async () => {
     const core = await startWrapping();
     const reply = await core.root("update", "auth/token/create", { policies: ["default"] }, { wrapTtlSeconds: TTL });
@@ -113,5 +145,59 @@ describe("a wrapped answer", () => {
   ])("is not found by %s", async (_what, make) => {
     const core = await startWrapping();
     expect((await unwrap(core, await make(core))).status).toBe(400);
+  });
+});
+
+describe("a wrapping token that is a JWT", () => {
+  async function wrappedJwt(core: Core): Promise<string> {
+    const request = requestOf(core.rootToken, "read", "secret/a", {}, { wrapTtlSeconds: TTL });
+    const reply = await sendTo(core.server, { ...request, wrapFormat: "jwt" });
+    return textOf(objectOf(reply.body, "wrap_info"), "token");
+  }
+
+  it("is signed by the key that the server shows, and opens as the other form does", async () => {
+    const core = await startWrapping();
+    const jwt = await wrappedJwt(core);
+    const { data } = await core.send("", "read", "sys/wrapping/pubkey");
+    const coordinate = (name: string) =>
+      Buffer.from(BigInt(textOf(data, name)).toString(16).padStart(132, "0"), "hex").toString("base64url");
+    const jwk = { kty: "EC", crv: "P-521", x: coordinate("jwt_x"), y: coordinate("jwt_y") };
+    const key = createPublicKey({ key: jwk, format: "jwk" });
+    const [head = "", body = "", signature = ""] = jwt.split(".");
+    const signed = { key, dsaEncoding: "ieee-p1363" } as const;
+    expect(verify("sha512", Buffer.from(`${head}.${body}`), signed, Buffer.from(signature, "base64url"))).toBe(true);
+    expect(data["jwt_curve"]).toBe("p521");
+    const claims = parseJson(Buffer.from(body, "base64url").toString("utf8"));
+    expect(claims).toMatchObject({ type: "wrapping", jti: expect.stringMatching(/^hvs\./) });
+    expect((await core.send("", "update", "sys/wrapping/lookup", { token: jwt })).data).toMatchObject({
+      creation_path: "secret/a",
+    });
+    expect((await unwrap(core, jwt)).data).toEqual({ password: "swordfish" });
+    expect((await unwrap(core, jwt)).status).toBe(400);
+  });
+
+  it("stays one when it is rewrapped", async () => {
+    const core = await startWrapping();
+    const moved = await core.root("update", "sys/wrapping/rewrap", { token: await wrappedJwt(core) });
+    const next = textOf(objectOf(moved.body, "wrap_info"), "token");
+    expect(next.split(".")).toHaveLength(3);
+    expect((await unwrap(core, next)).data).toEqual({ password: "swordfish" });
+  });
+
+  it.each([
+    [
+      "changed",
+      (jwt: string) => jwt.replace(/\.[^.]+\./, `.${Buffer.from('{"type":"wrapping"}').toString("base64url")}.`),
+    ],
+    ["signed by nobody", (jwt: string) => jwt.replace(/[^.]+$/, "AAAA")],
+    [
+      "of the algorithm none",
+      (jwt: string) => jwt.replace(/^[^.]+/, Buffer.from('{"alg":"none"}').toString("base64url")),
+    ],
+  ])("opens nothing when it is %s", async (_what, change) => {
+    const core = await startWrapping();
+    const jwt = await wrappedJwt(core);
+    expect((await unwrap(core, change(jwt))).status).toBe(400);
+    expect((await unwrap(core, jwt)).status).toBe(200);
   });
 });

@@ -170,6 +170,23 @@ describe.each(storageRegistry)("storage $type", (kind) => {
     await expect(storage.list("a", { limit: 1 })).rejects.toMatchObject({ code: "invalid_request" });
   });
 
+  test("commits many keys at once against as many, all or nothing", async (storage) => {
+    const count = 600;
+    const names = Array.from({ length: count }, (_, i) => `many/${String(i).padStart(4, "0")}`);
+    await write(storage, Object.fromEntries(names.map((name) => [name, "1"])));
+    const found = await storage.get(names);
+    const expected = new Map(names.map((name, i) => [name, found[i]?.version]));
+    const writes = (text: string) => new Map(names.map((name) => [`${name}/${text}`, bytes(text)]));
+    expect(await storage.commit({ expected, writes: writes("a") })).toBe("committed");
+    await write(storage, { [names.at(-1) ?? ""]: "2" });
+    expect(await storage.commit({ expected, writes: writes("b") })).toBe("conflict");
+    expect(await storage.commit({ expected, writes: new Map() })).toBe("conflict");
+    const after = await storage.get(names.flatMap((name) => [`${name}/a`, `${name}/b`]));
+    expect(after.map(textOf)).toEqual(names.flatMap(() => ["a", undefined]));
+    expect(await storage.scan({ from: "many/", to: "many0", limit: 5000 })).toHaveLength(2 * count);
+    expect(await storage.list("many/", { limit: 5000 })).toEqual(names.flatMap((n) => [n.slice(5), `${n.slice(5)}/`]));
+  });
+
   test("loses no update of writers that contend for one key", async (storage) => {
     const [writers, rounds] = [8, 25];
     const increment = async (): Promise<void> => {

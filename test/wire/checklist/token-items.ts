@@ -160,7 +160,20 @@ export const tokenItems: readonly Item[] = [
     says: "a login that needs a second factor is answered with what is required",
     async shows(api) {
       const made = await api.must("POST identity/mfa/method/totp", { body: { issuer: "coffer" } });
-      expect(textAt(made.body, "data", "method_id")).toMatch(/^[0-9a-f-]{36}$/);
+      const method = textAt(made.body, "data", "method_id");
+      expect(method).toMatch(/^[0-9a-f-]{36}$/);
+      await api.must("POST sys/auth/guarded", { body: { type: "userpass" } });
+      await api.must("POST auth/guarded/users/somebody", { body: { password: "right" } });
+      const { body: mounts } = await api.must("GET sys/auth");
+      const accessor = textAt(mounts, "data", "guarded/", "accessor");
+      await api.must("POST identity/mfa/login-enforcement/guard", {
+        body: { mfa_method_ids: [method], auth_method_accessors: [accessor] },
+      });
+      const login = await api.must("POST auth/guarded/login/somebody", { token: null, body: { password: "right" } });
+      expect(textAt(login.body, "auth", "client_token")).toBe("");
+      expect(textAt(login.body, "auth", "mfa_requirement", "mfa_request_id")).not.toBe("");
+      expect(at(login.body, "auth", "mfa_requirement", "mfa_constraints")).toHaveProperty("guard");
+      await api.must("DELETE identity/mfa/login-enforcement/guard");
     },
   },
   {

@@ -19,6 +19,13 @@ export async function authenticate(state: RequestState, services: CoreServices):
     // -1: this was the last use. The token is revoked in the same commit; until then handlers find it as any other.
     tx.write(tokenKind, tokenKey(token.hash), { ...token, numUses: token.numUses === 1 ? -1 : token.numUses - 1 });
   }
+  await identify(state, services, token);
+}
+
+/** Makes a request the token's: its rights and its caller. Throws when the token's entity is disabled. */
+export async function identify(state: RequestState, services: CoreServices, token: TokenRecord): Promise<void> {
+  const { tx } = state;
+  if (!tx) return;
   const entity = await entityOf(tx, services, token);
   if (entity?.disabled) throw invalidToken();
   const acl = await aclIn(state.scope, tx, services, token, entity);

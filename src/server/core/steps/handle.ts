@@ -11,6 +11,7 @@ import { ordinaryContext } from "./resolve.ts";
 
 export async function handle(state: RequestState, _services: CoreServices): Promise<void> {
   const { request, route, context } = state;
+  if (state.isHeld) return;
   if (request.operation === "help" && route?.path === "") {
     state.reply = { bare: describeMount(route.hosted.backend, route.mount.path, VERSION) };
     return;

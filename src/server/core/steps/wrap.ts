@@ -1,29 +1,35 @@
 // Step "wrap": when the client asked for it, the finished answer is kept under a wrapping token instead of being sent.
 import { encodeSorted } from "#common/json.ts";
-import { wrapAnswer } from "../../wrapping/wrapping.ts";
+import { type WrappedAnswer, wrapAnswer, wrapInfoOf } from "../../wrapping/wrapping.ts";
+import { encodeReply } from "../encode.ts";
 import { envelopeOf } from "../envelope.ts";
 import type { CoreServices, RequestState } from "../request-state.ts";
 
 export async function wrap(state: RequestState, services: CoreServices): Promise<void> {
-  const { tx, request, reply } = state;
+  const { tx, request, auth } = state;
   const ttlSeconds = request.wrapTtlSeconds;
-  if (!tx || ttlSeconds === undefined || ttlSeconds === 0 || !reply || reply.bare !== undefined || reply.raw) return;
-  if (!reply.data && !state.auth) return;
-  // What the client must show before there is anything worth wrapping.
-  if (state.auth?.mfa_requirement) return;
-  const wrappedAccessor = state.auth?.accessor;
-  const wrapped = await wrapAnswer(tx, services.tokens, {
-    answer: encodeSorted({ ...envelopeOf(state), request_id: "" }),
-    path: request.path,
-    ttlSeconds,
-    ...(wrappedAccessor !== undefined && { wrappedAccessor }),
-  });
-  state.wrapInfo = {
-    token: wrapped.token,
-    accessor: wrapped.record.accessor,
-    ttl: ttlSeconds,
-    creation_time: new Date(wrapped.record.issuedAtSeconds * 1000).toISOString(),
-    creation_path: request.path,
-    ...(wrappedAccessor !== undefined && { wrapped_accessor: wrappedAccessor }),
+  const answer = tx && ttlSeconds ? answerOf(state) : undefined;
+  if (!tx || !ttlSeconds || !answer) return;
+  const wanted = { path: request.path, ttlSeconds, format: request.wrapFormat };
+  const wrapped = await wrapAnswer(tx, services.tokens, { ...wanted, answer });
+  state.wrapInfo = wrapInfoOf(wrapped, auth?.accessor);
+}
+
+/** What there is to keep; undefined for an answer without content and for what is never wrapped. */
+function answerOf(state: RequestState): WrappedAnswer | undefined {
+  const { reply, auth } = state;
+  if (!reply) return undefined;
+  if (reply.raw || reply.bare !== undefined) return rawAnswer(state);
+  if (!reply.data && !auth) return undefined;
+  return {
+    response: encodeSorted({ ...envelopeOf(state), request_id: "" }),
+    ...(auth && { wrappedAccessor: auth.accessor }),
   };
+}
+
+/** States of the server and help are outside of the logical API and never wrapped. */
+function rawAnswer(state: RequestState): WrappedAnswer | undefined {
+  if (state.route?.definition?.when === "always" || state.request.operation === "help") return undefined;
+  const { status, contentType, body = "" } = encodeReply(state);
+  return { response: "", raw: { status, contentType, base64: Buffer.from(body).toString("base64") } };
 }

@@ -16,6 +16,7 @@ export const METHOD = {
   range: "/etcdserverpb.KV/Range",
   txn: "/etcdserverpb.KV/Txn",
   compact: "/etcdserverpb.KV/Compact",
+  lease: "/etcdserverpb.Lease/LeaseGrant",
   watch: "/etcdserverpb.Watch/Watch",
   status: "/etcdserverpb.Maintenance/Status",
   authenticate: "/etcdserverpb.Auth/Authenticate",
@@ -61,8 +62,11 @@ export class EtcdCluster {
         this.assertOpen();
         const again = isRefused(error) || (kind === "read" && isTransient(error));
         if (this.#options.credentials !== undefined && isTokenOver(error) && renewals++ < 1) this.#token = undefined;
-        else if (again && this.#clock.now() < deadline) await this.#leave(connection);
-        else throw storageError(kind, error);
+        else {
+          if (again || isTransient(error)) this.#leave(connection);
+          if (!again || this.#clock.now() >= deadline) throw storageError(kind, error);
+          await this.#clock.sleep(PAUSE_MILLIS, this.#closing.signal);
+        }
       }
     }
   }
@@ -129,13 +133,11 @@ export class EtcdCluster {
   }
 
   /** The next call goes to the next member; what is on its way here may finish. */
-  async #leave(connection: GrpcConnection): Promise<void> {
-    if (this.#connection === connection) {
-      this.#connection = undefined;
-      this.#next++;
-      connection.retire();
-    }
-    await this.#clock.sleep(PAUSE_MILLIS, this.#closing.signal);
+  #leave(connection: GrpcConnection): void {
+    if (this.#connection !== connection) return;
+    this.#connection = undefined;
+    this.#next++;
+    connection.retire();
   }
 
   /** `hasleader` lets a member without a leader refuse at once, which would otherwise wait for one. */

@@ -11,8 +11,18 @@ import { ChangeFeed } from "./change-feed.ts";
 import { EtcdCluster, METHOD } from "./cluster.ts";
 import { isConfigurationFault } from "./faults.ts";
 import { dataPrefix, pastPrefix, prepareStore } from "./format.ts";
+import { Gate } from "./gate.ts";
 import { keepHouse, statusOf } from "./housekeeping.ts";
-import { commitRequest, getRequest, type KeyValue, parseRange, parseTxn, rangeRequest } from "./messages.ts";
+import {
+  commitRequest,
+  getRequest,
+  groupsFor,
+  type KeyValue,
+  parseRange,
+  parseTxn,
+  rangeRequest,
+  type Write,
+} from "./messages.ts";
 import type { EtcdOptions } from "./options.ts";
 import { listNames, type ReadKeys, scanKeys } from "./walk.ts";
 import type { Message } from "./wire.ts";
@@ -60,6 +70,7 @@ class EtcdStorage implements Storage {
   readonly #lookups: Batcher<Lookup, Found>;
   readonly #housekeeping: Promise<void>;
   readonly #readKeys: ReadKeys;
+  readonly #gate: Gate;
 
   constructor(
     cluster: EtcdCluster,
@@ -71,6 +82,7 @@ class EtcdStorage implements Storage {
     this.#prefixBytes = Buffer.byteLength(this.#prefix);
     this.#end = pastPrefix(this.#prefix);
     this.#requestBytesMax = requestBytesMax - REQUEST_OVERHEAD_BYTES;
+    this.#gate = new Gate(cluster, path, clock);
     this.#feed = new ChangeFeed({ cluster, first: Buffer.from(this.#prefix), end: this.#end, clock, log });
     this.#lookups = new Batcher({ lanes: LANES, take: takeLookups, run: (batch) => this.#lookUp(batch) });
     this.#housekeeping = keepHouse(cluster, compactionMillis, clock, log);
@@ -103,16 +115,8 @@ class EtcdStorage implements Storage {
     assertWrites(writes);
     this.#cluster.assertOpen();
     if (writes.size === 0) return this.#check(expected);
-    const comparisons = [...expected].map(([key, version]) => ({ key: this.#stored(key), modRevision: version ?? 0n }));
-    const message = commitRequest(
-      comparisons,
-      [...writes].map(([key, value]) => [this.#stored(key), value] as const),
-    );
-    this.#assertSize(message);
-    const revision = await this.#feed.committing([...writes.keys()], async () => {
-      const result = parseTxn(await this.#cluster.call(METHOD.txn, message, "write"));
-      return result.succeeded ? result.revision : undefined;
-    });
+    const stored = [...writes].map(([key, value]): Write => [this.#stored(key), value]);
+    const revision = await this.#feed.committing([...writes.keys()], () => this.#write(expected, stored));
     return revision === undefined ? "conflict" : "committed";
   }
 
@@ -124,6 +128,28 @@ class EtcdStorage implements Storage {
     this.#cluster.close();
     await this.#feed.stopped();
     await this.#housekeeping;
+  }
+
+  /** The revision, or undefined for a conflict. */
+  async #write(expected: CommitBatch["expected"], writes: readonly Write[]): Promise<number | undefined> {
+    const gate = this.#gate;
+    const groups = groupsFor(expected.size + 1, writes.length, OPERATIONS_MAX);
+    if (groups === undefined) return this.#writeBehindGate(expected, writes);
+    const comparisons = [gate.isOpen];
+    for (const [key, version] of expected) comparisons.push({ key: this.#stored(key), modRevision: version ?? 0n });
+    const message = commitRequest({ comparisons, writes, groups, otherwise: gate.key });
+    this.#assertSize(message);
+    const result = await gate.whenOpen(async () => parseTxn(await this.#cluster.call(METHOD.txn, message, "write")));
+    return result.succeeded ? result.revision : undefined;
+  }
+
+  async #writeBehindGate(expected: CommitBatch["expected"], writes: readonly Write[]): Promise<number | undefined> {
+    const groups = groupsFor(1, writes.length + 1, OPERATIONS_MAX);
+    if (groups === undefined)
+      throw new CofferError("too_large", `the request writes ${writes.length} records at once; do it in smaller parts`);
+    this.#assertSize(commitRequest({ comparisons: [this.#gate.isOpen], writes, groups }));
+    const check = async () => (await this.#check(expected)) === "committed";
+    return this.#gate.closed(check, writes, groups);
   }
 
   /** A read set without writes is read again, all of it of one moment. */

@@ -2,7 +2,7 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { rmSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -59,17 +59,14 @@ class LocalEtcd implements EtcdServer {
   readonly #flags: readonly string[];
   readonly #children: (ChildProcess | undefined)[] = [];
   #output = "";
-  readonly #onExit = () => {
-    for (const child of this.#children) child?.kill("SIGKILL");
-    rmSync(this.#folder, { recursive: true, force: true });
-  };
+  readonly #guard: ChildProcess;
 
   constructor(folder: string, places: readonly Place[], flags: readonly string[]) {
     this.#folder = folder;
     this.#places = places;
     this.#flags = flags;
     this.addresses = places.map(({ client }) => client);
-    process.once("exit", this.#onExit);
+    this.#guard = startGuard(folder);
   }
 
   pid(member = 0): number {
@@ -99,6 +96,7 @@ class LocalEtcd implements EtcdServer {
     const child = spawn("etcd", [...argv, ...this.#flags], { stdio: ["ignore", "ignore", "pipe"] });
     child.stderr.on("data", (chunk: Buffer) => (this.#output = (this.#output + String(chunk)).slice(-4096)));
     this.#children[member] = child;
+    writeFileSync(join(this.#folder, `${name}.pid`), String(child.pid));
   }
 
   /** Waits until every member that runs takes connections. */
@@ -119,13 +117,29 @@ class LocalEtcd implements EtcdServer {
     const ended = once(child, "exit");
     child.kill("SIGKILL");
     await ended;
+    await rm(join(this.#folder, `${this.#places[member]?.name}.pid`), { force: true });
   }
 
   async remove(): Promise<void> {
     for (let member = 0; member < this.#children.length; member++) await this.kill9(member);
-    process.removeListener("exit", this.#onExit);
+    this.#guard.kill("SIGKILL");
     await rm(this.#folder, { recursive: true, force: true });
   }
+}
+
+/**
+ * Ends the members and removes their data when this process is gone, however it went: its end closes the guard's
+ * standard input. Test runners kill their workers without letting them say goodbye.
+ */
+function startGuard(folder: string): ChildProcess {
+  const script = `cat >/dev/null; for file in "$1"/*.pid; do kill -9 "$(cat "$file")"; done; rm -rf "$1"`;
+  const guard = spawn("sh", ["-c", script, "sh", folder], {
+    cwd: "/",
+    detached: true,
+    stdio: ["pipe", "ignore", "ignore"],
+  });
+  guard.unref();
+  return guard;
 }
 
 const isRunning = (child: ChildProcess | undefined) =>

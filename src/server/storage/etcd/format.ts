@@ -1,6 +1,7 @@
 // Where things are below the path of a store, and its mark. Format 1 of a store whose `path` is P:
 //
 //   P "format"   {"format":"coffer","version":1}
+//   P "gate"     there while a commit with a large read set is made (gate.ts); no other commit is made then
 //   P "kv/" key  the value; the key in UTF-8, its version is the mod_revision
 import { CofferError } from "#common/errors.ts";
 import { isJsonObject, parseJson } from "#common/json.ts";
@@ -10,6 +11,7 @@ import { commitRequest, parseRange, parseTxn, rangeRequest } from "./messages.ts
 const FORMAT_VERSION = 1;
 
 export const formatKey = (path: string) => Buffer.from(`${path}format`);
+export const gateKey = (path: string) => Buffer.from(`${path}gate`);
 export const formatRecord = () => Buffer.from(JSON.stringify({ format: "coffer", version: FORMAT_VERSION }));
 /** Before every key of the store. */
 export const dataPrefix = (path: string) => `${path}kv/`;
@@ -25,7 +27,7 @@ export async function prepareStore(cluster: EtcdCluster, path: string): Promise<
     const options = { end: pastPrefix(path), limit: 1, keysOnly: true };
     const others = parseRange(await cluster.call(METHOD.range, rangeRequest(Buffer.from(path), options), "read"));
     if (others.entries.length > 0 && !(await exists(cluster, key))) throw foreign(path);
-    const create = commitRequest([{ key, modRevision: 0n }], [[key, formatRecord()]]);
+    const create = commitRequest({ comparisons: [{ key, modRevision: 0n }], writes: [[key, formatRecord()]] });
     if (parseTxn(await cluster.call(METHOD.txn, create, "write")).succeeded) return;
   }
 }

@@ -152,7 +152,8 @@ export async function connectGrpc(options: ConnectionOptions): Promise<GrpcConne
   const session = connect(address, { ...tls, settings: { initialWindowSize: WINDOW_BYTES, enablePush: false } });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const done = new AbortController();
-  session.once("connect", () => resolve());
+  // A process that is stopped still connects, by its kernel; what it sends first, it sends itself.
+  session.once("remoteSettings", () => resolve());
   session.once("error", reject);
   session.once("close", () => reject(new Error("the connection was closed")));
   void clock.sleep(connectTimeoutMillis, done.signal).then(() => reject(new Error("no answer to connecting")));

@@ -73,22 +73,55 @@ export interface Comparison {
   readonly modRevision: bigint;
 }
 
-/** Puts (a value) and deletes (null) when all comparisons hold. */
-export function commitRequest(
-  comparisons: readonly Comparison[],
-  writes: Iterable<readonly [Uint8Array, Uint8Array | null]>,
-): Message {
+/** Key and value, or null to delete; perhaps under a lease. */
+export type Write = readonly [key: Uint8Array, value: Uint8Array | null, lease?: number];
+
+export interface CommitParts {
+  readonly comparisons: readonly Comparison[];
+  readonly writes: readonly Write[];
+  /** Read when a comparison does not hold. */
+  readonly otherwise?: Uint8Array;
+  /** Spreads the writes over so many transactions inside the one; 0 for none. */
+  readonly groups?: number;
+}
+
+/** Does all writes when all comparisons hold. */
+export function commitRequest({ comparisons, writes, otherwise, groups = 0 }: CommitParts): Message {
   const message = new Message();
   for (const { key, modRevision } of comparisons)
     message.message(1, new Message().number(1, EQUAL).number(2, MOD).bytes(3, key).oneof(6, modRevision));
-  for (const [key, value] of writes)
-    message.message(2, value === null ? deleteOperation(key) : putOperation(key, value));
+  const size = Math.ceil(writes.length / groups);
+  if (groups === 0) for (const write of writes) message.message(2, writeOperation(write));
+  else
+    for (let i = 0; i < writes.length; i += size) {
+      const inner = commitRequest({ comparisons: [], writes: writes.slice(i, i + size) });
+      message.message(2, new Message().message(4, inner));
+    }
+  if (otherwise !== undefined) message.message(3, new Message().message(1, rangeRequest(otherwise)));
   return message;
 }
 
-const putOperation = (key: Uint8Array, value: Uint8Array) =>
-  new Message().message(2, new Message().bytes(1, key).bytes(2, value));
-const deleteOperation = (key: Uint8Array) => new Message().message(3, new Message().bytes(1, key));
+function writeOperation([key, value, lease = 0]: Write): Message {
+  if (value === null) return new Message().message(3, new Message().bytes(1, key));
+  return new Message().message(2, new Message().bytes(1, key).bytes(2, value).number(3, lease));
+}
+
+/**
+ * How many inner transactions so many writes need beside so many comparisons: 0 for none, undefined when it cannot be
+ * done. etcd allows a transaction the maximum of operations less what the one around it has (checkTxnRequest in its
+ * server/etcdserver/api/v3rpc/key.go), but counts neither siblings nor all of them together.
+ */
+export function groupsFor(comparisons: number, writes: number, operationsMax: number): number | undefined {
+  if (Math.max(comparisons, writes) <= operationsMax) return 0;
+  for (let groups = 1; groups < operationsMax; groups++)
+    if (groups * (operationsMax - Math.max(comparisons, groups)) >= writes) return groups;
+  return undefined;
+}
+
+/** A lease of an identifier that the caller has chosen. */
+export function leaseRequest(id: number, seconds: number): Message {
+  return new Message().number(1, seconds).number(2, id);
+}
 
 /** Everything of a range from a revision on; 0 is from now on. */
 export function watchRequest(key: Uint8Array, end: Uint8Array, startRevision: number): Message {

@@ -1,0 +1,35 @@
+// Step "hold": a request that needs the approval of others is kept instead of done. Its client gets a wrapping token and,
+// once enough have approved, the answer by unwrapping it (perform.ts).
+import { maxApprovalSeconds } from "../../approval/approval-config.ts";
+import { writeHeld } from "../../approval/held-request.ts";
+import { leastOf } from "../../policy/permissions.ts";
+import { newWrappingToken, wrapInfoOf } from "../../wrapping/wrapping.ts";
+import type { CoreServices, RequestState } from "../request-state.ts";
+import { definitionFor } from "../route.ts";
+
+export async function hold(state: RequestState, services: CoreServices): Promise<void> {
+  const { tx, request, token, decision, operation } = state;
+  const control = decision?.controlGroup;
+  if (!tx || !token || !control) return;
+  // What no path serves fails now, and not when somebody has approved it.
+  definitionFor(state.route, request);
+  const ttlSeconds = leastOf([control.ttlSeconds, await maxApprovalSeconds(tx)]);
+  const wrapped = await newWrappingToken(tx, services.tokens, {
+    path: request.path,
+    ttlSeconds,
+    ...(request.wrapFormat && { format: request.wrapFormat }),
+  });
+  const { path, namespace, data, query, wrapTtlSeconds, remoteAddress, remotePort, page } = request;
+  await writeHeld(tx, {
+    wrapping: wrapped.record,
+    request: {
+      operation: request.operation,
+      effectiveOperation: operation,
+      ...{ path, namespace, data, query, wrapTtlSeconds, remoteAddress, remotePort, page },
+      requester: token,
+      authorizations: [],
+    },
+  });
+  state.wrapInfo = wrapInfoOf(wrapped);
+  state.isHeld = true;
+}
