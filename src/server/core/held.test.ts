@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { isJsonObject, parseJson } from "#common/json.ts";
-import { type Core, objectOf, type Reply, startCore, textOf } from "#test/kit/core.ts";
+import { type Core, coreParts, objectOf, type Reply, requestOf, sendTo, startCore, textOf } from "#test/kit/core.ts";
+import { assemble } from "../assemble.ts";
 
 const SECRET = "secret/vault";
 const APPROVER = 'path "sys/control-group/*" { capabilities = ["update"] }';
@@ -112,6 +113,27 @@ describe("a request under a control group", () => {
     expect(replies.map(({ data }) => data["approved"]).sort()).toEqual([false, true]);
     const both = await Promise.all([unwrap(office, token), unwrap(office, token)]);
     expect(both.map(({ status }) => status).sort()).toEqual([200, 400]);
+  });
+
+  it("is asked, approved and done by different nodes of one store, with every digit of its numbers", async () => {
+    const office = await startOffice();
+    const node = async (): Promise<Core> => {
+      const server = assemble(coreParts({ storage: office.core.storage, clock: office.core.clock }));
+      await server.services.node.tryAutoUnseal();
+      return {
+        ...office.core,
+        send: (token, operation, path, data, options) =>
+          sendTo(server, requestOf(token, operation, path, data ?? {}, options)),
+      };
+    };
+    const [second, third] = [await node(), await node()];
+    const body = parseJson('{"n":9007199254740993,"f":1.10}');
+    const reply = await say(office, "ann", SECRET, isJsonObject(body) ? body : {});
+    const info = objectOf(reply.body, "wrap_info");
+    await approve({ ...office, core: second }, "bob", textOf(info, "accessor"));
+    expect((await unwrap({ ...office, core: third }, textOf(info, "token"))).status).toBe(204);
+    expect((await office.core.root("read", SECRET)).text).toContain('{"f":1.10,"n":9007199254740993}');
+    expect((await unwrap(office, textOf(info, "token"))).status).toBe(400);
   });
 
   it("tells how far it is, and what it is to who may approve it", async () => {
