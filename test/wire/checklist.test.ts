@@ -13,8 +13,6 @@ const items: readonly Item[] = [...envelopeItems, ...tokenItems, ...logicalItems
 
 /** Sentences of items that do not pass, each with the reason. */
 const notYet: ReadonlyMap<string, string> = new Map([
-  ["a namespace before the path is the same as one in the header", "namespaces other than root are not there"],
-  ["a namespace has an id and a uuid, and goes in its own time", "namespaces other than root are not there"],
   ["keys of transit cannot be deleted unless that was allowed", "the engine transit is not there"],
   ["a standby redirects when it is told not to forward", "every node is active: there is no standby, by design"],
   ["a write names the index after which it can be read", "nodes read the store itself: there is no index, by design"],

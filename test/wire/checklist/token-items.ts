@@ -291,7 +291,12 @@ export const tokenItems: readonly Item[] = [
     says: "a namespace before the path is the same as one in the header",
     async shows(api) {
       await api.must("POST sys/namespaces/team", { body: {} });
-      await api.must("GET team/sys/mounts");
+      await api.must("POST team/sys/namespaces/inner", { body: {} });
+      const byPath = await api.must("GET team/inner/sys/mounts");
+      const both = await api.must("GET inner/sys/mounts", { headers: { "X-Vault-Namespace": "/team/" } });
+      const byHeader = await api.must("GET sys/mounts", { headers: { "X-Vault-Namespace": "team/inner" } });
+      expect(at(both.body, "data")).toEqual(at(byPath.body, "data"));
+      expect(at(byHeader.body, "data")).toEqual(at(byPath.body, "data"));
     },
   },
   {
@@ -306,6 +311,13 @@ export const tokenItems: readonly Item[] = [
     async shows(api: Api) {
       const { body } = await api.must("POST sys/namespaces/mine", { body: { custom_metadata: { a: "b" } } });
       expect(body).toMatchObject({ data: { path: "mine/", locked: false, tainted: false } });
+      const headers = { "X-Vault-Namespace": "mine" };
+      await api.expectError(400, "operation unavailable in namespaces", "GET sys/audit", { headers });
+      await api.must("POST sys/namespaces/api-lock/lock/mine", { body: {} });
+      expect((await api.ask("GET sys/mounts", { headers })).status).toBe(503);
+      await api.must("POST sys/namespaces/api-lock/unlock/mine", { body: {} });
+      const ended = await api.must("DELETE sys/namespaces/mine");
+      expect(ended.body).toMatchObject({ data: { status: "in-progress" } });
     },
   },
 ];
