@@ -1,6 +1,6 @@
 // `coffer server`: reads flags and configuration, builds the server, runs it until it is asked to end. The only file
 // of the server that sees the process's environment.
-import { readFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { CofferError, messageOf } from "#common/errors.ts";
 import { createLog, type Log } from "#common/log.ts";
@@ -74,6 +74,7 @@ async function runServer(
   if (io.signal.aborted) stop.abort();
   registerServerMetrics(parts.metrics, server.services);
   const listeners = await openListeners(config, server, parts);
+  await writePidFile(config.pidFile);
   const comingUp = bringUpServer(config, development, server, io, log, stop.signal);
   if (development) {
     await comingUp;
@@ -90,7 +91,17 @@ async function runServer(
     [...parts.seals, ...parts.retiredSeals].map(async (seal) => (seal.kind === "auto" ? seal.close() : undefined)),
   );
   await parts.storage.close();
+  if (config.pidFile !== undefined) await rm(config.pidFile, { force: true });
   return 0;
+}
+
+async function writePidFile(file: string | undefined): Promise<void> {
+  if (file === undefined) return;
+  try {
+    await writeFile(file, `${process.pid}\n`, { mode: 0o644 });
+  } catch (error) {
+    throw new CofferError("invalid_request", `pid_file cannot be written: ${messageOf(error)}`, { cause: error });
+  }
 }
 
 async function openParts(config: ServerConfig, io: ProgramIo, log: Log): Promise<ServerParts> {
@@ -161,9 +172,14 @@ function sanitized(config: ServerConfig) {
 function openListeners(
   config: ServerConfig,
   { serve, pages, crossOrigin }: AssembledServer,
-  { log, clock }: ServerParts,
+  { log, clock, metrics }: ServerParts,
 ): Promise<readonly Listener[]> {
-  return Promise.all(config.listeners.map((listener) => listen(listener, { serve, pages, crossOrigin, log, clock })));
+  const services = { serve, pages, crossOrigin, log, clock, metrics: () => metrics.render() };
+  const open = config.listeners.map((listener) => ({
+    ...listener,
+    unauthenticatedMetrics: listener.unauthenticatedMetrics || config.unauthenticatedMetrics,
+  }));
+  return Promise.all(open.map((listener) => listen(listener, services)));
 }
 
 async function bringUpServer(

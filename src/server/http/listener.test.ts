@@ -9,6 +9,7 @@ import type { Answer, Request } from "../core/request.ts";
 import { type Listener, listen } from "./listener.ts";
 
 const BODY_MAX = 4096;
+const METRICS = "coffer_unsealed 1\n";
 const BASE: ListenerConfig = {
   host: "127.0.0.1",
   port: 0,
@@ -47,7 +48,14 @@ async function start(
   const log = createLog({ level: "warn", format: "text", write: (line) => void logged.push(line), now: () => 0 });
   const listener = await listen(
     { ...BASE, ...options.config },
-    { serve, pages: (_, response) => void response.end("page"), log, clock, crossOrigin: async () => options.rules },
+    {
+      serve,
+      pages: (_, response) => void response.end("page"),
+      log,
+      clock,
+      crossOrigin: async () => options.rules,
+      metrics: () => METRICS,
+    },
   );
   const all = { listener, clock, seen, logged };
   opened.push(all);
@@ -297,5 +305,23 @@ describe("pages of other origins", () => {
     expect(answer.status).toBe(status);
     if (status === 200) expect(answer.headers.get("access-control-allow-headers")).toBe("X-Vault-Token");
     expect(started.seen).toEqual([]);
+  });
+});
+
+describe("metrics", () => {
+  it("are shown without a token where the listener says so, and nothing but they", async () => {
+    const started = await start({ config: { unauthenticatedMetrics: true } });
+    const shown = await ask(started, "/v1/sys/metrics?format=prometheus");
+    expect([shown.status, shown.text]).toEqual([200, METRICS]);
+    expect(shown.headers.get("content-type")).toContain("text/plain");
+    await ask(started, "/v1/sys/metrics/x");
+    await ask(started, "/v1/sys/metricsx");
+    expect(started.seen.map(({ path }) => path)).toEqual(["sys/metrics/x", "sys/metricsx"]);
+  });
+
+  it("are the API's otherwise", async () => {
+    const started = await start();
+    await ask(started, "/v1/sys/metrics");
+    expect(started.seen.map(({ path }) => path)).toEqual(["sys/metrics"]);
   });
 });

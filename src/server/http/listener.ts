@@ -6,6 +6,7 @@ import type { AddressInfo } from "node:net";
 import type { Clock } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
+import { METRICS_CONTENT_TYPE } from "#common/metrics.ts";
 import type { ListenerConfig } from "../config/listener-config.ts";
 import type { CrossOriginRules } from "../core/cross-origin.ts";
 import type { Answer, Request } from "../core/request.ts";
@@ -42,6 +43,8 @@ export interface ListenerServices {
   readonly clock: Clock;
   /** The configuration of cross-origin requests; undefined without, and while the server is sealed. */
   readonly crossOrigin: () => Promise<CrossOriginRules | undefined>;
+  /** The metrics in the Prometheus text format, for listeners that show them without a token. */
+  readonly metrics: () => string;
 }
 
 export async function listen(config: ListenerConfig, services: ListenerServices): Promise<Listener> {
@@ -58,7 +61,7 @@ export async function listen(config: ListenerConfig, services: ListenerServices)
     shouldUpgradeCallback: isStreamRequest,
   };
   const api = apiOptions(config, services, deadlines);
-  const handler = makeHandler(services, api);
+  const handler = makeHandler(services, api, config.unauthenticatedMetrics);
   const server = config.tls
     ? createTlsServer({ ...options, ...(await readTlsOptions(config.tls)) }, handler)
     : createServer(options, handler);
@@ -100,9 +103,16 @@ function apiOptions(config: ListenerConfig, services: ListenerServices, deadline
   };
 }
 
-function makeHandler(services: ListenerServices, options: ApiHandlerOptions) {
+/** `sys/metrics` with or without a query. */
+const METRICS_URL = /^\/v1\/sys\/metrics(\?|$)/;
+
+function makeHandler(services: ListenerServices, options: ApiHandlerOptions, openMetrics: boolean) {
   return (message: IncomingMessage, response: ServerResponse): void => {
-    if (message.url?.startsWith("/v1/") || message.url?.startsWith("//")) void handleApi(message, response, options);
+    const { url = "" } = message;
+    if (openMetrics && message.method === "GET" && METRICS_URL.test(url)) {
+      response.writeHead(200, { "Content-Type": METRICS_CONTENT_TYPE, "Cache-Control": "no-store" });
+      response.end(services.metrics());
+    } else if (url.startsWith("/v1/") || url.startsWith("//")) void handleApi(message, response, options);
     else services.pages(message, response);
   };
 }

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "#common/clock.ts";
+import { messageOf } from "#common/errors.ts";
 import { isJsonArray, isJsonObject, type JsonObject, parseJson } from "#common/json.ts";
 import { silentLog } from "#common/log.ts";
 import { EtcdCluster, METHOD } from "#server/storage/etcd/cluster.ts";
@@ -213,6 +214,30 @@ describe.skipIf(shared === undefined)("the store in etcd", () => {
       await expect(put(storage, "kept", "2", null)).rejects.toMatchObject({ code: "unavailable" });
       await recoverSpace(full);
       expect(await put(storage, "kept", "2", null)).toBe("committed");
+    });
+  });
+
+  describe("history", () => {
+    it("is forgotten after a while, which a user of one prefix may bring about, too", async () => {
+      const guarded = await start();
+      const user = { username: "coffer", password: randomBytes(9).toString("base64") };
+      await createUsers(guarded, user, "mine/");
+      const storage = await openOn(guarded, "mine", { ...user, compaction: "1s" });
+      await put(storage, "a", "1", null);
+      const [entry] = await storage.get(["a"]);
+      const { token } = await gateway(guarded, "auth/authenticate", { name: user.username, password: user.password });
+      const old = { key: Buffer.from("mine/kv/a").toString("base64"), revision: String(entry?.version) };
+      const look = () => gateway(guarded, "kv/range", old, String(token)).catch((error: unknown) => messageOf(error));
+      expect(await look()).toMatchObject({ count: "1" });
+      const writer = (async () => {
+        for (let i = 0; i < 30; i++) {
+          await put(storage, "a", String(i), null);
+          await systemClock.sleep(100);
+        }
+      })();
+      await expect.poll(look, { timeout: 10_000 }).toContain("has been compacted");
+      await writer;
+      expect(await textOf(storage, "a")).toBe("29");
     });
   });
 

@@ -9,7 +9,8 @@ import { assertKey, assertKeyText, assertPrefix, assertWrites } from "../key.ts"
 import type { CommitBatch, Entry, Page, Range, Storage } from "../storage.ts";
 import { ChangeFeed } from "./change-feed.ts";
 import { EtcdCluster, METHOD } from "./cluster.ts";
-import { isConfigurationFault } from "./faults.ts";
+import { GROUPED_OPERATIONS_MAX, type QueuedCommit, requestOf, resultsOf, takeGroup } from "./commit-group.ts";
+import { isConfigurationFault, storageError } from "./faults.ts";
 import { dataPrefix, pastPrefix, prepareStore } from "./format.ts";
 import { Gate } from "./gate.ts";
 import { keepHouse, statusOf } from "./housekeeping.ts";
@@ -21,6 +22,7 @@ import {
   parseRange,
   parseTxn,
   rangeRequest,
+  type TxnResult,
   type Write,
 } from "./messages.ts";
 import type { EtcdOptions } from "./options.ts";
@@ -36,7 +38,7 @@ type Found = ReadonlyMap<string, Entry>;
 const OPERATIONS_MAX = 128;
 /** What etcd adds to a request before it measures it: a header, a user's name. */
 const REQUEST_OVERHEAD_BYTES = 1_024;
-/** Batches of reads on their way at once. */
+/** Batches of reads, and of commits, on their way at once. */
 const LANES = 4;
 
 export interface EtcdContext {
@@ -49,8 +51,8 @@ export async function openEtcdStorage(options: EtcdOptions, { clock, log }: Etcd
   const cluster = new EtcdCluster(options, clock);
   try {
     await prepareStore(cluster, options.path);
-    const { version } = await statusOf(cluster);
-    log.info("connected to etcd", { version, path: options.path });
+    const status = await statusOf(cluster);
+    log.info("connected to etcd", { path: options.path, ...(status && { version: status.version }) });
     return new EtcdStorage(cluster, options, { clock, log });
   } catch (error) {
     cluster.close();
@@ -68,6 +70,7 @@ class EtcdStorage implements Storage {
   readonly #requestBytesMax: number;
   readonly #feed: ChangeFeed;
   readonly #lookups: Batcher<Lookup, Found>;
+  readonly #commits: Batcher<QueuedCommit, TxnResult | CofferError>;
   readonly #housekeeping: Promise<void>;
   readonly #readKeys: ReadKeys;
   readonly #gate: Gate;
@@ -85,7 +88,8 @@ class EtcdStorage implements Storage {
     this.#gate = new Gate(cluster, path, clock);
     this.#feed = new ChangeFeed({ cluster, first: Buffer.from(this.#prefix), end: this.#end, clock, log });
     this.#lookups = new Batcher({ lanes: LANES, take: takeLookups, run: (batch) => this.#lookUp(batch) });
-    this.#housekeeping = keepHouse(cluster, compactionMillis, clock, log);
+    this.#commits = new Batcher({ lanes: LANES, take: takeGroup, run: (group) => this.#commitGroup(group) });
+    this.#housekeeping = keepHouse({ cluster, path, compactionMillis, clock, log });
     this.#readKeys = (from, to, limit, revision) => this.#readPiece(from, to, limit, revision);
   }
 
@@ -116,7 +120,7 @@ class EtcdStorage implements Storage {
     this.#cluster.assertOpen();
     if (writes.size === 0) return this.#check(expected);
     const stored = [...writes].map(([key, value]): Write => [this.#stored(key), value]);
-    const revision = await this.#feed.committing([...writes.keys()], () => this.#write(expected, stored));
+    const revision = await this.#feed.committing([...writes.keys()], () => this.#write({ expected, writes }, stored));
     return revision === undefined ? "conflict" : "committed";
   }
 
@@ -131,16 +135,46 @@ class EtcdStorage implements Storage {
   }
 
   /** The revision, or undefined for a conflict. */
-  async #write(expected: CommitBatch["expected"], writes: readonly Write[]): Promise<number | undefined> {
+  async #write(batch: CommitBatch, writes: readonly Write[]): Promise<number | undefined> {
     const gate = this.#gate;
+    const { expected } = batch;
     const groups = groupsFor(expected.size + 1, writes.length, OPERATIONS_MAX);
     if (groups === undefined) return this.#writeBehindGate(expected, writes);
     const comparisons = [gate.isOpen];
     for (const [key, version] of expected) comparisons.push({ key: this.#stored(key), modRevision: version ?? 0n });
-    const message = commitRequest({ comparisons, writes, groups, otherwise: gate.key });
-    this.#assertSize(message);
-    const result = await gate.whenOpen(async () => parseTxn(await this.#cluster.call(METHOD.txn, message, "write")));
+    const request = commitRequest({ comparisons, writes, groups, otherwise: gate.key });
+    this.#assertSize(request);
+    const fits = Math.max(comparisons.length, writes.length) <= GROUPED_OPERATIONS_MAX;
+    const result = await gate.whenOpen(() => (fits ? this.#queue({ batch, request }) : this.#transact(request)));
     return result.succeeded ? result.revision : undefined;
+  }
+
+  async #queue(commit: QueuedCommit): Promise<TxnResult> {
+    const result = await this.#commits.add(commit);
+    if (result instanceof CofferError) throw result;
+    return result;
+  }
+
+  async #commitGroup(group: readonly QueuedCommit[]): Promise<readonly (TxnResult | CofferError)[]> {
+    try {
+      return resultsOf(group, await this.#transact(requestOf(group)));
+    } catch (error) {
+      // etcd has refused the group, so nothing of it is written: whose fault it is shows when each goes alone.
+      if (group.length === 1 || !(error instanceof CofferError && error.code === "too_large")) throw error;
+    }
+    return Promise.all(group.map(({ request }) => this.#transactAlone(request)));
+  }
+
+  async #transactAlone(request: Message): Promise<TxnResult | CofferError> {
+    try {
+      return await this.#transact(request);
+    } catch (error) {
+      return storageError("write", error);
+    }
+  }
+
+  async #transact(request: Message): Promise<TxnResult> {
+    return parseTxn(await this.#cluster.call(METHOD.txn, request, "write"));
   }
 
   async #writeBehindGate(expected: CommitBatch["expected"], writes: readonly Write[]): Promise<number | undefined> {

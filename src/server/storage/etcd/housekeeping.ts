@@ -4,8 +4,9 @@ import type { Clock, Millis } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import { type EtcdCluster, METHOD } from "./cluster.ts";
-import { isCompacted } from "./faults.ts";
-import { compactRequest, parseStatus, type StatusResult } from "./messages.ts";
+import { isCompacted, isConfigurationFault } from "./faults.ts";
+import { formatKey } from "./format.ts";
+import { compactRequest, parseRange, parseStatus, rangeRequest, type StatusResult } from "./messages.ts";
 import { Message } from "./wire.ts";
 
 const LOOK_MILLIS: Millis = 60_000;
@@ -15,38 +16,59 @@ const DEFAULT_QUOTA_BYTES = 2 * 1024 * 1024 * 1024;
 const WARNING_SHARE = 0.8;
 const MIB = 1024 * 1024;
 
-/** Runs until the cluster is told to close. `compaction` is how much history is kept; undefined keeps all of it. */
-export async function keepHouse(
-  cluster: EtcdCluster,
-  compaction: Millis | undefined,
-  clock: Clock,
-  log: Log,
-): Promise<void> {
+export interface House {
+  readonly cluster: EtcdCluster;
+  readonly path: string;
+  /** How much history is kept; undefined keeps all of it. */
+  readonly compactionMillis: Millis | undefined;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Runs until the cluster is told to close. */
+export async function keepHouse(house: House): Promise<void> {
+  const { cluster, clock, log, compactionMillis = Infinity } = house;
   let marked = { revision: 0, at: clock.now() };
   while (!cluster.closing.aborted) {
-    await clock.sleep(Math.min(LOOK_MILLIS, compaction ?? LOOK_MILLIS), cluster.closing);
+    await clock.sleep(Math.min(LOOK_MILLIS, compactionMillis), cluster.closing);
     if (cluster.closing.aborted) return;
     try {
       const status = await statusOf(cluster);
-      warnOfSize(status, log);
-      if (compaction === undefined || clock.now() - marked.at < compaction) continue;
-      if (marked.revision > 0) await compact(cluster, marked.revision);
-      marked = { revision: status.revision, at: clock.now() };
+      if (status !== undefined) warnOfSize(status, log);
+      if (clock.now() - marked.at < compactionMillis) continue;
+      if (marked.revision > 0) await compact(house, marked.revision);
+      marked = { revision: await revisionOf(house), at: clock.now() };
     } catch (error) {
       if (!cluster.closing.aborted) log.debug("cannot look after etcd's database", { error: messageOf(error) });
     }
   }
 }
 
-export async function statusOf(cluster: EtcdCluster): Promise<StatusResult> {
-  return parseStatus(await cluster.call(METHOD.status, new Message(), "read"));
+/** Undefined when the user may not know: from 3.6 on only administrators may. */
+export async function statusOf(cluster: EtcdCluster): Promise<StatusResult | undefined> {
+  try {
+    return parseStatus(await cluster.call(METHOD.status, new Message(), "read"));
+  } catch (error) {
+    if (error instanceof Error && isConfigurationFault(error.cause)) return undefined;
+    throw error;
+  }
+}
+
+/** Any read tells where the cluster is. */
+async function revisionOf({ cluster, path }: House): Promise<number> {
+  return parseRange(await cluster.call(METHOD.range, rangeRequest(formatKey(path)), "read")).revision;
 }
 
 /** A revision that another server has compacted already is as good. */
-async function compact(cluster: EtcdCluster, revision: number): Promise<void> {
-  await cluster.call(METHOD.compact, compactRequest(revision), "write").catch((error: unknown) => {
-    if (!(error instanceof Error && isCompacted(error.cause))) throw error;
-  });
+async function compact({ cluster, log }: House, revision: number): Promise<void> {
+  try {
+    await cluster.call(METHOD.compact, compactRequest(revision), "write");
+  } catch (error) {
+    const cause = error instanceof Error ? error.cause : undefined;
+    if (isConfigurationFault(cause))
+      log.warn("this user may not compact etcd's history, which grows; set --auto-compaction-retention of its members");
+    else if (!isCompacted(cause)) throw error;
+  }
 }
 
 /** Pages that are free are used again, so what counts is the file: it never shrinks without defragmentation. */

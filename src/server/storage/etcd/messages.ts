@@ -17,6 +17,8 @@ export interface TxnResult {
   readonly revision: number;
   readonly succeeded: boolean;
   readonly ranges: readonly RangeResult[];
+  /** Of the transactions inside this one. */
+  readonly inner: readonly TxnResult[];
 }
 
 export interface WatchResult {
@@ -101,6 +103,13 @@ export function commitRequest({ comparisons, writes, otherwise, groups = 0 }: Co
   return message;
 }
 
+/** Several commits as one transaction: each decides for itself. */
+export function groupRequest(commits: readonly Message[]): Message {
+  const message = new Message();
+  for (const commit of commits) message.message(2, new Message().message(4, commit));
+  return message;
+}
+
 function writeOperation([key, value, lease = 0]: Write): Message {
   if (value === null) return new Message().message(3, new Message().bytes(1, key));
   return new Message().message(2, new Message().bytes(1, key).bytes(2, value).number(3, lease));
@@ -149,16 +158,25 @@ export function parseRange(bytes: Buffer): RangeResult & { readonly revision: nu
   return { revision, entries, more };
 }
 
-export function parseTxn(bytes: Buffer): TxnResult {
-  const ranges: RangeResult[] = [];
-  let [revision, succeeded] = [0, false];
+/** The revision is the outermost one's: those inside have none of their own. */
+export function parseTxn(bytes: Buffer, outer?: number): TxnResult {
+  const responses: Buffer[] = [];
+  let [revision, succeeded] = [outer ?? 0, false];
   for (const [field, fields] of each(bytes)) {
-    if (field === 1) revision = parseHeader(fields.bytes());
+    if (field === 1 && outer === undefined) revision = parseHeader(fields.bytes());
     else if (field === 2) succeeded = fields.number() !== 0;
-    else if (field === 3) ranges.push(...parseOperation(fields.bytes()));
+    else if (field === 3) responses.push(fields.bytes());
     else fields.skip();
   }
-  return { revision, succeeded, ranges };
+  const [ranges, inner]: [RangeResult[], TxnResult[]] = [[], []];
+  for (const response of responses)
+    for (const [field, fields] of each(response)) {
+      if (field === 1) ranges.push(parseRange(fields.bytes()));
+      else if (field === 4) inner.push(parseTxn(fields.bytes(), revision));
+      // What puts and deletes answer says nothing.
+      else fields.skip();
+    }
+  return { revision, succeeded, ranges, inner };
 }
 
 export function parseWatch(bytes: Buffer): WatchResult {
@@ -182,7 +200,7 @@ export function parseStatus(bytes: Buffer): StatusResult {
     else if (field === 2) version = fields.bytes().toString("utf8");
     else if (field === 3) size = fields.number();
     else if (field === 9) sizeInUse = fields.number();
-    else if (field === 13) quota = fields.number();
+    else if (field === 12) quota = fields.number();
     else fields.skip();
   }
   return { version, revision, size, sizeInUse, quota };
@@ -222,16 +240,6 @@ function parseKeyValue(bytes: Buffer): KeyValue {
     else fields.skip();
   }
   return { key: key ?? EMPTY, modRevision, value: value ?? EMPTY };
-}
-
-/** A ResponseOp: of reads only, what puts and deletes answer says nothing. */
-function parseOperation(bytes: Buffer): RangeResult[] {
-  const ranges: RangeResult[] = [];
-  for (const [field, fields] of each(bytes)) {
-    if (field === 1) ranges.push(parseRange(fields.bytes()));
-    else fields.skip();
-  }
-  return ranges;
 }
 
 function parseEvent(bytes: Buffer): KeyValue[] {

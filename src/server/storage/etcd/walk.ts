@@ -12,8 +12,8 @@ export interface Piece {
 /** Keys of [from, to) in order; `to` undefined is the end of the store. Of now when the revision is 0. */
 export type ReadKeys = (from: string, to: string | undefined, limit: number, revision: number) => Promise<Piece>;
 
-/** First piece of a listing: enough for most folders, and little is read in vain where the first one is large. */
-const PIECE_MIN = 64;
+/** Smallest piece. etcd walks its index of the whole rest of the range for each, which costs more than these keys. */
+const PIECE_MIN = 256;
 /** About 100 KiB of paths as they are usual. */
 const PIECE_MAX = 2_048;
 const NUL = "\0";
