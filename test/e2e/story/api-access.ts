@@ -72,5 +72,7 @@ export async function login(
 
 /** As `kubectl create token` gives it, for the audience that servers ask for. */
 export async function serviceAccountToken(kubectl: Kubectl, { namespace, serviceAccount }: Account): Promise<string> {
-  return (await kubectl.run("create", "token", serviceAccount, "-n", namespace, "--audience", "coffer.coffer-system.main")).trim();
+  return (
+    await kubectl.run("create", "token", serviceAccount, "-n", namespace, "--audience", "coffer.coffer-system.main")
+  ).trim();
 }

@@ -21,6 +21,8 @@ function answerOf(state: RequestState): WrappedAnswer | undefined {
   if (!reply) return undefined;
   if (reply.raw || reply.bare !== undefined) return rawAnswer(state);
   if (!reply.data && !auth) return undefined;
+  // What the client must show before there is anything worth wrapping.
+  if (auth?.mfa_requirement) return undefined;
   return {
     response: encodeSorted({ ...envelopeOf(state), request_id: "" }),
     ...(auth && { wrappedAccessor: auth.accessor }),
