@@ -6,7 +6,6 @@ import { field } from "../../framework/fields.ts";
 import { multiError } from "../../framework/multi-error.ts";
 import { definePrivilegedPath } from "../../framework/path.ts";
 import { dataReply, listReply, noContent, type Reply } from "../../framework/reply.ts";
-import type { Identity } from "../../identity/identity.ts";
 import type { Expiration } from "../../leases/expiration.ts";
 import { pathOfNamespace } from "../../namespaces/namespace-scope.ts";
 import { entityOf } from "../../namespaces/rights.ts";
@@ -22,7 +21,6 @@ import { readTokenRole, roleFields, tokenRoleReply, writeTokenRole } from "./tok
 
 export interface TokenBackendServices extends TokenCreation {
   readonly expiration: Expiration;
-  readonly identity: Identity;
 }
 
 const tokenField = { token: field.text("The token.") };

@@ -5,6 +5,7 @@ import type { NamespaceName, PrivilegedContext } from "../../framework/context.t
 import { permissionDenied } from "../../framework/multi-error.ts";
 import type { Reply } from "../../framework/reply.ts";
 import { normalizePolicyNames } from "../../framework/token-parameters.ts";
+import type { Identity } from "../../identity/identity.ts";
 import { ROOT_POLICY } from "../../policy/acl.ts";
 import { NON_ASSIGNABLE_POLICIES } from "../../policy/builtin-policies.ts";
 import type { PolicyStore } from "../../policy/policy-store.ts";
@@ -13,11 +14,12 @@ import type { TokenRecord } from "../../tokens/token-record.ts";
 import type { NewToken, TokenService } from "../../tokens/token-service.ts";
 import { resolveTtl, shortest } from "../../tokens/token-ttl.ts";
 import { assertCreatable, type CreateValues, secondsOf } from "./token-fields.ts";
-import { policiesOfRole, type TokenRole } from "./token-role.ts";
+import { allowsEntityAlias, policiesOfRole, type TokenRole } from "./token-role.ts";
 
 export interface TokenCreation {
   readonly tokens: TokenService;
   readonly policies: PolicyStore;
+  readonly identity: Identity;
 }
 
 export async function createToken(
@@ -41,11 +43,29 @@ export async function createToken(
   if (type === "batch" && policies.includes(ROOT_POLICY))
     throw new CofferError("invalid_request", "batch tokens cannot be root tokens");
   const { wanted, warnings } = describe(context, values, parent, { ...recipe, type, policies });
-  const issued = await services.tokens.create(context.transaction, wanted);
+  const entityId = await entityOfAlias(context, values.entity_alias ?? "", services, role);
+  const issued = await services.tokens.create(context.transaction, { ...wanted, ...(entityId !== "" && { entityId }) });
   return {
     auth: authBlock(issued.token, issued.record),
     warnings: [...warnings, ...(await missingPolicies(context, services, policies))],
   };
+}
+
+/**
+ * Id of the entity that was asked for by an alias of the token mount; makes both when there is none. "" when none was
+ * asked for. Throws `invalid_request` without a role that allows it.
+ */
+async function entityOfAlias(
+  { transaction, mount }: PrivilegedContext,
+  name: string,
+  { identity }: TokenCreation,
+  role: TokenRole | undefined,
+): Promise<string> {
+  if (name === "") return "";
+  if (!role) throw new CofferError("invalid_request", "'entity_alias' is only allowed in combination with token role");
+  if (!allowsEntityAlias(role, name)) throw new CofferError("invalid_request", "invalid 'entity_alias' value");
+  const { accessor: mountAccessor, path: mountPath, type: mountType } = mount;
+  return identity.entityForLogin(transaction, { mountAccessor, mountPath, mountType, name, metadata: {} });
 }
 
 function assertParent(parent: TokenRecord): void {

@@ -185,6 +185,12 @@ function isDisallowed(role: TokenRole, name: string): boolean {
   return role.disallowedPolicies.includes(name) || role.disallowedPoliciesGlob.some((glob) => matchesGlob(glob, name));
 }
 
+/** Whether tokens of this role may be given the entity of this alias. The case of letters makes no difference. */
+export function allowsEntityAlias(role: TokenRole, name: string): boolean {
+  const asked = name.toLowerCase();
+  return role.allowedEntityAliases.some((glob) => matchesGlob(glob.toLowerCase(), asked));
+}
+
 function matchesGlob(glob: string, name: string): boolean {
   const parts = glob.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
   return new RegExp(`^${parts.join(".*")}$`, "s").test(name);
