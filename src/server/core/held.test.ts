@@ -59,7 +59,7 @@ async function logIn(
       numUses: 0,
     },
     ...{ ttlSeconds: 36_000, explicitMaxTtlSeconds: 0, maxTtlSeconds: 36_000, periodSeconds: 0, renewable: true },
-    ...{ role: "", entityId, boundCidrs: [] },
+    ...{ role: "", entityId, boundCidrs: [], addressLimits: [] },
   });
   await tx.commit();
   return { token, entityId };

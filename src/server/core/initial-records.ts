@@ -49,6 +49,7 @@ export class InitialRecords {
       role: "",
       entityId: "",
       boundCidrs: [],
+      addressLimits: [],
       ...(id !== undefined && { id }),
     });
     return token;

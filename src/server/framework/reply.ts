@@ -7,6 +7,8 @@ export interface Grant {
   readonly displayName: string;
   readonly policies: readonly string[];
   readonly metadata: Readonly<Record<string, string>>;
+  /** The part of it that the method itself knows to be true, where clients choose the rest; all of it by default. */
+  readonly vouched?: Readonly<Record<string, string>>;
   /** Name by which the mount knows this user; the identity's alias. */
   readonly aliasName: string;
   /** The user's groups as the mount knows them, for external groups; left out by methods that know none. */

@@ -180,7 +180,7 @@ describe("aclOfToken", () => {
       'path "secret/{{token.metadata.namespace}}/*" { capabilities = ["read"] }\npath "team/*" { capabilities = ["read"] }',
     );
     const identity = { policies: ["team", "root"], resolve: () => undefined };
-    const token = { policies: ["own"], boundaries: [["bound"]], metadata: { namespace: "shop" } };
+    const token = { policies: ["own"], boundaries: [["bound"]], vouched: { namespace: "shop" } };
     const acl = await policies.aclOfToken(barrier.begin(), token, identity);
     expect(acl.isRoot).toBe(false);
     expect(acl.capabilities("secret/shop/db")).toEqual(["read"]);

@@ -27,7 +27,8 @@ export interface PolicyHolder {
   readonly policies: readonly string[];
   /** Each is a permission boundary of policy names; all must allow what the policies allow. */
   readonly boundaries: readonly (readonly string[])[];
-  readonly metadata?: Readonly<Record<string, string>> | undefined;
+  /** What the auth method vouches for: fills `token.metadata.…` of templates. */
+  readonly vouched?: Readonly<Record<string, string>> | undefined;
 }
 
 /** The identity behind it, with the policies that it brings along. */
@@ -95,7 +96,7 @@ export class PolicyStore {
   aclOfToken(tx: Reader, token: PolicyHolder, identity?: PolicyIdentity): Promise<Acl> {
     // An identity never makes root: that is a token's own.
     const inherited = (identity?.policies ?? []).filter((name) => name !== ROOT_POLICY);
-    const metadata = new Map(Object.entries(token.metadata ?? {}));
+    const metadata = new Map(Object.entries(token.vouched ?? {}));
     return this.aclFor(tx, [...token.policies, ...inherited], {
       boundaries: token.boundaries,
       resolve: (variable) =>
@@ -138,7 +139,7 @@ export class PolicyStore {
    */
   async aclPartsOfToken(tx: Reader, token: PolicyHolder, identity?: PolicyIdentity): Promise<readonly Acl[]> {
     const own = await this.aclOfToken(tx, { ...token, boundaries: [] }, identity);
-    const metadata = new Map(Object.entries(token.metadata ?? {}));
+    const metadata = new Map(Object.entries(token.vouched ?? {}));
     const resolve = (variable: string) =>
       variable.startsWith("token.metadata.")
         ? metadata.get(variable.slice("token.metadata.".length))

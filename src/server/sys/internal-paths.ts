@@ -1,5 +1,4 @@
 // sys/internal: what user interfaces and CLIs ask to find their way; the OpenAPI document; metrics.
-import { isWithin } from "#common/cidr.ts";
 import { CofferError } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
 import { METRICS_CONTENT_TYPE } from "#common/metrics.ts";
@@ -15,6 +14,7 @@ import { listChildren } from "../namespaces/namespace-store.ts";
 import { aclIn, entityOf } from "../namespaces/rights.ts";
 import type { Acl } from "../policy/acl.ts";
 import { findToken } from "../tokens/reachable-token.ts";
+import { mayComeFrom } from "../tokens/token-address.ts";
 import { shownMount } from "./mount-config.ts";
 import type { SysServices } from "./services.ts";
 
@@ -81,7 +81,7 @@ export function internalPaths(services: SysServices) {
 async function aclOf(context: PrivilegedContext, services: SysServices): Promise<Acl | undefined> {
   const { transaction: tx, clientToken } = context;
   const token = clientToken === "" ? undefined : await findToken(context, services.tokens, clientToken);
-  if (!token || (token.boundCidrs.length > 0 && !isWithin(token.boundCidrs, context.remoteAddress))) return undefined;
+  if (!token || !mayComeFrom(token, context.remoteAddress)) return undefined;
   const entity = await entityOf(tx, services, token);
   if (entity?.disabled) return undefined;
   return aclIn(context.scope, tx, services, token, entity);

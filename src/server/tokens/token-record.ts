@@ -51,6 +51,13 @@ const tokenSchema = object({
   role: withDefault(string, ""),
   entityId: withDefault(string, ""),
   boundCidrs: withDefault(list(string), []),
+  /** Blocks of the tokens that this one descends from: all of them hold as well. */
+  addressLimits: withDefault(list(list(string)), []),
+  /**
+   * What the auth method says of whoever logged in. Templates of policies and boundaries are filled from this alone,
+   * never from `metadata`, which clients choose; children have it unchanged.
+   */
+  vouched: optional(map(string)),
   cubbyholeId: string,
   /** Wrapping tokens: the path whose answer they hold. */
   wrappedPath: optional(string),

@@ -61,7 +61,7 @@ export async function newWrappingToken(
   const { token, record } = await tokens.create(tx, {
     ...{ type: "service", parent: "", policies: [WRAPPING_POLICY], boundaries: [], path, displayName: "", numUses: 1 },
     ...{ ttlSeconds, explicitMaxTtlSeconds: ttlSeconds, maxTtlSeconds: ttlSeconds, periodSeconds: 0, renewable: false },
-    ...{ role: "", entityId: "", boundCidrs: [], wrappedPath: path },
+    ...{ role: "", entityId: "", boundCidrs: [], addressLimits: [], wrappedPath: path },
   });
   return { token: format === "jwt" ? await signWrapping(tx, token, record) : token, record };
 }

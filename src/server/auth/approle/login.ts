@@ -35,6 +35,7 @@ async function login(context: Context, roleId: string | undefined, secretId: str
       displayName: "",
       policies: role.token.policies,
       metadata: { ...secret?.metadata, role_name: name },
+      vouched: { role_name: name },
       aliasName: role.roleId,
       token: { ...role.token, boundCidrs },
     },

@@ -10,6 +10,7 @@ import { ROOT_POLICY } from "../../policy/acl.ts";
 import { NON_ASSIGNABLE_POLICIES } from "../../policy/builtin-policies.ts";
 import type { PolicyStore } from "../../policy/policy-store.ts";
 import { authBlock } from "../../tokens/auth-block.ts";
+import { inheritedLimits } from "../../tokens/token-address.ts";
 import type { TokenRecord } from "../../tokens/token-record.ts";
 import type { NewToken, TokenService } from "../../tokens/token-service.ts";
 import { resolveTtl, shortest } from "../../tokens/token-ttl.ts";
@@ -181,6 +182,8 @@ function describe(
     role: role?.name ?? "",
     entityId: orphan || parent.namespace !== context.scope.id ? "" : parent.entityId,
     boundCidrs: role?.boundCidrs ?? [],
+    addressLimits: inheritedLimits(parent),
+    ...(parent.vouched && { vouched: parent.vouched }),
     ...(values.id && type === "service" && { id: values.id }),
   };
   return { wanted, warnings: [...ttl.warnings, ...customIdWarning] };

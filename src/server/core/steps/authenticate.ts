@@ -1,8 +1,8 @@
 // Step "authenticate": who asks. Public paths take no token and a bad one does not harm them.
-import { isWithin } from "#common/cidr.ts";
 import type { Caller } from "../../framework/context.ts";
 import { invalidToken, permissionDenied } from "../../framework/multi-error.ts";
 import { aclIn, entityOf } from "../../namespaces/rights.ts";
+import { mayComeFrom } from "../../tokens/token-address.ts";
 import { type TokenRecord, tokenKey, tokenKind } from "../../tokens/token-record.ts";
 import type { CoreServices, RequestState } from "../request-state.ts";
 import { inlineToken } from "./inline-login.ts";
@@ -14,7 +14,7 @@ export async function authenticate(state: RequestState, services: CoreServices):
   state.isInline = inline !== undefined;
   const sent = request.clientToken;
   const token = inline ?? (sent === "" ? undefined : await services.tokens.find(tx, sent));
-  if (!token || token.numUses < 0 || !mayComeFrom(request.remoteAddress, token)) throw invalidToken();
+  if (!token || token.numUses < 0 || !mayComeFrom(token, request.remoteAddress)) throw invalidToken();
   if (token.numUses > 0) {
     // -1: this was the last use. The token is revoked in the same commit; until then handlers find it as any other.
     tx.write(tokenKind, tokenKey(token.hash), { ...token, numUses: token.numUses === 1 ? -1 : token.numUses - 1 });
@@ -45,8 +45,4 @@ function callerOf(token: TokenRecord): Caller {
     metadata: token.metadata ?? {},
     entityId: token.entityId,
   };
-}
-
-function mayComeFrom(address: string, token: TokenRecord): boolean {
-  return token.boundCidrs.length === 0 || isWithin(token.boundCidrs, address);
 }

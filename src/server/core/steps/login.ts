@@ -76,6 +76,7 @@ export function tokenOfGrant(
     boundaries: [mount.config.boundaryPolicies, token.boundaryPolicies].filter((names) => names.length > 0),
     path,
     ...(Object.keys(grant.metadata).length > 0 && { metadata: grant.metadata }),
+    vouched: grant.vouched ?? grant.metadata,
     displayName: [mount.path.slice("auth/".length, -1).replaceAll("/", "-"), grant.displayName]
       .filter(Boolean)
       .join("-"),
@@ -88,6 +89,7 @@ export function tokenOfGrant(
     role: "",
     entityId,
     boundCidrs: token.boundCidrs,
+    addressLimits: [],
   };
   return { wanted, warnings: ttl.warnings };
 }
