@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type Core, type Reply, startCore } from "#test/kit/core.ts";
+import { readMount } from "../mounts/mount-table.ts";
 
 const RIGHT = "the right one";
 
@@ -93,5 +94,27 @@ describe("a user with too many wrong passwords", () => {
     const core = await startUsers();
     for (let i = 0; i < 6; i++) await core.send("", "update", "auth/users/login/ann", {});
     expect((await logIn(core, RIGHT)).status).toBe(200);
+  });
+});
+
+describe("names that somebody invents", () => {
+  it("are forgotten: old records go as new ones come", async () => {
+    const core = await startUsers();
+    const { lockout, barrier } = core.services;
+    const mount = await readMount(barrier.begin(), "auth/users/");
+    if (!mount) throw new Error("the mount is there");
+    const invent = async (from: number, count: number) => {
+      for (let i = from; i < from + count; i++) {
+        const tx = barrier.begin();
+        await lockout.noteFailure(tx, mount, `invented-${i}-${"x".repeat(1_000)}`);
+        await tx.commit();
+      }
+    };
+    const kept = async () => (await barrier.begin().list(`core/lockout/${mount.accessor}/`, { limit: 1_000 })).length;
+    await invent(0, 200);
+    expect(await kept()).toBe(200);
+    await core.clock.advance(3_600_000);
+    await invent(200, 150);
+    expect(await kept()).toBeLessThan(200); // 150 of late, and the few old ones that chance has spared
   });
 });

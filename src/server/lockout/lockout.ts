@@ -1,16 +1,26 @@
 // User lockout: after too many wrong passwords in a row a user cannot log in for a while, with the right one neither.
 // Counted in storage, so that attempts spread over nodes count together.
+// Anybody can invent names: each failure also removes a few records that count no more, so that there are never many
+// more of them than there were failures of late.
 //
-//   core/lockout/<mount accessor>/<alias, percent-encoded>   { failures, lastFailureSeconds }
+//   core/lockout/<mount accessor>/<SHA-256 of the alias, hex>   { aliasName, failures, lastFailureSeconds }
+import { createHash, randomBytes } from "node:crypto";
 import type { Clock } from "#common/clock.ts";
-import { number, object } from "#common/schema.ts";
+import { number, object, string } from "#common/schema.ts";
 import { recordKind, type Transaction } from "../barrier/transaction.ts";
 import type { UserLockoutStanza } from "../config/server-config.ts";
 import type { LockoutConfig, MountRecord } from "../mounts/mount-record.ts";
 
-const failuresKind = recordKind("login failures", object({ failures: number, lastFailureSeconds: number }));
+const failuresKind = recordKind(
+  "login failures",
+  object({ aliasName: string, failures: number, lastFailureSeconds: number }),
+);
 const PREFIX = "core/lockout/";
 const PAGE = 1_000;
+/** Records looked at with each failure, from a place taken by chance: several for each that is added. */
+const SWEPT_AT_ONCE = 8;
+/** Longer names are cut where they are shown; whether two are the same is decided by the whole name. */
+const SHOWN_CHARACTERS_MAX = 256;
 
 /** Five failures lock for a quarter of an hour: what clients of Vault expect. */
 export const LOCKOUT_DEFAULTS: LockoutConfig = {
@@ -40,9 +50,7 @@ export class Lockout {
     const config = this.#configOf(mount);
     if (!config) return false;
     const record = await tx.read(failuresKind, keyOf(mount.accessor, aliasName));
-    return (
-      record !== undefined && record.failures >= config.threshold && this.#ageSeconds(record) < config.durationSeconds
-    );
+    return record !== undefined && this.#locks(record, config);
   }
 
   async noteFailure(tx: Transaction, mount: MountRecord, aliasName: string): Promise<void> {
@@ -50,14 +58,28 @@ export class Lockout {
     if (!config) return;
     const key = keyOf(mount.accessor, aliasName);
     const before = await tx.read(failuresKind, key);
-    const isLocked =
-      before !== undefined && before.failures >= config.threshold && this.#ageSeconds(before) < config.durationSeconds;
-    if (isLocked) return; // the time runs from the failure that locked
+    if (before && this.#locks(before, config)) return; // the time runs from the failure that locked
     const counts =
       before !== undefined &&
       before.failures < config.threshold &&
       this.#ageSeconds(before) < config.counterResetSeconds;
-    tx.write(failuresKind, key, { failures: counts ? before.failures + 1 : 1, lastFailureSeconds: this.#nowSeconds() });
+    tx.write(failuresKind, key, {
+      aliasName: aliasName.slice(0, SHOWN_CHARACTERS_MAX),
+      failures: counts ? before.failures + 1 : 1,
+      lastFailureSeconds: this.#nowSeconds(),
+    });
+    await this.#sweep(tx, mount, config);
+  }
+
+  /** Removes what counts no more, a little at a time. */
+  async #sweep(tx: Transaction, mount: MountRecord, config: LockoutConfig): Promise<void> {
+    const prefix = prefixOf(mount.accessor);
+    const after = randomBytes(4).toString("hex");
+    for (const name of await tx.list(prefix, { after, limit: SWEPT_AT_ONCE })) {
+      const record = await tx.read(failuresKind, prefix + name);
+      const isOver = record && this.#ageSeconds(record) >= Math.max(config.durationSeconds, config.counterResetSeconds);
+      if (isOver) tx.delete(prefix + name);
+    }
   }
 
   async noteSuccess(tx: Transaction, mount: MountRecord, aliasName: string): Promise<void> {
@@ -73,11 +95,23 @@ export class Lockout {
   /** Names of a mount's users that are locked now. */
   async lockedUsers(tx: Transaction, mount: MountRecord): Promise<readonly string[]> {
     const locked: string[] = [];
-    for (const name of await tx.list(`${PREFIX}${mount.accessor}/`, { limit: PAGE })) {
-      const aliasName = decodeURIComponent(name);
-      if (await this.isLocked(tx, mount, aliasName)) locked.push(aliasName);
+    const config = this.#configOf(mount);
+    const prefix = prefixOf(mount.accessor);
+    for (let after: string | undefined; config; ) {
+      const names = await tx.list(prefix, { limit: PAGE, ...(after !== undefined && { after }) });
+      await tx.prefetch(names.map((name) => prefix + name));
+      for (const name of names) {
+        const record = await tx.read(failuresKind, prefix + name);
+        if (record && this.#locks(record, config)) locked.push(record.aliasName);
+      }
+      if (names.length < PAGE) break;
+      after = names.at(-1);
     }
-    return locked;
+    return locked.sort();
+  }
+
+  #locks(record: { failures: number; lastFailureSeconds: number }, config: LockoutConfig): boolean {
+    return record.failures >= config.threshold && this.#ageSeconds(record) < config.durationSeconds;
   }
 
   #configOf(mount: MountRecord): LockoutConfig | undefined {
@@ -96,5 +130,9 @@ export class Lockout {
 }
 
 function keyOf(mountAccessor: string, aliasName: string): string {
-  return `${PREFIX}${mountAccessor}/${encodeURIComponent(aliasName)}`;
+  return prefixOf(mountAccessor) + createHash("sha256").update(aliasName).digest("hex");
+}
+
+function prefixOf(mountAccessor: string): string {
+  return `${PREFIX}${mountAccessor}/`;
 }
