@@ -16,8 +16,8 @@ import { namespaceNameOf } from "../namespaces/namespace-scope.ts";
 import { revokeOrphaning, revokeToken } from "../tokens/revoke-token.ts";
 import { expireToken, readToken } from "../tokens/token-store.ts";
 import { leaseEvent } from "./lease-events.ts";
-import type { LeaseRecord } from "./lease-record.ts";
-import { deleteLease, leaseIdsBelow, moveLease, readLease } from "./lease-store.ts";
+import { isIrrevocable, type LeaseRecord } from "./lease-record.ts";
+import { deleteLease, irrevocablePage, leaseIdsBelow, moveLease, readLease } from "./lease-store.ts";
 import { putJob, type RevocationJob } from "./revocation-job.ts";
 
 /** After this many failures a lease is irrevocable: kept with its error, for an administrator to look at. */
@@ -44,12 +44,12 @@ export class Expiration {
 
   /** Ends a token with all that hangs on it. False when a job is left for what did not fit one transaction. */
   revokeToken(tx: Transaction, hash: string): Promise<boolean> {
-    return revokeToken(tx, hash, this.#nowSeconds());
+    return revokeToken(tx, hash, this.nowSeconds());
   }
 
   /** Ends a token and leaves its children alive as orphans. */
   revokeOrphaning(tx: Transaction, hash: string): Promise<void> {
-    return revokeOrphaning(tx, hash, this.#nowSeconds());
+    return revokeOrphaning(tx, hash, this.nowSeconds());
   }
 
   /**
@@ -57,17 +57,35 @@ export class Expiration {
    * Throws what a backend throws, unless forced.
    */
   async revokePrefix(tx: Transaction, prefix: string, options: { force: boolean }): Promise<boolean> {
+    if ((await this.endSome(tx, prefix, options)) < PREFIX_BUDGET) return true;
+    if (options.force) putJob(tx, { kind: "force", target: prefix });
+    else putJob(tx, { kind: "expire", target: prefix, beforeSeconds: this.nowSeconds() });
+    return false;
+  }
+
+  /** Ends a slice of the leases whose id begins with a prefix, and answers their number: PREFIX_BUDGET when there may be more. */
+  async endSome(tx: Transaction, prefix: string, options: { force: boolean }): Promise<number> {
     const ids = await leaseIdsBelow(tx, prefix, PREFIX_BUDGET);
     for (const id of ids) await this.end(tx, id, options);
-    if (ids.length < PREFIX_BUDGET) return true;
-    if (options.force) putJob(tx, { kind: "force", target: prefix });
-    else putJob(tx, { kind: "expire", target: prefix, beforeSeconds: this.#nowSeconds() });
-    return false;
+    return ids.length;
+  }
+
+  /**
+   * Lets irrevocable leases of the namespace end now, by the sweep, as if nothing had failed: this one, or a slice of
+   * all of them. Answers how many; `more` when others may be left.
+   */
+  async retryIrrevocable(tx: Transaction, leaseId: string): Promise<{ retried: number; more: boolean }> {
+    const one = leaseId === "" ? undefined : await readLease(tx, leaseId);
+    const page = leaseId === "" ? await irrevocablePage(tx, PREFIX_BUDGET) : undefined;
+    const leases = (page?.leases ?? [one]).filter((lease) => lease !== undefined && isIrrevocable(lease));
+    for (const lease of leases)
+      if (lease) moveLease(tx, lease, { ...lease, attempts: 0, expiresAtSeconds: this.nowSeconds() });
+    return { retried: leases.length, more: page?.after !== undefined };
   }
 
   /** Disables a mount: its leases and tokens end, then its data goes, all of it finished in the background. */
   async endMount(tx: Transaction, mount: MountRecord): Promise<void> {
-    const beforeSeconds = this.#nowSeconds();
+    const beforeSeconds = this.nowSeconds();
     await this.expireSome(tx, { target: mount.path, beforeSeconds });
     endMount(tx, mount);
     // Begins anew: until this commits others may issue leases of the mount, which the list above does not have.
@@ -75,16 +93,19 @@ export class Expiration {
     putJob(tx, { kind: "mount", target: mount.uuid });
   }
 
-  /** Lets a slice of a job's leases end now, by the sweep. Answers its last id when there may be more. */
-  async expireSome(tx: Transaction, job: Omit<RevocationJob, "kind" | "namespace">): Promise<string | undefined> {
+  /** Lets a slice of a job's leases end now, by the sweep. Answers how many, and its last id when there may be more. */
+  async expireSome(
+    tx: Transaction,
+    job: Pick<RevocationJob, "target" | "after" | "beforeSeconds">,
+  ): Promise<{ done: number; after: string | undefined }> {
     const ids = await leaseIdsBelow(tx, job.target, PREFIX_BUDGET, job.after);
-    for (const id of ids) await this.#expire(tx, id, job.beforeSeconds ?? this.#nowSeconds());
-    return ids.length < PREFIX_BUDGET ? undefined : ids.at(-1);
+    for (const id of ids) await this.#expire(tx, id, job.beforeSeconds ?? this.nowSeconds());
+    return { done: ids.length, after: ids.length < PREFIX_BUDGET ? undefined : ids.at(-1) };
   }
 
   async #expire(tx: Transaction, leaseId: string, beforeSeconds: number): Promise<void> {
     const lease = await readLease(tx, leaseId);
-    const now = this.#nowSeconds();
+    const now = this.nowSeconds();
     if (!lease || lease.issuedAtSeconds > beforeSeconds) return;
     if (lease.expiresAtSeconds > 0 && lease.expiresAtSeconds <= now) return;
     const token = lease.kind === "token" ? await readToken(tx, lease.tokenHash) : undefined;
@@ -136,10 +157,11 @@ export class Expiration {
   async renew(tx: Transaction, lease: LeaseRecord, incrementSeconds: number): Promise<LeaseRecord> {
     const { secret } = lease;
     if (!secret) throw new CofferError("invalid_request", "tokens cannot be renewed through this endpoint");
-    if (secret.renewable === "no") throw new CofferError("invalid_request", "lease is not renewable");
+    if (secret.renewable === "no" || isIrrevocable(lease))
+      throw new CofferError("invalid_request", "lease is not renewable");
     const found = await this.#leaseKind(tx, lease);
     await found?.kind.renew?.(found.context, found.internal);
-    const now = this.#nowSeconds();
+    const now = this.nowSeconds();
     const wanted = now + (incrementSeconds > 0 ? incrementSeconds : secret.ttlSeconds);
     const after = { ...lease, lastRenewalSeconds: now, expiresAtSeconds: Math.min(wanted, secret.maxExpiresAtSeconds) };
     moveLease(tx, lease, after);
@@ -161,12 +183,13 @@ export class Expiration {
       ...lease,
       attempts,
       lastError: messageOf(error).slice(0, 500),
-      expiresAtSeconds: irrevocable ? 0 : this.#nowSeconds() + BACKOFF_SECONDS * 2 ** (attempts - 1),
+      expiresAtSeconds: irrevocable ? 0 : this.nowSeconds() + BACKOFF_SECONDS * 2 ** (attempts - 1),
     };
     moveLease(tx, lease, after);
   }
 
-  #nowSeconds(): number {
+  /** The time as jobs and leases keep it. */
+  nowSeconds(): number {
     return Math.floor(this.#deps.clock.now() / 1000);
   }
 }

@@ -5,7 +5,7 @@ import type { Transaction } from "../barrier/transaction.ts";
 export type Progress = "done" | "handed on" | "more" | "waiting";
 
 /** Records that one transaction deletes. */
-const DATA_PAGE = 1_000;
+export const DATA_PAGE = 1_000;
 
 /** Deletes a page of what lies below a prefix. True when nothing is left. */
 export async function deleteBelow(tx: Transaction, prefix: string): Promise<boolean> {

@@ -5,9 +5,9 @@ import { mountStoragePrefix } from "../mounts/mount-record.ts";
 import { forgetEndedMount, readEndedMount } from "../mounts/mount-table.ts";
 import { removeNamespaceSlice } from "../namespaces/namespace-removal.ts";
 import { namespaceView } from "../namespaces/namespace-transaction.ts";
-import { orphanChildren } from "../tokens/revoke-token.ts";
-import type { Expiration } from "./expiration.ts";
-import { deleteBelow, type Progress } from "./job-progress.ts";
+import { orphanChildren, REVOKE_BUDGET } from "../tokens/revoke-token.ts";
+import { type Expiration, PREFIX_BUDGET } from "./expiration.ts";
+import { DATA_PAGE, deleteBelow, type Progress } from "./job-progress.ts";
 import { leaseIdsBelow, readLease } from "./lease-store.ts";
 import { deleteJob, putJob, type RevocationJob, readJob } from "./revocation-job.ts";
 
@@ -19,15 +19,27 @@ export async function runSlice(whole: Transaction, id: string, expiration: Expir
   const job = await readJob(whole, id);
   if (!job) return false;
   const tx = namespaceView(whole, job.namespace);
-  const { progress, after = job.after } = await sliceOf(tx, job, expiration);
+  const { progress, after = job.after, done = 0 } = await sliceOf(tx, job, expiration);
   if (progress === "done" || progress === "handed on") deleteJob(tx, id);
-  else if (after !== job.after) putJob(tx, { ...job, ...(after !== undefined && { after }) }, id);
+  else if (after !== job.after || done > 0 || job.startedSeconds === undefined)
+    putJob(
+      tx,
+      {
+        ...job,
+        ...(after !== undefined && { after }),
+        done: (job.done ?? 0) + done,
+        startedSeconds: job.startedSeconds ?? expiration.nowSeconds(),
+      },
+      id,
+    );
   return progress === "more" || progress === "handed on";
 }
 
 interface Slice {
   readonly progress: Progress;
   readonly after?: string | undefined;
+  /** Leases or records that it saw to, where more are left. */
+  readonly done?: number;
 }
 const DONE: Slice = { progress: "done" };
 const HANDED_ON: Slice = { progress: "handed on" };
@@ -37,20 +49,24 @@ async function sliceOf(tx: Transaction, job: RevocationJob, expiration: Expirati
     case "token":
       return (await expiration.revokeToken(tx, job.target)) ? DONE : HANDED_ON;
     case "orphans":
-      return (await orphanChildren(tx, job.target)) ? DONE : { progress: "more" };
+      return (await orphanChildren(tx, job.target)) ? DONE : { progress: "more", done: REVOKE_BUDGET };
     case "expire": {
-      const after = await expiration.expireSome(tx, job);
-      return after === undefined ? DONE : { progress: "more", after };
+      const { after, done } = await expiration.expireSome(tx, job);
+      return after === undefined ? DONE : { progress: "more", after, done };
     }
     case "force":
-      return (await expiration.revokePrefix(tx, job.target, { force: true })) ? DONE : HANDED_ON;
+      return forced(await expiration.endSome(tx, job.target, { force: true }));
     case "mount":
       return clearMount(tx, job);
     case "data":
-      return (await deleteBelow(tx, job.target)) ? DONE : { progress: "more" };
+      return (await deleteBelow(tx, job.target)) ? DONE : { progress: "more", done: DATA_PAGE };
     case "namespace":
       return { progress: await removeNamespaceSlice(tx, job.target, expiration) };
   }
+}
+
+function forced(done: number): Slice {
+  return done < PREFIX_BUDGET ? DONE : { progress: "more", done };
 }
 
 /** The data goes last: what a backend needs to end a lease is in it. */
@@ -66,7 +82,7 @@ async function clearMount(tx: Transaction, job: RevocationJob): Promise<Slice> {
     after = id;
   }
   if (ids.length === LEASE_PAGE) return { progress: "more", after };
-  if (!(await deleteBelow(tx, mountStoragePrefix(mount)))) return { progress: "more", after };
+  if (!(await deleteBelow(tx, mountStoragePrefix(mount)))) return { progress: "more", after, done: DATA_PAGE };
   forgetEndedMount(tx, mount.uuid);
   return DONE;
 }

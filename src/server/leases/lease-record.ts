@@ -4,6 +4,7 @@
 //   core/lease/<lease id>                    LeaseRecord
 //   core/expiry/<unix seconds, 12 digits>/<sha256 of the id, 32 hex digits>   { leaseId, namespace }
 //   core/token-lease/<token hash>/<sha256 of the id>                          { leaseId, namespace }: leases that end with a token
+//   core/irrevocable/<sha256 of the id>      { leaseId, namespace }: leases that nothing tries to end any more
 //   core/token-dependents/<token hash>       written whenever a token gets a lease or a child, read by who ends it
 import { createHash } from "node:crypto";
 import { type Infer, jsonObject, number, object, oneOf, optional, string, withDefault } from "#common/schema.ts";
@@ -60,6 +61,17 @@ export const EXPIRY_PREFIX = "core/expiry/";
 
 export function leaseKey(leaseId: string): string {
   return LEASE_PREFIX + leaseId;
+}
+
+export const IRREVOCABLE_PREFIX = "core/irrevocable/";
+
+export function irrevocableKey(leaseId: string): string {
+  return IRREVOCABLE_PREFIX + digest(leaseId);
+}
+
+/** Ending it failed so often that it stays, with its last error, until an administrator sees to it. */
+export function isIrrevocable(lease: Pick<LeaseRecord, "attempts" | "expiresAtSeconds">): boolean {
+  return lease.expiresAtSeconds === 0 && (lease.attempts ?? 0) > 0;
 }
 
 function digest(leaseId: string): string {

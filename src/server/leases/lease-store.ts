@@ -6,6 +6,9 @@ import {
   dependentsKey,
   dependentsKind,
   expiryKey,
+  IRREVOCABLE_PREFIX,
+  irrevocableKey,
+  isIrrevocable,
   LEASE_PREFIX,
   type LeaseRecord,
   leaseKey,
@@ -29,6 +32,7 @@ function writeLease(tx: Transaction, lease: LeaseRecord): void {
   tx.write(leaseKind, leaseKey(lease.leaseId), lease);
   const reference = { leaseId: lease.leaseId, namespace: namespaceIdOf(tx) };
   if (lease.expiresAtSeconds > 0) tx.write(leaseReferenceKind, expiryKey(lease), reference);
+  if (isIrrevocable(lease)) tx.write(leaseReferenceKind, irrevocableKey(lease.leaseId), reference);
   if (endsWithToken(lease)) tx.write(leaseReferenceKind, tokenLeaseKey(lease), reference);
 }
 
@@ -40,6 +44,7 @@ function endsWithToken(lease: LeaseRecord): boolean {
 /** Moves a lease to another expiry; other members may change with it, but not what it is. */
 export function moveLease(tx: Transaction, before: LeaseRecord, after: LeaseRecord): void {
   if (before.expiresAtSeconds > 0) tx.delete(expiryKey(before));
+  if (isIrrevocable(before)) tx.delete(irrevocableKey(before.leaseId));
   if (endsWithToken(before)) tx.delete(tokenLeaseKey(before));
   writeLease(tx, after);
 }
@@ -47,7 +52,24 @@ export function moveLease(tx: Transaction, before: LeaseRecord, after: LeaseReco
 export function deleteLease(tx: Transaction, lease: LeaseRecord): void {
   tx.delete(leaseKey(lease.leaseId));
   if (lease.expiresAtSeconds > 0) tx.delete(expiryKey(lease));
+  if (isIrrevocable(lease)) tx.delete(irrevocableKey(lease.leaseId));
   if (endsWithToken(lease)) tx.delete(tokenLeaseKey(lease));
+}
+
+/** A page of the namespace's irrevocable leases, and where the next one begins; undefined when there is none. */
+export async function irrevocablePage(
+  tx: Transaction,
+  limit: number,
+  after?: string,
+): Promise<{ leases: readonly LeaseRecord[]; after: string | undefined }> {
+  const names = await tx.list(IRREVOCABLE_PREFIX, { limit, ...(after !== undefined && { after }) });
+  const leases: LeaseRecord[] = [];
+  for (const name of names) {
+    const reference = await tx.read(leaseReferenceKind, IRREVOCABLE_PREFIX + name);
+    const lease = reference && (await readLease(tx, reference.leaseId));
+    if (lease && isIrrevocable(lease)) leases.push(lease);
+  }
+  return { leases, after: names.length < limit ? undefined : names.at(-1) };
 }
 
 /** Ids of leases that begin with a prefix, after `after`, at most `limit`. */

@@ -2,7 +2,7 @@
 // slice changes or deletes the job in its own commit, so two nodes at once only meet as a conflict. What a slice of
 // each kind is: job-runner.ts.
 //
-//   core/job/<id>   { kind, target, namespace, after?, beforeSeconds? }
+//   core/job/<id>   { kind, target, namespace, after?, beforeSeconds?, done?, startedSeconds? }
 import { randomUUID } from "node:crypto";
 import { type Infer, number, object, oneOf, optional, string, withDefault } from "#common/schema.ts";
 import { recordKind, type Transaction } from "../barrier/transaction.ts";
@@ -28,6 +28,10 @@ const jobSchema = object({
   after: optional(string),
   /** "expire": leases that were issued later stay. They may be of a new mount at the old path. */
   beforeSeconds: optional(number),
+  /** How many leases or records it has seen to; for an administrator to look at. */
+  done: optional(number),
+  /** When its first slice was done. */
+  startedSeconds: optional(number),
 });
 export type RevocationJob = Infer<typeof jobSchema>;
 const jobKind = recordKind("revocation job", jobSchema);

@@ -11,6 +11,7 @@ import { generateRootPaths } from "./generate-root-paths.ts";
 import { hostPaths } from "./host-paths.ts";
 import { internalPaths } from "./internal-paths.ts";
 import { leasePaths } from "./lease-paths.ts";
+import { leaseTroublePaths } from "./lease-trouble-paths.ts";
 import { lockedUserPaths } from "./locked-user-paths.ts";
 import { mfaPaths } from "./mfa-paths.ts";
 import { mountPaths } from "./mount-paths.ts";
@@ -40,6 +41,7 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...capabilityPaths(services),
       ...auditPaths(services),
       ...leasePaths(services),
+      ...leaseTroublePaths(services),
       ...lockedUserPaths(services),
       ...mfaPaths(services),
       ...explainPaths(services),

@@ -80,13 +80,14 @@ async function shownLease(context: PrivilegedContext, services: SysServices, lea
   const token = lease.kind === "token" ? await readToken(context.transaction, lease.tokenHash) : undefined;
   const lastRenewal = token?.lastRenewalSeconds ?? lease.lastRenewalSeconds;
   return {
-    expire_time: time(lease.expiresAtSeconds),
+    expire_time: lease.expiresAtSeconds === 0 ? null : time(lease.expiresAtSeconds),
     id: lease.leaseId,
     issue_time: time(lease.issuedAtSeconds),
     last_renewal: lastRenewal === undefined ? null : time(lastRenewal),
     path: lease.path,
     renewable: token ? token.renewable : lease.secret?.renewable === "yes",
-    ttl: lease.expiresAtSeconds - services.tokens.nowSeconds(),
+    ...(lease.lastError && { revoke_error: lease.lastError }),
+    ttl: lease.expiresAtSeconds === 0 ? 0 : lease.expiresAtSeconds - services.tokens.nowSeconds(),
   };
 }
 
