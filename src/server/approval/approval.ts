@@ -37,7 +37,17 @@ export async function approversOf(tx: Transaction, entityIds: readonly string[])
   return [...found.values()];
 }
 
-/** Why somebody cannot approve, or undefined when he can. `requesterId` is "" for a token without an entity. */
+/** The id of who made a request as the identity store knows him now; "" for a token without an entity. */
+export async function requesterIdOf(tx: Transaction, entityId: string): Promise<string> {
+  return entityId === "" ? "" : ((await currentEntity(tx, entityId))?.id ?? "");
+}
+
+/** Whether a request without a known requester can be approved: only where he may be among those who approve. */
+export function allowsAnyRequester(control: ControlGroup): boolean {
+  return control.factors.every((factor) => factor.selfAuthorization);
+}
+
+/** Why somebody cannot approve, or undefined when he can. `requesterId` is that of `requesterIdOf`. */
 export function approvalRefusal(
   control: ControlGroup,
   approver: Approver,
@@ -56,7 +66,9 @@ export function isApproved(control: ControlGroup, approvers: readonly Approver[]
 }
 
 function counts(factor: ControlFactor, approver: Approver, requesterId: string): boolean {
-  return isMember(factor, approver) && (factor.selfAuthorization || approver.id !== requesterId);
+  if (!isMember(factor, approver)) return false;
+  // A requester whom nobody knows may be the approver himself.
+  return factor.selfAuthorization || (requesterId !== "" && approver.id !== requesterId);
 }
 
 function isMember({ groupIds, groupNames }: ControlFactor, approver: Approver): boolean {

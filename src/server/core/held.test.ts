@@ -44,11 +44,13 @@ async function logIn(
   { services }: Core,
   name: string,
   policies: string[],
+  kind: { readonly type?: "service" | "batch"; readonly numUses?: number; readonly mount?: string } = {},
 ): Promise<{ token: string; entityId: string }> {
   const tx = services.barrier.begin();
-  const where = { mountAccessor: "auth_people", mountPath: "auth/people/", mountType: "people" };
+  const { mount = "people", ...token } = kind;
+  const where = { mountAccessor: `auth_${mount}`, mountPath: "auth/people/", mountType: "people" };
   const entityId = await services.identity.entityForLogin(tx, { ...where, name, metadata: {} });
-  const { token } = await services.tokens.create(tx, {
+  const issued = await services.tokens.create(tx, {
     ...{
       type: "service",
       parent: "",
@@ -57,13 +59,17 @@ async function logIn(
       path: "auth/people/login",
       displayName: name,
       numUses: 0,
+      ...token,
     },
     ...{ ttlSeconds: 36_000, explicitMaxTtlSeconds: 0, maxTtlSeconds: 36_000, periodSeconds: 0, renewable: true },
     ...{ role: "", entityId, boundCidrs: [], addressLimits: [] },
   });
   await tx.commit();
-  return { token, entityId };
+  return { token: issued.token, entityId };
 }
+
+/** One with another auth method, whose entity can take in others. */
+const logInAt = (core: Core, name: string) => logIn(core, name, ["approver"], { mount: "others" });
 
 const say = ({ core, tokens }: Office, name: string, path: string, data = {}): Promise<Reply> =>
   core.send(tokens[name] ?? "", "update", path, data);
@@ -174,6 +180,68 @@ describe("a request under a control group", () => {
     expect((await approve(office, "ann", accessor)).status).toBe(status);
   });
 
+  it("of a token without an entity is not kept: its maker could approve it", async () => {
+    const office = await startOffice();
+    const nobody = await office.core.token({ policies: ["asker"] });
+    const before = await office.core.dump();
+    const reply = await office.core.send(nobody, "read", SECRET);
+    expect([reply.status, reply.error]).toEqual([403, expect.stringContaining("the token has no entity")]);
+    expect([...(await office.core.dump()).keys()]).toEqual([...before.keys()]);
+  });
+
+  it("of a token without an entity is kept where self_authorization is on, and not approved once it is off", async () => {
+    const office = await startOffice(1, "self_authorization = true");
+    const nobody = await office.core.token({ policies: ["asker"] });
+    const asNobody = { ...office, tokens: { ...office.tokens, ann: nobody } };
+    const first = await ask(asNobody);
+    expect((await approve(office, "bob", first.accessor)).data).toEqual({ approved: true });
+    expect((await unwrap(office, first.token)).data).toEqual({ password: "swordfish" });
+    const second = await ask(asNobody);
+    await office.core.policy("asker", controlled(1));
+    const { data } = await say(office, "bob", "sys/control-group/request", { accessor: second.accessor });
+    expect(data).toMatchObject({ approved: false, request_data: {} });
+    expect((await approve(office, "bob", second.accessor)).status).toBe(403);
+    expect((await unwrap(office, second.token)).status).toBe(400);
+  });
+
+  it("of an inline login is not kept, for its token would live on in it", async () => {
+    const { core } = await startOffice();
+    await core.root("update", "sys/auth/up", { type: "userpass" });
+    await core.root("update", "auth/up/users/ann", { password: "pw", token_policies: ["asker"] });
+    const password = Buffer.from('{"key":"password","value":"pw"}').toString("base64url");
+    const headers = { "x-vault-inline-auth-path": "up/login/ann", "x-vault-inline-auth-parameter-p": password };
+    const reply = await core.send("", "read", SECRET, {}, { headers });
+    expect([reply.status, reply.error]).toEqual([400, expect.stringContaining("inline authentication")]);
+    expect(reply.body["wrap_info"]).toBeUndefined();
+  });
+
+  it("is not approved by whom its requester was merged into", async () => {
+    const office = await startOffice();
+    const idOf = async (name: string) => {
+      const { data } = await office.core.root("update", "auth/token/lookup", { token: office.tokens[name] ?? "" });
+      return textOf(data, "entity_id");
+    };
+    const [ann, gus] = [await idOf("ann"), (await logInAt(office.core, "gus")).entityId];
+    const { token, accessor } = await ask(office);
+    await office.core.root("update", "identity/group", { name: "managers", member_entity_ids: [gus] });
+    await office.core.root("update", "identity/entity/merge", { from_entity_ids: [ann], to_entity_id: gus });
+    expect((await approve(office, "ann", accessor)).error).toBe("a request cannot be approved by who made it");
+    expect((await unwrap(office, token)).error).toBe("request needs further approval");
+  });
+
+  it("is not done by the approval of one whom its requester was merged into since", async () => {
+    const office = await startOffice();
+    const { data: ann } = await office.core.root("update", "auth/token/lookup", { token: office.tokens["ann"] ?? "" });
+    const gus = await logInAt(office.core, "gus");
+    await office.core.root("update", "identity/group", { name: "managers", member_entity_ids: [gus.entityId] });
+    const { token, accessor } = await ask(office);
+    const { data } = await office.core.send(gus.token, "update", "sys/control-group/authorize", { accessor });
+    expect(data).toEqual({ approved: true });
+    const merge = { from_entity_ids: [textOf(ann, "entity_id")], to_entity_id: gus.entityId };
+    await office.core.root("update", "identity/entity/merge", merge);
+    expect((await unwrap(office, token)).error).toBe("request needs further approval");
+  });
+
   it("is not done when its requester's token has ended meanwhile", async () => {
     const office = await startOffice();
     const { token, accessor } = await ask(office);
@@ -282,19 +350,19 @@ describe("a request under a control group", () => {
 
   it("of a batch token is done while that token lives", async () => {
     const office = await startOffice();
-    const batch = await office.core.token({ policies: ["asker"], type: "batch", ttl: "1h" });
+    const { token: batch } = await logIn(office.core, "ann", ["asker"], { type: "batch" });
     const first = await ask({ ...office, tokens: { ...office.tokens, ann: batch } });
     const second = await ask({ ...office, tokens: { ...office.tokens, ann: batch } });
     await approve(office, "bob", first.accessor);
     await approve(office, "bob", second.accessor);
     expect((await unwrap(office, first.token)).data).toEqual({ password: "swordfish" });
-    await office.core.clock.advance(3_600_000);
+    await office.core.clock.advance(36_000_000);
     expect((await unwrap(office, second.token)).status).toBe(403);
   });
 
   it("is no way around a token's last use", async () => {
     const office = await startOffice();
-    const once = await office.core.token({ policies: ["asker"], num_uses: 1 });
+    const { token: once } = await logIn(office.core, "ann", ["asker"], { numUses: 1 });
     const { token, accessor } = await ask({ ...office, tokens: { ...office.tokens, ann: once } });
     expect((await approve(office, "bob", accessor)).status).toBe(403);
     expect((await unwrap(office, token)).status).toBe(403);

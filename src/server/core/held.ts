@@ -2,7 +2,14 @@
 // what those who approved so far come to.
 import { CofferError } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
-import { type Approver, approvalRefusal, approverOf, approversOf, isApproved } from "../approval/approval.ts";
+import {
+  type Approver,
+  approvalRefusal,
+  approverOf,
+  approversOf,
+  isApproved,
+  requesterIdOf,
+} from "../approval/approval.ts";
 import { findHeld, type Held, writeHeld } from "../approval/held-request.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
@@ -55,8 +62,9 @@ export async function prepareHeld(
 export async function isHeldApproved(tx: Transaction, { request }: Held, prepared: RequestState): Promise<boolean> {
   const control = prepared.decision?.controlGroup;
   if (!control) return true;
-  const approvers = await approversOf(ownView(tx, request.requester), entityIdsOf(request.authorizations));
-  return isApproved(control, approvers, prepared.token?.entityId ?? "");
+  const people = ownView(tx, request.requester);
+  const approvers = await approversOf(people, entityIdsOf(request.authorizations));
+  return isApproved(control, approvers, await requesterIdOf(people, prepared.token?.entityId ?? ""));
 }
 
 /** Where the asker is. Those who approve are of the requester's namespace, whose policies name their groups. */
@@ -80,7 +88,7 @@ export class HeldRequests {
     const requester = await approverOf(people, request.requester.entityId);
     const approvers = await approversOf(people, entityIdsOf(request.authorizations));
     const asker = await approverOf(people, askerId);
-    const seesData = control && asker && approvalRefusal(control, asker, "") === undefined;
+    const seesData = control && asker && approvalRefusal(control, asker, requester?.id ?? "") !== "not in a group";
     return {
       approved: await isHeldApproved(tx, held, prepared),
       request_path: request.path,
@@ -102,7 +110,7 @@ export class HeldRequests {
     const prepared = await this.#prepare(tx, held);
     const control = prepared.decision?.controlGroup;
     if (!control) return true;
-    assertMayApprove(control, approver, prepared.token?.entityId ?? "");
+    assertMayApprove(control, approver, await requesterIdOf(people, prepared.token?.entityId ?? ""));
     const known = await approversOf(people, entityIdsOf(held.request.authorizations));
     if (known.some(({ id }) => id === approver.id)) return isHeldApproved(tx, held, prepared);
     const timeMillis = this.#services().clock.now();
@@ -128,6 +136,8 @@ export class HeldRequests {
 
 function assertMayApprove(control: ControlGroup, approver: Approver, requesterId: string): void {
   const refusal = approvalRefusal(control, approver, requesterId);
+  if (refusal === "own request" && requesterId === "")
+    throw new CofferError("permission_denied", "the request is of a token without an entity: nobody can approve it");
   if (refusal === "own request")
     throw new CofferError("permission_denied", "a request cannot be approved by who made it");
   if (refusal) throw permissionDenied();
