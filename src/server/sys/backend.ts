@@ -2,6 +2,7 @@
 import type { Backend } from "../framework/backend.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import { auditPaths } from "./audit-paths.ts";
+import { capabilityPaths } from "./capability-paths.ts";
 import { configPaths } from "./config-paths.ts";
 import { controlGroupPaths } from "./control-group-paths.ts";
 import { counterPaths } from "./counter-paths.ts";
@@ -14,11 +15,12 @@ import { leasePaths } from "./lease-paths.ts";
 import { leaseTroublePaths } from "./lease-trouble-paths.ts";
 import { lockedUserPaths } from "./locked-user-paths.ts";
 import { mfaPaths } from "./mfa-paths.ts";
+import { monitorPaths } from "./monitor-paths.ts";
 import { mountPaths } from "./mount-paths.ts";
 import { namespacePaths } from "./namespace-paths.ts";
 import { passwordPolicyPaths } from "./password-policy-paths.ts";
 import { pluginPaths } from "./plugin-paths.ts";
-import { capabilityPaths, policyPaths } from "./policy-paths.ts";
+import { policyPaths } from "./policy-paths.ts";
 import { quotaPaths } from "./quota-paths.ts";
 import { rekeyPaths } from "./rekey-paths.ts";
 import { remountPaths } from "./remount-paths.ts";
@@ -53,6 +55,7 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...generateRootPaths(services),
       ...pluginPaths(services),
       ...hostPaths(services),
+      ...monitorPaths(services),
       ...configPaths(),
       ...counterPaths(),
       ...internalPaths(services),

@@ -1,17 +1,11 @@
-// sys/policies/acl, its elder sys/policy, and sys/capabilities*.
-import { CofferError } from "#common/errors.ts";
-import type { JsonObject } from "#common/json.ts";
+// sys/policies/acl and its elder sys/policy.
 import type { PrivilegedContext } from "../framework/context.ts";
 import { field, withDefault } from "../framework/fields.ts";
 import { pageOf } from "../framework/listing.ts";
-import { multiError } from "../framework/multi-error.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
-import { aclSeenFrom, entityOf } from "../namespaces/rights.ts";
 import { ROOT_POLICY } from "../policy/acl.ts";
 import { policyTextOf } from "../policy/policy-store.ts";
-import { findToken, findTokenByAccessor } from "../tokens/reachable-token.ts";
-import type { TokenRecord } from "../tokens/token-record.ts";
 import type { SysServices } from "./services.ts";
 
 const policyFields = {
@@ -98,85 +92,4 @@ async function writePolicy(
 function deletePolicy(context: PrivilegedContext, { policies }: SysServices, name: string): Reply {
   policies.delete(context.transaction, name);
   return noContent;
-}
-
-const pathsFields = {
-  path: field.list("One path (old form)."),
-  paths: field.list("The paths to ask about."),
-} as const;
-
-export function capabilityPaths(services: SysServices) {
-  return [
-    definePrivilegedPath("capabilities-self", {
-      summary: "What the caller's token may do on paths.",
-      fields: { ...pathsFields, token: field.text("Not used: the caller's own token counts.") },
-      operations: {
-        update: {
-          summary: "Show it.",
-          handler: async (context, values) => {
-            const paths = pathsOf(values);
-            return capabilities(
-              context,
-              services,
-              await findToken(context, services.tokens, context.clientToken),
-              paths,
-            );
-          },
-        },
-      },
-    }),
-    definePrivilegedPath("capabilities", {
-      summary: "What a token may do on paths.",
-      fields: { ...pathsFields, token: withDefault(field.text("The token."), "") },
-      operations: {
-        update: {
-          summary: "Show it.",
-          handler: async (context, values) => {
-            const paths = pathsOf(values);
-            return capabilities(context, services, await findToken(context, services.tokens, values.token), paths);
-          },
-        },
-      },
-    }),
-    definePrivilegedPath("capabilities-accessor", {
-      summary: "What a token may do on paths, by its accessor.",
-      fields: { ...pathsFields, accessor: withDefault(field.text("The token's accessor."), "") },
-      operations: {
-        update: {
-          summary: "Show it.",
-          handler: async (context, values) => {
-            const paths = pathsOf(values);
-            return capabilities(context, services, await findTokenByAccessor(context, values.accessor), paths);
-          },
-        },
-      },
-    }),
-  ];
-}
-
-function pathsOf(values: {
-  path: readonly string[] | undefined;
-  paths: readonly string[] | undefined;
-}): readonly string[] {
-  const paths = values.paths?.length ? values.paths : (values.path ?? []);
-  if (paths.length === 0) throw new CofferError("invalid_request", "paths must be supplied");
-  return paths;
-}
-
-async function capabilities(
-  context: PrivilegedContext,
-  services: SysServices,
-  token: TokenRecord | undefined,
-  paths: readonly string[],
-): Promise<Reply> {
-  if (!token) throw multiError("invalid_request", "invalid token");
-  const { transaction: tx } = context;
-  const acl = await aclSeenFrom(context.scope, tx, services, token, await entityOf(tx, services, token));
-  const found: Record<string, readonly string[]> = Object.fromEntries(
-    paths.map((path) => [path, acl.capabilities(path)]),
-  );
-  const [only] = paths;
-  const data: JsonObject =
-    paths.length === 1 && only !== undefined ? { ...found, capabilities: found[only] ?? [] } : found;
-  return { data, repeatAtTop: true };
 }
