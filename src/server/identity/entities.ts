@@ -26,6 +26,11 @@ export function readEntity(tx: Transaction, id: string): Promise<Entity | undefi
   return tx.read(entityKind, entityKey(id));
 }
 
+/** Every id by which configuration may name an entity: its own and those of entities that were merged into it. */
+export function idsOf(entity: Entity): ReadonlySet<string> {
+  return new Set([entity.id, ...entity.mergedIds]);
+}
+
 /** The entity, or the one that it was merged into. */
 export async function currentEntity(tx: Transaction, id: string): Promise<Entity | undefined> {
   return (await readEntity(tx, id)) ?? (await follow(tx, mergedKey(id)));

@@ -221,6 +221,15 @@ describe("an enforcement", () => {
     expect(await isAsked()).toBe(false);
   });
 
+  it("goes with an entity that is merged into another", async () => {
+    await core.root("delete", "identity/mfa/login-enforcement/e");
+    await enforce("f", { identity_entity_ids: [entityId] });
+    const { data: other } = await core.root("update", "identity/entity", { name: "other" });
+    const merge = { from_entity_ids: [entityId], to_entity_id: textOf(other, "id") };
+    await core.root("update", "identity/entity/merge", merge);
+    expect(await isAsked()).toBe(true);
+  });
+
   it("is satisfied by any of its methods; all enforcements must be", async () => {
     const other = await makeMethod();
     const otherUrl = await makeSecret(other);

@@ -8,7 +8,7 @@ import { totpCode, totpCounter } from "#common/totp.ts";
 import type { Barrier } from "../../barrier/barrier.ts";
 import type { Transaction } from "../../barrier/transaction.ts";
 import type { MfaRequirement } from "../../framework/reply.ts";
-import { currentEntity } from "../entities.ts";
+import { currentEntity, idsOf } from "../entities.ts";
 import { groupsOf } from "../groups.ts";
 import { methodOfHandle, readEnforcements, readMethod } from "./mfa-config.ts";
 import {
@@ -66,12 +66,13 @@ export class LoginMfa {
     if (enforcements.length === 0) return [];
     const entity = await currentEntity(tx, entityId);
     const { direct, inherited } = entity ? await groupsOf(tx, entity) : { direct: [], inherited: [] };
+    const ids = entity ? idsOf(entity) : new Set([entityId]);
     const groupIds = new Set([...direct, ...inherited].map((group) => group.id));
     return enforcements.filter(
       (one) =>
         one.mountAccessors.includes(mountAccessor) ||
         one.mountTypes.includes(mountType) ||
-        one.entityIds.includes(entityId) ||
+        one.entityIds.some((id) => ids.has(id)) ||
         one.groupIds.some((id) => groupIds.has(id)),
     );
   }

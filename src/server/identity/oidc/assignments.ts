@@ -3,6 +3,7 @@ import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../../barrier/transaction.ts";
 import { field } from "../../framework/fields.ts";
 import { dataReply, noContent, type Reply } from "../../framework/reply.ts";
+import { idsOf } from "../entities.ts";
 import type { Subject } from "./claims-template.ts";
 import { allClients } from "./client-records.ts";
 import { namedPaths } from "./named-records.ts";
@@ -22,11 +23,12 @@ export async function readAssignment(tx: Transaction, name: string): Promise<Ass
 
 /** Whether one of a client's assignments names this entity or a group of it. */
 export async function isAssigned(tx: Transaction, client: Client, { entity, groups }: Subject): Promise<boolean> {
+  const ids = idsOf(entity);
   for (const name of client.assignments) {
     const assignment = await readAssignment(tx, name);
     if (!assignment) continue;
     const { entityIds, groupIds } = assignment;
-    if (entityIds.includes("*") || entityIds.includes(entity.id)) return true;
+    if (entityIds.includes("*") || entityIds.some((id) => ids.has(id))) return true;
     if (groups.some((group) => groupIds.includes(group.id))) return true;
   }
   return false;

@@ -200,6 +200,15 @@ describe("who may log in", () => {
     expect(await authorize({}, core.rootToken)).toMatchObject(denied);
   });
 
+  it("and counts an entity that was merged into another", async () => {
+    await core.root("update", "identity/oidc/assignment/a", { entity_ids: [entityId] });
+    client = await makeClient("few", { assignments: ["a"] });
+    const { data: other } = await core.root("update", "identity/entity", { name: "other" });
+    const merge = { from_entity_ids: [entityId], to_entity_id: textOf(other, "id") };
+    await core.root("update", "identity/entity/merge", merge);
+    expect((await authorize()).status).toBe(200);
+  });
+
   it("and by the provider's clients", async () => {
     await core.root("update", PROVIDER, { allowed_client_ids: [] });
     expect((await authorize()).body).toMatchObject({ error: "unauthorized_client" });
