@@ -28,6 +28,9 @@ export const JSON_DEPTH_MAX = 500;
 /** Numbers that could change when read as a double: a fraction, an exponent, or 16 digits and more. */
 const DELICATE_NUMBER = /\d\.\d|\d[eE]|\d{16}|-0/;
 
+/** An escape that may leave half a surrogate pair. What comes as bytes is decoded from UTF-8 and holds none. */
+const SURROGATE_ESCAPE = /\\u[dD][89a-fA-F]/;
+
 export function isNumberLiteral(value: unknown): value is NumberLiteral {
   return json.isRawJSON(value);
 }
@@ -40,9 +43,15 @@ export function isJsonArray(value: JsonValue | undefined): value is JsonArray {
   return Array.isArray(value);
 }
 
-/** Parses any JSON text. Throws `invalid_request` with the reason. */
+/** Parses any JSON text whose strings are well-formed Unicode. Throws `invalid_request` with the reason. */
 export function parseJson(text: string): JsonValue {
   assertDepth(text);
+  const value = parseAny(text);
+  if (SURROGATE_ESCAPE.test(text)) assertWellFormed(value);
+  return value;
+}
+
+function parseAny(text: string): JsonValue {
   try {
     if (!DELICATE_NUMBER.test(text)) return JSON.parse(text) as JsonValue;
     return json.parse(text, (_key, value, { source }) => exactNumber(value, source)) as JsonValue;
@@ -57,6 +66,20 @@ function exactNumber(value: unknown, source: string | undefined): unknown {
   if (!Number.isFinite(value))
     throw new CofferError("invalid_request", `the number ${source.slice(0, 40)} is out of range`);
   return json.rawJSON(source);
+}
+
+/** Half a surrogate pair has no UTF-8 form: encodeURIComponent throws on it, and what is stored or sent is not it. */
+function assertWellFormed(value: JsonValue): void {
+  if (typeof value === "string") {
+    if (!value.isWellFormed())
+      throw new CofferError("invalid_request", "the text holds half a surrogate pair; send both halves or neither");
+  } else if (isJsonArray(value)) value.forEach(assertWellFormed);
+  else if (isJsonObject(value)) {
+    for (const [name, member] of Object.entries(value)) {
+      assertWellFormed(name);
+      assertWellFormed(member);
+    }
+  }
 }
 
 function assertDepth(text: string): void {
