@@ -1,5 +1,5 @@
 // What happens when a request fails: its transaction comes to nothing, but the failure is audited, the token's use and
-// the wrong password are counted, each in a commit of its own.
+// the wrong password are counted, and what a request's own login used up stays so, each in a commit of its own.
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import { LoginRefused } from "../framework/login-refused.ts";
@@ -12,7 +12,7 @@ import { encodeError } from "./encode.ts";
 import type { Answer } from "./request.ts";
 import type { CoreServices, RequestState } from "./request-state.ts";
 import { auditResponse } from "./steps/audit.ts";
-import { InlineLoginFailed } from "./steps/inline-login.ts";
+import { InlineLoginFailed, repeatLogin } from "./steps/inline-login.ts";
 
 /** Tells a refusal of the login from one of what was asked with it. */
 const INLINE_FAILED_HEADER = "X-Vault-Inline-Auth-Failed";
@@ -36,6 +36,7 @@ export async function fail(
   let error = thrown;
   try {
     const tx = committed ? begin(services) : await countUse(state, services);
+    if (!committed) await keepLogin(state, services);
     if (thrown instanceof LoginRefused && (await countRefusal(thrown, state, services))) error = invalidToken();
     const message = error instanceof CofferError ? error.message : "internal error";
     if (tx && !isAuditFailure(error)) {
@@ -83,6 +84,22 @@ async function countRefusal(
     if ((await tx.commit()) === "committed") return false;
   }
   return false;
+}
+
+/** What the login of a request has used up is used up although the request comes to nothing. */
+async function keepLogin(state: RequestState, services: CoreServices): Promise<void> {
+  if (!state.isLoginWritten) return;
+  for (let attempt = 0; attempt < ATTEMPTS_MAX && !services.barrier.isSealed; attempt++) {
+    const tx = services.barrier.begin();
+    try {
+      await repeatLogin(state, services, tx);
+    } catch (error) {
+      // Refused by now: another has used it up meanwhile.
+      if (error instanceof CofferError && error.status < 500) return;
+      throw error;
+    }
+    if ((await tx.commit()) === "committed") return;
+  }
 }
 
 async function countUse({ token }: RequestState, services: CoreServices): Promise<Transaction | undefined> {

@@ -1,8 +1,10 @@
+import { createSecretKey } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { JsonValue } from "#common/json.ts";
+import { type TotpSettings, totpCode, totpCounter } from "#common/totp.ts";
 import { type Core, startCore, textOf } from "#test/kit/core.ts";
 import type { BackendType } from "../framework/backend.ts";
 import { definePath } from "../framework/path.ts";
@@ -45,6 +47,16 @@ const read = (headers: Record<string, string> = headersOf(), token = "", remoteA
   core.send(token, "read", "secret/a", {}, { headers, remoteAddress });
 const wrong = { "x-vault-inline-auth-parameter-p": parameter("password", "wrong") };
 
+/** What an authenticator app with the key of this URL shows. */
+function codeOf(url: string, seconds: number): string {
+  const settings: TotpSettings = { algorithm: "SHA1", digits: 6, periodSeconds: 30 };
+  const letters = [...(new URL(url).searchParams.get("secret") ?? "")];
+  const bits = letters.map((one) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(one).toString(2).padStart(5, "0"));
+  const bytes = bits.join("").match(/.{8}/g) ?? [];
+  const key = createSecretKey(Buffer.from(bytes.map((byte) => Number.parseInt(byte, 2))));
+  return totpCode(key, settings, totpCounter(settings, seconds));
+}
+
 describe("a request that brings its login", () => {
   it("acts as who logged in, and leaves no token", async () => {
     await core.send("", "update", "auth/up/login/ann", { password: "pw" });
@@ -72,6 +84,8 @@ describe("a request that brings its login", () => {
   it("makes nothing that would outlive it", async () => {
     await core.root("update", "sys/mounts/l", { type: "leaser" });
     await core.policy("p", 'path "*" { capabilities = ["read", "update"] }');
+    // Makes the user's entity, which is the user's and not the token's.
+    await read();
     const before = await core.dump();
     expect(await core.send("", "read", "l/secret", {}, { headers: headersOf() })).toMatchObject({
       status: 400,
@@ -129,6 +143,45 @@ describe("a request that brings its login", () => {
     } finally {
       await rm(folder, { recursive: true });
     }
+  });
+});
+
+describe("a request that is refused after its login", () => {
+  const refused = (headers: Record<string, string>) => core.send("", "read", "sys/mounts", {}, { headers });
+
+  it("has used up a secret id that is good for one login", async () => {
+    await core.root("update", "sys/auth/ar", { type: "approle" });
+    await core.root("update", "auth/ar/role/r", { token_policies: ["p"], secret_id_num_uses: 1 });
+    const role_id = textOf((await core.root("read", "auth/ar/role/r/role-id")).data, "role_id");
+    const secretId = async () => textOf((await core.root("update", "auth/ar/role/r/secret-id")).data, "secret_id");
+    const secret_id = await secretId();
+    const headers = (id: string) => ({
+      "x-vault-inline-auth-path": "ar/login",
+      "x-vault-inline-auth-parameter-r": parameter("role_id", role_id),
+      "x-vault-inline-auth-parameter-s": parameter("secret_id", id),
+    });
+    expect((await read(headers(await secretId()))).status).toBe(200);
+    const before = await core.dump("core/");
+    const first = await refused(headers(secret_id));
+    expect([first.status, first.error]).toEqual([403, "1 error occurred:\n\t* permission denied\n\n"]);
+    const again = await core.send("", "update", "auth/ar/login", { role_id, secret_id });
+    expect([again.status, again.error]).toEqual([400, "invalid role or secret ID"]);
+    expect([...(await core.dump("core/")).keys()]).toEqual([...before.keys()]);
+  });
+
+  it("has used up its code, even where there is one try", async () => {
+    const { auth } = await core.send("", "update", "auth/up/login/ann", { password: "pw" });
+    const made = await core.root("update", "identity/mfa/method/totp", { issuer: "C", max_validation_attempts: 1 });
+    const method_id = textOf(made.data, "method_id");
+    const ann = { method_id, entity_id: textOf(auth, "entity_id") };
+    const { data } = await core.root("update", "identity/mfa/method/totp/admin-generate", ann);
+    const enforcement = { mfa_method_ids: [method_id], auth_method_types: ["userpass"] };
+    await core.root("update", "identity/mfa/login-enforcement/e", enforcement);
+    const headers = headersOf({
+      "x-vault-mfa": `${method_id}:${codeOf(textOf(data, "url"), core.clock.now() / 1000)}`,
+    });
+    expect((await refused(headers)).error).toContain("permission denied");
+    expect((await read(headers)).error).toContain("code already used");
   });
 });
 

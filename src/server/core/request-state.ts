@@ -86,6 +86,8 @@ export interface RequestState {
   token?: TokenRecord;
   /** The token is the request's own and ends with it. */
   isInline?: boolean;
+  /** The request's own login has written something, such as that a secret id is used up. */
+  isLoginWritten?: boolean;
   acl?: Acl;
   decision?: Decision;
   reply?: Reply | undefined;

@@ -11,15 +11,16 @@ import { CofferError } from "#common/errors.ts";
 import { isJsonObject, type JsonObject, type JsonValue, parseJson } from "#common/json.ts";
 import type { Transaction } from "../../barrier/transaction.ts";
 import type { Operation } from "../../framework/context.ts";
+import type { Grant } from "../../framework/reply.ts";
 import { headerCredentials } from "../../identity/mfa/credentials.ts";
-import { isAuthMount } from "../../mounts/mount-record.ts";
+import { isAuthMount, type MountRecord } from "../../mounts/mount-record.ts";
 import type { TokenRecord } from "../../tokens/token-record.ts";
 import type { Request } from "../request.ts";
-import type { CoreServices, RequestState } from "../request-state.ts";
+import type { CoreServices, RequestState, Route } from "../request-state.ts";
 import { auditRequest, auditResponse } from "./audit.ts";
 import { authorise } from "./authorise.ts";
 import { handle } from "./handle.ts";
-import { entityOfGrant, tokenOfGrant } from "./login.ts";
+import { entityOfGrant, type Login, tokenOfGrant } from "./login.ts";
 import { namespace } from "./namespace.ts";
 import { quotas } from "./quotas.ts";
 import { resolve } from "./resolve.ts";
@@ -61,45 +62,89 @@ export async function inlineToken(state: RequestState, services: CoreServices): 
     ...inline,
   };
   try {
-    return await logIn(login, services);
+    const token = await logIn(login, services);
+    state.isLoginWritten = tx.dirty;
+    return token;
   } catch (error) {
     throw new InlineLoginFailed(login, error);
   }
 }
 
+/**
+ * Does the login of a request again, for what it uses up and for nothing else, because the request came to nothing and
+ * with it what its login wrote: a code or a secret id that is good once must not be good again for having been shown
+ * with a request that is refused. The transaction is the caller's to commit. No token, no line of audit, no count.
+ */
+export async function repeatLogin(state: RequestState, services: CoreServices, tx: Transaction): Promise<void> {
+  const asked = loginOf(state.request);
+  if (!asked) return;
+  const { scope } = state;
+  const audited = { request: true };
+  const login: RequestState = { request: asked, tx, scope, operation: asked.operation, warnings: [], audited };
+  const { route } = await enter(login, services);
+  await authorise(login, services);
+  await handle(login, services);
+  await vouch(login, services, route.mount, true);
+}
+
 async function logIn(login: RequestState, services: CoreServices): Promise<TokenRecord> {
-  await namespace(login, services);
-  await resolve(login, services);
-  const { route, tx } = login;
-  if (!tx || !route || !isAuthMount(route.mount) || route.definition?.access !== "public")
-    throw new CofferError("invalid_request", "the header X-Vault-Inline-Auth-Path names no path of a login");
+  const { route, tx } = await enter(login, services);
   await quotas(login, services);
   await authorise(login, services);
   await auditRequest(login, services);
   await handle(login, services);
-  const grant = login.reply?.grant;
-  if (!grant) throw new CofferError("invalid_request", "the path of X-Vault-Inline-Auth-Path has not logged in anyone");
-  const where = { mount: route.mount, path: login.request.path };
-  const entityId = await entityOfGrant(services, tx, where, grant);
-  await showFactors(login, services, tx, { mount: route.mount, entityId });
+  const { where, grant, entityId } = await vouch(login, services, route.mount, false);
   if (!login.inline?.audited.response) await auditResponse(login, services, tx);
   if (login.inline) login.inline.audited.response = true;
   const { wanted } = tokenOfGrant(services, where, grant, entityId);
   return unstored({ ...wanted, namespace: login.scope.id }, services.tokens.nowSeconds());
 }
 
-type Where = { readonly mount: { readonly accessor: string; readonly type: string }; readonly entityId: string };
+async function enter(
+  login: RequestState,
+  services: CoreServices,
+): Promise<{ readonly route: Route; readonly tx: Transaction }> {
+  await namespace(login, services);
+  await resolve(login, services);
+  const { route, tx } = login;
+  if (!tx || !route || !isAuthMount(route.mount) || route.definition?.access !== "public")
+    throw new CofferError("invalid_request", "the header X-Vault-Inline-Auth-Path names no path of a login");
+  return { route, tx };
+}
+
+/** Who it is that the handler has let in, with the second factor where there must be one. */
+async function vouch(
+  { tx, reply, request }: RequestState,
+  services: CoreServices,
+  mount: MountRecord,
+  isRepeated: boolean,
+): Promise<{ readonly where: Login; readonly grant: Grant; readonly entityId: string }> {
+  const grant = reply?.grant;
+  if (!tx || !grant)
+    throw new CofferError("invalid_request", "the path of X-Vault-Inline-Auth-Path has not logged in anyone");
+  const where = { mount, path: request.path };
+  const entityId = await entityOfGrant(services, tx, where, grant);
+  await showFactors(request, services, tx, { mount, entityId, isRepeated });
+  return { where, grant, entityId };
+}
+
+interface Shown {
+  readonly mount: MountRecord;
+  readonly entityId: string;
+  readonly isRepeated: boolean;
+}
 
 /** A login in one request cannot come back with a code, so it must bring it. */
 async function showFactors(
-  { request }: RequestState,
+  { headers }: Request,
   { loginMfa }: CoreServices,
   tx: Transaction,
-  { mount, entityId }: Where,
+  { mount, entityId, isRepeated }: Shown,
 ): Promise<void> {
   const subject = { mountAccessor: mount.accessor, mountType: mount.type, entityId };
   const demands = await loginMfa.demandsOn(tx, subject);
-  if (demands.length > 0) await loginMfa.check(tx, entityId, demands, headerCredentials(request.headers) ?? new Map());
+  if (demands.length === 0) return;
+  await loginMfa.check(tx, entityId, demands, headerCredentials(headers) ?? new Map(), isRepeated);
 }
 
 /** It has no hash, no accessor and no cubbyhole, as batch tokens have none, and a single use. */

@@ -46,6 +46,15 @@ export interface LoginSubject {
   readonly entityId: string;
 }
 
+/** The codes of one login, by the id of their method. */
+interface Showing {
+  readonly entityId: string;
+  readonly codes: ReadonlyMap<string, string>;
+  /** What was checked already, because one code may satisfy several enforcements. */
+  readonly checked: Map<string, Promise<void>>;
+  readonly isRepeated: boolean;
+}
+
 /** Why one factor is not good; becomes a part of what the client is told. */
 class FactorRefused extends Error {}
 
@@ -77,37 +86,34 @@ export class LoginMfa {
     );
   }
 
-  /** Throws `permission_denied` unless each enforcement has one of its factors. The codes are thereby used. */
+  /**
+   * Throws `permission_denied` unless each enforcement has one of its factors. The codes are thereby used. `isRepeated`:
+   * the same codes were good a moment ago, so this is no other try.
+   */
   async check(
     tx: Transaction,
     entityId: string,
     enforcements: readonly Enforcement[],
     credentials: MfaCredentials,
+    isRepeated = false,
   ): Promise<void> {
-    const known = new Map<string, string>();
+    const codes = new Map<string, string>();
     for (const [handle, code] of [...credentials].slice(0, CREDENTIALS_MAX)) {
       const method = await methodOfHandle(tx, handle);
-      if (method) known.set(method.id, code);
+      if (method) codes.set(method.id, code);
     }
-    const shown = new Map<string, Promise<void>>();
-    for (const enforcement of enforcements) await this.#satisfy(tx, entityId, enforcement, known, shown);
+    const showing: Showing = { entityId, codes, checked: new Map(), isRepeated };
+    for (const enforcement of enforcements) await this.#satisfy(tx, enforcement, showing);
   }
 
-  /** `shown`: what was checked already, because one code may satisfy several enforcements. */
-  async #satisfy(
-    tx: Transaction,
-    entityId: string,
-    { name, methodIds }: Enforcement,
-    codes: ReadonlyMap<string, string>,
-    shown: Map<string, Promise<void>>,
-  ): Promise<void> {
+  async #satisfy(tx: Transaction, { name, methodIds }: Enforcement, showing: Showing): Promise<void> {
     const reasons: string[] = [];
     for (const id of methodIds) {
-      const code = codes.get(id);
+      const code = showing.codes.get(id);
       if (code === undefined) continue;
       try {
-        const checked = shown.get(id) ?? this.#checkFactor(tx, entityId, id, code);
-        shown.set(id, checked);
+        const checked = showing.checked.get(id) ?? this.#checkFactor(tx, showing, id, code);
+        showing.checked.set(id, checked);
         return await checked;
       } catch (error) {
         if (!(error instanceof FactorRefused)) throw error;
@@ -120,12 +126,17 @@ export class LoginMfa {
     throw new CofferError("permission_denied", `failed to satisfy enforcement ${name}. error: ${count}\n${lines}\n`);
   }
 
-  async #checkFactor(tx: Transaction, entityId: string, methodId: string, code: string): Promise<void> {
+  async #checkFactor(
+    tx: Transaction,
+    { entityId, isRepeated }: Showing,
+    methodId: string,
+    code: string,
+  ): Promise<void> {
     const method = await readMethod(tx, methodId);
     if (!method) throw new FactorRefused("the MFA method is gone");
     const secret = await tx.read(secretKind, secretKey(methodId, entityId));
     if (!secret) throw new FactorRefused("entity does not contain the TOTP secret");
-    await this.#countTry(method, entityId);
+    if (!isRepeated) await this.#countTry(method, entityId);
     const key = attemptsKey(methodId, entityId);
     const { lastCounter } = (await tx.read(attemptsKind, key)) ?? NO_ATTEMPTS;
     const counter = this.#counterOf(secret, code);
