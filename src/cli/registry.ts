@@ -25,6 +25,7 @@ export const registry: readonly RegistryEntry[] = [
   { name: "kv metadata put", load: async () => (await import("./commands/kv-metadata.ts")).put },
   { name: "kv metadata delete", load: async () => (await import("./commands/kv-metadata.ts")).remove },
   { name: "events subscribe", load: async () => (await import("./commands/events.ts")).subscribe },
+  { name: "monitor", load: async () => (await import("./commands/monitor.ts")).monitor },
   { name: "operator init", load: async () => (await import("./commands/operator.ts")).init },
   { name: "operator unseal", load: async () => (await import("./commands/operator.ts")).unseal },
   { name: "operator seal", load: async () => (await import("./commands/operator.ts")).seal },

@@ -7,7 +7,8 @@ import { type JsonValue, parseJson } from "#common/json.ts";
 import { list, string } from "#common/schema.ts";
 import { ApiError } from "./api-error.ts";
 import { type Envelope, errorLines, parseEnvelope } from "./envelope.ts";
-import { openMessages } from "./messages.ts";
+import { openLines } from "./lines.ts";
+import { type MessagesRequest, openMessages } from "./messages.ts";
 import { backoffMillis, mayRepeat } from "./retry.ts";
 import {
   createTransport,
@@ -84,6 +85,8 @@ export interface ApiClient extends Disposable {
   list(path: string, options?: CallOptions): Promise<readonly string[]>;
   /** Text messages that a path sends over a WebSocket, until the signal aborts. Throws ApiError when they end. */
   messages(path: string, options?: Pick<CallOptions, "query" | "signal">): AsyncIterable<string>;
+  /** Lines of an answer that goes on, until it ends or the signal aborts. Throws ApiError when it is refused or cut. */
+  lines(path: string, options?: Pick<CallOptions, "query" | "signal">): AsyncIterable<string>;
   /** A client with another token or namespace over the same connections. */
   with(change: Pick<ApiClientOptions, "token" | "namespace">): ApiClient;
   /** Closes the idle connections of this client and of those made by `with`. */
@@ -124,17 +127,8 @@ function clientOver(transport: Transport, base: URL, options: ApiClientOptions):
     patch: (path, body, call = {}) => verb("PATCH", path, { ...call, body }),
     delete: (path, call = {}) => verb("DELETE", path, call),
     list: (path, call = {}) => listKeys(() => verb("LIST", path, call)),
-    messages: (path, call = {}) => {
-      const bare = logicalPath(path);
-      return openMessages({
-        url: requestUrl(base, bare, "GET", call.query),
-        path: bare,
-        headers: requestHeaders({ transport, base, options, method: "GET", path: bare, call }),
-        tls: options,
-        timeoutMillis: options.timeoutMillis ?? TIMEOUT_MILLIS_DEFAULT,
-        signal: call.signal ?? options.signal,
-      });
-    },
+    messages: (path, call = {}) => openMessages(streamRequest({ transport, base, options, path, call })),
+    lines: (path, call = {}) => openLines(streamRequest({ transport, base, options, path, call })),
     with: (change) => clientOver(transport, base, { ...options, ...change }),
     close: () => transport.close(),
     [Symbol.dispose]: () => transport.close(),
@@ -154,6 +148,19 @@ async function listKeys(call: () => Promise<Envelope>): Promise<readonly string[
     if (error instanceof ApiError && error.status === 404 && error.errors.length === 0) return [];
     throw error;
   }
+}
+
+function streamRequest({ path, ...asked }: Omit<Job, "method">): MessagesRequest {
+  const { base, options, call } = asked;
+  const bare = logicalPath(path);
+  return {
+    url: requestUrl(base, bare, "GET", call.query),
+    path: bare,
+    headers: requestHeaders({ ...asked, method: "GET", path: bare }),
+    tls: options,
+    timeoutMillis: options.timeoutMillis ?? TIMEOUT_MILLIS_DEFAULT,
+    signal: call.signal ?? options.signal,
+  };
 }
 
 interface Job {

@@ -1,7 +1,9 @@
 // Structured logs, one JSON object a line. Callers pass facts as fields; secrets never come here.
+import { LogTaps } from "./log-tap.ts";
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
+export type LogFormat = "json" | "text";
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
 export interface Log {
@@ -13,6 +15,8 @@ export interface Log {
   with(fields: LogFields): Log;
   /** The least severity that is written, shared by all logs that `with` made. */
   readonly threshold: LogThreshold;
+  /** Who reads along, shared in the same way. */
+  readonly taps: LogTaps;
 }
 
 /** A least severity that may change while the program runs. */
@@ -33,34 +37,42 @@ export function isLogLevel(text: string): text is LogLevel {
   return LOG_LEVELS.some((level) => level === text);
 }
 
+/** Whether a line of `level` is at least as severe as `least`. */
+export function isAtLeast(level: LogLevel, least: LogLevel): boolean {
+  return RANK[level] >= RANK[least];
+}
+
 const RANK: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
 
 /** A log that gives each line to `write`, newline included. `format` "text" is for people, "json" for machines. */
 export function createLog(options: {
   level: LogLevel | LogThreshold;
-  format: "json" | "text";
+  format: LogFormat;
   write: (line: string) => void;
   now: () => number;
   fields?: LogFields;
+  taps?: LogTaps;
 }): Log {
   const threshold = options.level instanceof LogThreshold ? options.level : new LogThreshold(options.level);
+  const taps = options.taps ?? new LogTaps();
   const emit = (level: LogLevel, message: string, fields: LogFields = {}) => {
-    if (RANK[level] < RANK[threshold.level]) return;
+    const isWritten = isAtLeast(level, threshold.level);
+    if (!isWritten && taps.size === 0) return;
     const all = { ...options.fields, ...fields };
     const time = new Date(options.now()).toISOString();
-    options.write(
-      options.format === "json"
-        ? `${JSON.stringify({ time, level, message, ...all })}\n`
-        : textLine(time, level, message, all),
-    );
+    const render = (format: LogFormat) =>
+      format === "json" ? `${JSON.stringify({ time, level, message, ...all })}\n` : textLine(time, level, message, all);
+    if (isWritten) options.write(render(options.format));
+    taps.offer(level, render);
   };
   return {
     debug: (message, fields) => emit("debug", message, fields),
     info: (message, fields) => emit("info", message, fields),
     warn: (message, fields) => emit("warn", message, fields),
     error: (message, fields) => emit("error", message, fields),
-    with: (fields) => createLog({ ...options, level: threshold, fields: { ...options.fields, ...fields } }),
+    with: (fields) => createLog({ ...options, level: threshold, taps, fields: { ...options.fields, ...fields } }),
     threshold,
+    taps,
   };
 }
 

@@ -16,7 +16,6 @@ const notYet: ReadonlyMap<string, string> = new Map([
   ["keys of transit cannot be deleted unless that was allowed", "the engine transit is not there"],
   ["a standby redirects when it is told not to forward", "every node is active: there is no standby, by design"],
   ["a write names the index after which it can be read", "nodes read the store itself: there is no index, by design"],
-  ["the log as a stream", "sys/monitor is not there"],
   ["a raft cluster names its members", "the storage is not raft: nothing to name, by design"],
 ]);
 

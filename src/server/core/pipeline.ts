@@ -6,6 +6,7 @@ import { ROOT_SCOPE } from "../namespaces/namespace-scope.ts";
 import { encodeReply } from "./encode.ts";
 import { EventStream } from "./event-stream.ts";
 import { fail } from "./failure.ts";
+import { LogStream } from "./log-stream.ts";
 import type { Answer, Request } from "./request.ts";
 import type { CoreServices, RequestState } from "./request-state.ts";
 import { auditRequest, auditResponse } from "./steps/audit.ts";
@@ -81,8 +82,14 @@ export async function serve(request: Request, services: CoreServices): Promise<A
 
 /** The beginning of a stream, where the reply is one. */
 function streamOf({ reply, token, request, scope }: RequestState, services: CoreServices): Answer | undefined {
-  if (!reply?.subscription || !token) return undefined;
-  const stream = new EventStream(services, token, { scope, path: request.path }, reply.subscription);
+  if (!token) return undefined;
+  const asked = { scope, path: request.path };
+  if (reply?.monitor) {
+    const lines = new LogStream(services, token, asked, reply.monitor);
+    return { status: 200, contentType: "text/plain; charset=utf-8", body: undefined, lines };
+  }
+  if (!reply?.subscription) return undefined;
+  const stream = new EventStream(services, token, asked, reply.subscription);
   return { status: 101, contentType: "application/json", body: undefined, stream };
 }
 

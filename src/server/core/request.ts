@@ -3,6 +3,7 @@ import type { JsonObject } from "#common/json.ts";
 import type { Operation } from "../framework/context.ts";
 import type { Page } from "../storage/storage.ts";
 import type { EventStream } from "./event-stream.ts";
+import type { LogStream } from "./log-stream.ts";
 
 export interface Request {
   readonly id: string;
@@ -37,4 +38,6 @@ export interface Answer {
   readonly headers?: Readonly<Record<string, string>>;
   /** With status 101: what is sent from now on. Whoever gets it must close it. */
   readonly stream?: EventStream;
+  /** With status 200, instead of a body: lines that are sent as they come. Whoever gets it must close it. */
+  readonly lines?: LogStream;
 }

@@ -1,6 +1,7 @@
 // What a handler answers. The core turns it into the envelope that clients know; handlers know nothing of HTTP but a
 // status where a path must have its own.
 import type { JsonObject, JsonValue } from "#common/json.ts";
+import type { TapSelection } from "#common/log-tap.ts";
 
 /** A login that succeeded, before the core has made a token of it. */
 export interface Grant {
@@ -122,6 +123,8 @@ export interface Reply {
   readonly afterwards?: () => void;
   /** Not an answer but the beginning of a stream: which events the client is to get. */
   readonly subscription?: SubscriptionOfReply;
+  /** The beginning of a stream of the log: which lines the client is to get. */
+  readonly monitor?: TapSelection;
   /** The answer is what the request comes to that waited for approval, by the accessor of its wrapping token. */
   readonly perform?: { readonly accessor: string };
   /** An answer that was stored whole (unwrap). */

@@ -10,6 +10,7 @@ import { cleanPath } from "./clean-path.ts";
 import { type CrossOriginVerdict, judgeOrigin } from "./cross-origin.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { decodeRequest } from "./decode-request.ts";
+import type { LineStreams } from "./line-streams.ts";
 import { methodOf } from "./list-method.ts";
 
 export interface ApiHandlerOptions {
@@ -19,6 +20,7 @@ export interface ApiHandlerOptions {
   readonly log: Log;
   readonly bodyBytesMax: number;
   readonly deadlines: Deadlines;
+  readonly lineStreams: LineStreams;
   readonly requireRequestHeader: boolean;
   readonly isTls: boolean;
   /** The client's address behind proxies that the listener believes. */
@@ -96,9 +98,11 @@ class Exchange {
   #send(answer: Answer): void {
     const message = this.#message;
     const response = this.#response;
-    if (this.#isAnswered) return;
+    if (this.#isAnswered || response.destroyed) {
+      answer.lines?.close();
+      return;
+    }
     this.#isAnswered = true;
-    if (response.destroyed) return;
     const namespace = message.headers["x-vault-namespace"];
     response.writeHead(answer.status, {
       "Cache-Control": "no-store",
@@ -111,7 +115,8 @@ class Exchange {
       ...this.#origin?.headers,
       ...answer.headers,
     });
-    response.end(message.method === "HEAD" ? undefined : answer.body);
+    if (answer.lines) void this.#options.lineStreams.send(response, answer.lines);
+    else response.end(message.method === "HEAD" ? undefined : answer.body);
   }
 }
 

@@ -13,6 +13,7 @@ import type { Answer, Request } from "../core/request.ts";
 import { type ApiHandlerOptions, handleApi } from "./api-handler.ts";
 import { clientAddressOf } from "./client-address.ts";
 import { Deadlines } from "./deadlines.ts";
+import { LineStreams } from "./line-streams.ts";
 import { acceptListMethod } from "./list-method.ts";
 import { readTlsOptions, watchTlsFiles } from "./tls-files.ts";
 import { isStreamRequest, WebSockets } from "./web-sockets.ts";
@@ -60,7 +61,8 @@ export async function listen(config: ListenerConfig, services: ListenerServices)
     // Other upgrades are refused by answering as if they were not asked for: Java's client asks for h2c every time.
     shouldUpgradeCallback: isStreamRequest,
   };
-  const api = apiOptions(config, services, deadlines);
+  const lineStreams = new LineStreams(log);
+  const api = apiOptions(config, services, { deadlines, lineStreams });
   const handler = makeHandler(services, api, config.unauthenticatedMetrics);
   const server = config.tls
     ? createTlsServer({ ...options, ...(await readTlsOptions(config.tls)) }, handler)
@@ -83,6 +85,7 @@ export async function listen(config: ListenerConfig, services: ListenerServices)
     async close() {
       watcher?.[Symbol.dispose]();
       webSockets.close();
+      lineStreams.close();
       await closeServer(server, clock);
       deadlines.stop();
       await running;
@@ -90,12 +93,16 @@ export async function listen(config: ListenerConfig, services: ListenerServices)
   };
 }
 
-function apiOptions(config: ListenerConfig, services: ListenerServices, deadlines: Deadlines): ApiHandlerOptions {
+function apiOptions(
+  config: ListenerConfig,
+  services: ListenerServices,
+  made: Pick<ApiHandlerOptions, "deadlines" | "lineStreams">,
+): ApiHandlerOptions {
   return {
     serve: services.serve,
     crossOrigin: services.crossOrigin,
     log: services.log,
-    deadlines,
+    ...made,
     bodyBytesMax: config.maxRequestBytes,
     requireRequestHeader: config.requireRequestHeader,
     isTls: config.tls !== undefined,

@@ -1,0 +1,94 @@
+// Readers of a log while it is written, such as an administrator's screen. A reader's queue has an end: who reads more
+// slowly than lines are written is cut off, never waited for. Lines are what the log has anyway, so no secret is in them.
+import type { Clock, Millis } from "./clock.ts";
+import { CofferError } from "./errors.ts";
+import type { LogFormat, LogLevel } from "./log.ts";
+
+/** Readers of one process's log: people who look at something, not a way to ship logs. */
+export const TAPS_MAX = 20;
+/** Lines that wait for one reader. */
+export const TAP_LINES_MAX = 1_000;
+
+export interface TapSelection {
+  /** Whether lines of this severity are wanted; not bound by the log's own threshold. */
+  readonly wants: (level: LogLevel) => boolean;
+  readonly format: LogFormat;
+}
+
+/** The readers of one log and of all that `with` made of it. */
+export class LogTaps {
+  readonly #taps = new Set<LogTap>();
+
+  get size(): number {
+    return this.#taps.size;
+  }
+
+  /** Throws `rate_limited` when there are as many readers as there may be. */
+  assertRoom(): void {
+    if (this.#taps.size >= TAPS_MAX)
+      throw new CofferError("rate_limited", `the log has ${TAPS_MAX} readers already; end one of them`);
+  }
+
+  /** A new reader; whoever opens one must close it. Throws as `assertRoom`. */
+  open(selection: TapSelection): LogTap {
+    this.assertRoom();
+    const tap: LogTap = new LogTap(selection, () => this.#taps.delete(tap));
+    this.#taps.add(tap);
+    return tap;
+  }
+
+  /** Gives a line to those who want it; `render` makes it in a format. */
+  offer(level: LogLevel, render: (format: LogFormat) => string): void {
+    for (const tap of this.#taps) tap.offer(level, render);
+  }
+}
+
+export class LogTap {
+  readonly #selection: TapSelection;
+  readonly #onClose: () => void;
+  readonly #overflow = new AbortController();
+  #lines: string[] = [];
+  #wake = new AbortController();
+  constructor(selection: TapSelection, onClose: () => void) {
+    this.#selection = selection;
+    this.#onClose = onClose;
+  }
+
+  /** Aborts when more was waiting than fits; nothing comes any more. */
+  get overflowed(): AbortSignal {
+    return this.#overflow.signal;
+  }
+
+  offer(level: LogLevel, render: (format: LogFormat) => string): void {
+    if (this.#overflow.signal.aborted || !this.#selection.wants(level)) return;
+    if (this.#lines.length >= TAP_LINES_MAX) {
+      this.#lines = [];
+      this.#overflow.abort();
+    } else this.#lines.push(render(this.#selection.format));
+    this.#wake.abort();
+  }
+
+  /** All that waits, newlines included. */
+  take(): readonly string[] {
+    const taken = this.#lines;
+    this.#lines = [];
+    return taken;
+  }
+
+  /** Until something waits, the time is over or the signal aborts. */
+  async wait(clock: Clock, millis: Millis, signal: AbortSignal): Promise<void> {
+    if (this.#lines.length > 0 || this.#overflow.signal.aborted) return;
+    const wake = new AbortController();
+    this.#wake = wake;
+    const stop = () => wake.abort();
+    signal.addEventListener("abort", stop);
+    if (signal.aborted) stop();
+    await clock.sleep(millis, wake.signal);
+    signal.removeEventListener("abort", stop);
+  }
+
+  close(): void {
+    this.#lines = [];
+    this.#onClose();
+  }
+}
