@@ -141,11 +141,19 @@ describe("quotas through the API", () => {
     expect((await server.call("read", "sys/health")).status).toBe(200);
   });
 
-  it("counts a bad token's request not at all: it is refused before", async () => {
-    await limit("q", { path: "a", rate: 1, interval: "1h" });
-    for (let i = 0; i < 3; i++)
-      expect((await server.call("read", "a/k", {}, { token: "x", remoteAddress: "10.0.0.1" })).status).toBe(403);
-    expect((await get()).status).toBe(200);
+  it("counts a request with a bad token by its address, whatever its path", async () => {
+    await limit("q", { path: "", rate: 1, interval: "60s", group_by: "entity_then_ip" });
+    const guess = async (path: string, remoteAddress: string) =>
+      (await server.call("read", path, {}, { token: "x", remoteAddress })).status;
+    const statuses = async (path: string, address: string) => {
+      const seen: number[] = [];
+      for (let i = 0; i < 4; i++) seen.push(await guess(path, address));
+      return seen;
+    };
+    expect(await statuses("a/k", "10.0.0.1")).toEqual([403, 429, 429, 429]);
+    expect(await statuses("nowhere/k", "10.0.0.2")).toEqual([403, 429, 429, 429]);
+    expect((await get("10.0.0.1")).status).toBe(429);
+    expect((await get("10.0.0.3")).status).toBe(200);
   });
 
   it("lets exempt paths pass, and all clients share where grouping says so", async () => {

@@ -1,4 +1,6 @@
-// Step "authenticate": who asks. Public paths take no token and a bad one does not harm them.
+// Step "authenticate": who asks. Public paths take no token and a bad one does not harm them. A request that is refused
+// here never comes to the step "quotas", so it is counted here: who guesses tokens is a client like any other.
+import { CofferError } from "#common/errors.ts";
 import type { Caller } from "../../framework/context.ts";
 import { invalidToken, permissionDenied } from "../../framework/multi-error.ts";
 import { aclIn, entityOf } from "../../namespaces/rights.ts";
@@ -6,8 +8,20 @@ import { mayComeFrom } from "../../tokens/token-address.ts";
 import { type TokenRecord, tokenKey, tokenKind } from "../../tokens/token-record.ts";
 import type { CoreServices, RequestState } from "../request-state.ts";
 import { inlineToken } from "./inline-login.ts";
+import { quotas } from "./quotas.ts";
 
+/** Throws `permission_denied` without a valid token, `rate_limited` when that came too often from the address. */
 export async function authenticate(state: RequestState, services: CoreServices): Promise<void> {
+  try {
+    await findCaller(state, services);
+  } catch (error) {
+    // A login of the request's own is counted already, as a login.
+    if (error instanceof CofferError) await quotas(state, services);
+    throw error;
+  }
+}
+
+async function findCaller(state: RequestState, services: CoreServices): Promise<void> {
   const { tx, request } = state;
   if (!tx || state.route?.definition?.access === "public") return;
   const inline = await inlineToken(state, services);

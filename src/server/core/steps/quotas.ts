@@ -11,7 +11,7 @@ import type { CoreServices, RequestState, Route } from "../request-state.ts";
 export async function quotas(state: RequestState, services: CoreServices): Promise<void> {
   const { tx, route, request, counted } = state;
   // What answers while sealed is asked by probes, which must never be refused.
-  if (!tx || !route || !counted || route.definition?.when === "always") return;
+  if (!tx || !counted || route?.definition?.when === "always") return;
   if (!counted.done) {
     const client = { address: request.remoteAddress, entityId: state.token?.entityId ?? "" };
     const outcome = await services.quotas.countRequest(tx, quotaSubject(request, route), client);
@@ -26,13 +26,14 @@ export async function quotas(state: RequestState, services: CoreServices): Promi
 /** How quotas know a request. */
 export function quotaSubject(
   request: { readonly namespace: string; readonly path: string; readonly data: JsonObject },
-  route: Route,
+  route: Route | undefined,
 ): QuotaSubject {
   return {
     namespace: request.namespace,
     path: request.path,
-    mountPath: route.mount.path,
-    role: roleOf(request, route),
+    // Where no mount is, what holds for the whole namespace holds.
+    mountPath: route?.mount.path ?? "",
+    role: route ? roleOf(request, route) : "",
   };
 }
 
