@@ -266,6 +266,111 @@ describe("decoding", () => {
   });
 });
 
+describe("texts with half a surrogate pair", () => {
+  it("are refused in a body, before anyone makes a path of them", async () => {
+    const started = await start();
+    const body = '{"mfa_request_id":"\\ud800"}';
+    const answer = await ask(started, "/v1/sys/mfa/validate", { method: "POST", body });
+    expect(answer.status).toBe(400);
+    expect(answer.text).toContain("surrogate");
+    expect(started.seen).toEqual([]);
+  });
+
+  it("cannot come in by a path, a query or a form", async () => {
+    const started = await start();
+    expect((await ask(started, "/v1/a%ED%A0%80")).status).toBe(400);
+    await ask(started, "/v1/a?x=%ED%A0%80");
+    const headers = { "Content-Type": "application/x-www-form-urlencoded" };
+    await ask(started, "/v1/a", { method: "POST", headers, body: "x=%ED%A0%80" });
+    expect(started.seen.map(({ data }) => String(data["x"]).isWellFormed())).toEqual([true, true]);
+  });
+});
+
+const UPGRADE =
+  "GET /v1/sys/events/subscribe/a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+  "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+describe("an upgrade that comes to nothing", () => {
+  const refuse = async (): Promise<Answer> => ({
+    status: 403,
+    contentType: "application/json",
+    body: '{"errors":[]}\n',
+  });
+  const LIST = "LIST /v1/a HTTP/1.1\r\nHost: a\r\n\r\n";
+
+  it.each([
+    ["an ordinary connection", ""],
+    ["a connection that said LIST before", LIST],
+  ])("is answered, and the server closes %s though the client does not", async (_, before) => {
+    const started = await start({
+      serve: async (request) =>
+        request.upgrade ? refuse() : { status: 200, contentType: "application/json", body: '{"list":true}\n' },
+    });
+    const port = Number(new URL(started.listener.address).port);
+    // Half open: it hears that the server has ended, and says nothing to that.
+    const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+    sockets.push(socket);
+    let text = "";
+    socket.on("data", (chunk: Buffer) => {
+      text += chunk.toString("latin1");
+    });
+    const has = async (pattern: RegExp) => {
+      while (!pattern.test(text)) await systemClock.sleep(2);
+    };
+    if (before !== "") {
+      socket.write(before);
+      await has(/"list":true/);
+    }
+    socket.write(UPGRADE);
+    await has(/HTTP\/1\.1 403 [\s\S]*errors/);
+    // Only a closed socket answers what is written with a reset.
+    socket.on("error", () => undefined);
+    for (let i = 0; i < 100 && !socket.destroyed; i++) {
+      socket.write("x");
+      await systemClock.sleep(10);
+    }
+    expect(socket.destroyed).toBe(true);
+  });
+
+  it("is cut off from a client that does not read its answer", async () => {
+    const body = "x".repeat(32 * 1024 * 1024);
+    const started = await start({ serve: async () => ({ status: 403, contentType: "application/json", body }) });
+    const { socket } = dial(started);
+    socket.on("error", () => undefined).pause();
+    socket.write(UPGRADE);
+    await systemClock.sleep(100);
+    await started.clock.advance(2_500);
+    let isClosed = false;
+    const closing = started.listener.close().then(() => {
+      isClosed = true;
+    });
+    for (let i = 0; i < 100 && !isClosed; i++) {
+      await systemClock.sleep(5);
+      await started.clock.advance(1);
+    }
+    expect(isClosed).toBe(true);
+    await closing;
+    opened.splice(opened.indexOf(started), 1);
+  });
+
+  it("is answered with 503 when the core takes too long", async () => {
+    const finish = new AbortController();
+    const started = await start({
+      serve: async () => {
+        await once(finish.signal, "abort");
+        return refuse();
+      },
+    });
+    const { socket, until } = dial(started);
+    socket.write(UPGRADE);
+    await systemClock.sleep(30);
+    await started.clock.advance(30_500);
+    expect(await until(/errors/)).toMatch(/HTTP\/1\.1 503 [\s\S]*Connection: close/);
+    await closed(socket);
+    finish.abort();
+  });
+});
+
 describe("a listener that wants the header X-Vault-Request", () => {
   it("refuses requests without", async () => {
     const started = await start({ config: { requireRequestHeader: true } });

@@ -4,7 +4,7 @@ import { type IncomingMessage, type Server, STATUS_CODES } from "node:http";
 import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Clock } from "#common/clock.ts";
-import { messageOf } from "#common/errors.ts";
+import { CofferError, messageOf } from "#common/errors.ts";
 import { encodeError } from "../core/encode.ts";
 import type { EventStream } from "../core/event-stream.ts";
 import type { Answer } from "../core/request.ts";
@@ -18,6 +18,8 @@ const MESSAGE_BYTES_MAX = 1_024;
 const PING_MILLIS = 30_000;
 /** For the other side's part of a closing handshake when the server stops. */
 const CLOSE_MILLIS_MAX = 2_000;
+/** For the other side to take a refusal; it fits the system's buffers, so who needs longer does not read at all. */
+const REFUSAL_MILLIS_MAX = 2_000;
 /** RFC 6455 7.4.1. */
 const GOING_AWAY = 1001;
 const INTERNAL_ERROR = 1011;
@@ -66,9 +68,17 @@ export class WebSockets {
   }
 
   async #upgrade(message: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    const { deadlines } = this.#options;
+    let isLate = false;
+    const deadline = deadlines.begin(() => {
+      isLate = true;
+      void this.#refuse(socket, this.#failure(new CofferError("unavailable", "the request took too long; try again")));
+    });
     const answer = await this.#answer(message);
+    deadlines.end(deadline);
     const { stream } = answer;
-    if (!stream) return refuse(socket, answer);
+    if (isLate) return stream?.close();
+    if (!stream) return this.#refuse(socket, answer);
     if (this.#isClosed || socket.destroyed) {
       stream.close();
       socket.destroy();
@@ -83,15 +93,29 @@ export class WebSockets {
   }
 
   async #answer(message: IncomingMessage): Promise<Answer> {
-    const { serve, log, bodyBytesMax, clientAddress, requireRequestHeader } = this.#options;
+    const { serve, bodyBytesMax, clientAddress, requireRequestHeader } = this.#options;
     try {
       if (requireRequestHeader) assertRequestHeader(message);
       const target = (message.url ?? "").slice("/v1/".length);
       const remoteAddress = clientAddress(message);
       return await serve(await decodeRequest(message, target, { bodyBytesMax, remoteAddress, upgrade: "websocket" }));
     } catch (error) {
-      return encodeError(error, { id: "", path: "" }, log);
+      return this.#failure(error);
     }
+  }
+
+  #failure(error: unknown): Answer {
+    return encodeError(error, { id: "", path: "" }, this.#options.log);
+  }
+
+  /** Answers and closes: a server's sockets are half open, and would stay so until the client closes its side. */
+  async #refuse(socket: Duplex, answer: Answer): Promise<void> {
+    if (socket.destroyed) return;
+    const closed = new AbortController();
+    socket.once("close", () => closed.abort());
+    socket.end(refusalOf(answer), () => socket.destroy());
+    await this.#options.clock.sleep(REFUSAL_MILLIS_MAX, closed.signal);
+    socket.destroy();
   }
 
   async #send(socket: WebSocket, stream: EventStream): Promise<void> {
@@ -149,7 +173,7 @@ function sent(socket: WebSocket, text: string, until: AbortSignal): Promise<void
   });
 }
 
-function refuse(socket: Duplex, { status, contentType, body = "", headers = {} }: Answer): void {
+function refusalOf({ status, contentType, body = "", headers = {} }: Answer): string {
   const all = {
     ...headers,
     "Cache-Control": "no-store",
@@ -158,6 +182,5 @@ function refuse(socket: Duplex, { status, contentType, body = "", headers = {} }
     Connection: "close",
   };
   const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
-  socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n${lines.join("")}\r\n`);
-  socket.end(body);
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n${lines.join("")}\r\n${body}`;
 }
