@@ -1,6 +1,6 @@
 // Readers of a log while it is written, such as an administrator's screen. A reader's queue has an end: who reads more
 // slowly than lines are written is cut off, never waited for. Lines are what the log has anyway, so no secret is in them.
-import type { Clock, Millis } from "./clock.ts";
+import { BoundedQueue } from "./bounded-queue.ts";
 import { CofferError } from "./errors.ts";
 import type { LogFormat, LogLevel } from "./log.ts";
 
@@ -43,52 +43,16 @@ export class LogTaps {
   }
 }
 
-export class LogTap {
+/** One reader's lines, newlines included. */
+export class LogTap extends BoundedQueue<string> {
   readonly #selection: TapSelection;
-  readonly #onClose: () => void;
-  readonly #overflow = new AbortController();
-  #lines: string[] = [];
-  #wake = new AbortController();
   constructor(selection: TapSelection, onClose: () => void) {
+    super(TAP_LINES_MAX, onClose);
     this.#selection = selection;
-    this.#onClose = onClose;
-  }
-
-  /** Aborts when more was waiting than fits; nothing comes any more. */
-  get overflowed(): AbortSignal {
-    return this.#overflow.signal;
   }
 
   offer(level: LogLevel, render: (format: LogFormat) => string): void {
-    if (this.#overflow.signal.aborted || !this.#selection.wants(level)) return;
-    if (this.#lines.length >= TAP_LINES_MAX) {
-      this.#lines = [];
-      this.#overflow.abort();
-    } else this.#lines.push(render(this.#selection.format));
-    this.#wake.abort();
-  }
-
-  /** All that waits, newlines included. */
-  take(): readonly string[] {
-    const taken = this.#lines;
-    this.#lines = [];
-    return taken;
-  }
-
-  /** Until something waits, the time is over or the signal aborts. */
-  async wait(clock: Clock, millis: Millis, signal: AbortSignal): Promise<void> {
-    if (this.#lines.length > 0 || this.#overflow.signal.aborted) return;
-    const wake = new AbortController();
-    this.#wake = wake;
-    const stop = () => wake.abort();
-    signal.addEventListener("abort", stop);
-    if (signal.aborted) stop();
-    await clock.sleep(millis, wake.signal);
-    signal.removeEventListener("abort", stop);
-  }
-
-  close(): void {
-    this.#lines = [];
-    this.#onClose();
+    const { wants, format } = this.#selection;
+    if (wants(level)) this.add(() => render(format));
   }
 }

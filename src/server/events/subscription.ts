@@ -1,6 +1,6 @@
 // One subscriber's queue. It has an end: who reads more slowly than things happen loses the subscription, not the
 // server its memory. What a subscriber may see is decided when it reads, by whoever reads for it.
-import type { Clock, Millis } from "#common/clock.ts";
+import { BoundedQueue } from "#common/bounded-queue.ts";
 import { matchesGlob } from "#common/glob.ts";
 import type { ServerEvent } from "./event.ts";
 
@@ -18,53 +18,15 @@ export interface EventSelection {
   readonly dataPath: string;
 }
 
-export class Subscription {
+export class Subscription extends BoundedQueue<ServerEvent> {
   readonly #selection: EventSelection;
-  readonly #onClose: () => void;
-  readonly #overflow = new AbortController();
-  #queue: ServerEvent[] = [];
-  #wake = new AbortController();
   constructor(selection: EventSelection, onClose: () => void) {
+    super(QUEUE_MAX, onClose);
     this.#selection = selection;
-    this.#onClose = onClose;
-  }
-
-  /** Aborts when more was waiting than fits; nothing comes any more. */
-  get overflowed(): AbortSignal {
-    return this.#overflow.signal;
   }
 
   offer(event: ServerEvent): void {
-    if (this.#overflow.signal.aborted || !selects(this.#selection, event)) return;
-    if (this.#queue.length >= QUEUE_MAX) {
-      this.#overflow.abort();
-      this.#queue = [];
-    } else this.#queue.push(event);
-    this.#wake.abort();
-  }
-
-  /** All that waits. */
-  take(): readonly ServerEvent[] {
-    const taken = this.#queue;
-    this.#queue = [];
-    return taken;
-  }
-
-  /** Until something waits, the time is over or the signal aborts. */
-  async wait(clock: Clock, millis: Millis, signal: AbortSignal): Promise<void> {
-    if (this.#queue.length > 0 || this.#overflow.signal.aborted) return;
-    const wake = new AbortController();
-    this.#wake = wake;
-    const stop = () => wake.abort();
-    signal.addEventListener("abort", stop);
-    if (signal.aborted) stop();
-    await clock.sleep(millis, wake.signal);
-    signal.removeEventListener("abort", stop);
-  }
-
-  close(): void {
-    this.#queue = [];
-    this.#onClose();
+    if (selects(this.#selection, event)) this.add(() => event);
   }
 }
 
