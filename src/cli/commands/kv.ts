@@ -8,7 +8,7 @@ import { defineCommand } from "../command.ts";
 import type { FlagValues } from "../flags.ts";
 import { readKeyValues } from "../key-values.ts";
 import { rowsOf, table, title } from "../table.ts";
-import { nothingAt, typedPath } from "./logical.ts";
+import { nothingAt, printKeys, typedPath } from "./logical.ts";
 
 /** `-mount=secret path` is the same as `secret/path`. */
 export const mountFlag = {
@@ -100,15 +100,7 @@ export const list = defineCommand({
   args: [0, 1],
   async run({ client, args, flags, io, print }) {
     const path = kvPath(flags, args[0]);
-    const keys = await createKv(client).list(path);
-    if (keys.length === 0) return nothingAt(path, io);
-    await print.value(keys, () =>
-      table(
-        ["Keys"],
-        keys.map((key) => [key]),
-      ),
-    );
-    return 0;
+    return printKeys(await createKv(client).list(path), path, { io, print });
   },
 });
 

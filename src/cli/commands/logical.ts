@@ -4,6 +4,7 @@ import { isJsonObject } from "#common/json.ts";
 import type { CliIo } from "../cli-io.ts";
 import { defineCommand } from "../command.ts";
 import { readKeyValues } from "../key-values.ts";
+import type { Printer } from "../output.ts";
 import { table } from "../table.ts";
 
 const force = {
@@ -18,6 +19,18 @@ const NOTHING_FOUND = 2;
 export function nothingAt(path: string, io: CliIo): number {
   io.stderr.write(`No value found at ${path}\n`);
   return NOTHING_FOUND;
+}
+
+/** Prints the names below a path, or that there are none; gives the exit code. */
+export async function printKeys(
+  keys: readonly string[],
+  path: string,
+  { io, print }: { readonly io: CliIo; readonly print: Printer },
+): Promise<number> {
+  if (keys.length === 0) return nothingAt(path, io);
+  const rows = keys.map((key) => [key]);
+  await print.value(keys, () => table(["Keys"], rows));
+  return 0;
 }
 
 /** A path as people write it, "v1/" and slashes in front taken off. */
@@ -89,15 +102,7 @@ export const list = defineCommand({
   args: [1, 1],
   async run({ client, args, io, print }) {
     const path = typedPath(args[0]);
-    const keys = await client.list(path);
-    if (keys.length === 0) return nothingAt(path, io);
-    await print.value(keys, () =>
-      table(
-        ["Keys"],
-        keys.map((key) => [key]),
-      ),
-    );
-    return 0;
+    return printKeys(await client.list(path), path, { io, print });
   },
 });
 
