@@ -6,7 +6,7 @@ import { dataReply, noContent, type Reply } from "../../framework/reply.ts";
 import { idsOf } from "../entities.ts";
 import type { Subject } from "./claims-template.ts";
 import { allClients } from "./client-records.ts";
-import { namedPaths } from "./named-records.ts";
+import { assertUnreferenced, namedPaths } from "./named-records.ts";
 import { type Assignment, assertOidcName, assignmentKind, type Client, recordKey } from "./oidc-records.ts";
 
 export const ALLOW_ALL = "allow_all";
@@ -68,11 +68,7 @@ function assertOwn(name: string, what: string): void {
 async function remove(tx: Transaction, name: string): Promise<Reply> {
   assertOwn(name, "deletion");
   const users = (await allClients(tx)).filter((client) => client.assignments.includes(name));
-  if (users.length > 0)
-    throw new CofferError(
-      "invalid_request",
-      `unable to delete assignment ${JSON.stringify(name)} because it is currently referenced by these clients: ${users.map((client) => client.name).join(", ")}`,
-    );
+  assertUnreferenced("assignment", name, users, "clients");
   tx.delete(recordKey("assignment", name));
   return noContent;
 }

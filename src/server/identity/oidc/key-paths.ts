@@ -3,9 +3,9 @@ import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../../barrier/transaction.ts";
 import type { PrivilegedContext } from "../../framework/context.ts";
 import { field, type Values } from "../../framework/fields.ts";
-import { withTrailingSlash } from "../../framework/listing.ts";
 import { definePrivilegedPath } from "../../framework/path.ts";
-import { dataReply, listReply, noContent, type Reply } from "../../framework/reply.ts";
+import { dataReply, noContent, type Reply } from "../../framework/reply.ts";
+import { assertUnreferenced, namedPaths } from "./named-records.ts";
 import {
   ALGORITHMS,
   type Algorithm,
@@ -34,26 +34,16 @@ const keyFields = {
 
 export function keyPaths() {
   return [
-    withTrailingSlash(
-      definePrivilegedPath("oidc/key", {
-        summary: "All named keys.",
-        operations: {
-          list: {
-            summary: "List them.",
-            handler: async ({ transaction: tx, page }) => listReply(await listNames(tx, "key", page, [DEFAULT_KEY])),
-          },
-        },
-      }),
-    ),
-    definePrivilegedPath("oidc/key/:name", {
+    ...namedPaths({
+      folder: "key",
+      plural: "named keys",
       summary: "A named key, which signs tokens.",
       fields: keyFields,
-      exists: async ({ transaction: tx }, { name }) => (await readKey(tx, name)) !== undefined,
-      operations: {
-        read: { summary: "Show it.", handler: async ({ transaction: tx }, { name }) => show(await readKey(tx, name)) },
-        update: { summary: "Make or change it.", handler: (context, values) => write(context, values) },
-        delete: { summary: "Delete it.", handler: ({ transaction: tx }, { name }) => remove(tx, name) },
-      },
+      builtin: [DEFAULT_KEY],
+      exists: async ({ transaction: tx }, name) => (await readKey(tx, name)) !== undefined,
+      read: async ({ transaction: tx }, name) => show(await readKey(tx, name)),
+      write,
+      remove: ({ transaction: tx }, name) => remove(tx, name),
     }),
     definePrivilegedPath("oidc/key/:name/rotate", {
       summary: "Lets a named key's next pair sign.",
@@ -150,20 +140,10 @@ async function remove(tx: Transaction, name: string): Promise<Reply> {
   if (name === DEFAULT_KEY) throw new CofferError("invalid_request", `deletion of key "${DEFAULT_KEY}" not allowed`);
   const key = await readKey(tx, name);
   if (!key) return noContent;
-  const roles = await usersOf(tx, "role", roleKind, name);
-  if (roles.length > 0) throw inUse(name, "roles", roles);
-  const clients = await usersOf(tx, "client", clientKind, name);
-  if (clients.length > 0) throw inUse(name, "clients", clients);
+  assertUnreferenced("key", name, await usersOf(tx, "role", roleKind, name), "roles");
+  assertUnreferenced("key", name, await usersOf(tx, "client", clientKind, name), "clients");
   deleteKey(tx, key);
   return noContent;
-}
-
-function inUse(name: string, what: string, users: readonly { readonly name: string }[]): CofferError {
-  const names = users.map((user) => user.name).join(", ");
-  return new CofferError(
-    "invalid_request",
-    `unable to delete key ${JSON.stringify(name)} because it is currently referenced by these ${what}: ${names}`,
-  );
 }
 
 async function rotateNow(

@@ -1,4 +1,5 @@
 // What the folders of named things have alike: a list of names, one that can be read, written and deleted.
+import { CofferError } from "#common/errors.ts";
 import type { PrivilegedContext } from "../../framework/context.ts";
 import type { Fields, Values } from "../../framework/fields.ts";
 import { withTrailingSlash } from "../../framework/listing.ts";
@@ -13,6 +14,8 @@ interface NamedRecords<F extends Fields> {
   /** "a scope, which …": the path's summary. */
   readonly summary: string;
   readonly fields: F;
+  /** "scopes" of the folder "scope", unless it says otherwise. */
+  readonly plural?: string;
   /** Names that are there without being stored. */
   readonly builtin?: readonly string[];
   exists(context: PrivilegedContext, name: string): Promise<boolean>;
@@ -30,7 +33,7 @@ export function namedPaths<const F extends Fields>(records: NamedRecords<F>): re
   return [
     withTrailingSlash(
       definePrivilegedPath(`oidc/${folder}`, {
-        summary: `All ${folder}s.`,
+        summary: `All ${records.plural ?? `${folder}s`}.`,
         operations: { list: { summary: "List them.", handler: (context) => (records.list ?? list)(context) } },
       }),
     ),
@@ -45,4 +48,18 @@ export function namedPaths<const F extends Fields>(records: NamedRecords<F>): re
       },
     }),
   ];
+}
+
+/** Throws `invalid_request` when something still refers to what is to be deleted; `nouns` such as "clients". */
+export function assertUnreferenced(
+  folder: Folder,
+  name: string,
+  users: readonly { readonly name: string }[],
+  nouns: string,
+): void {
+  if (users.length === 0) return;
+  throw new CofferError(
+    "invalid_request",
+    `unable to delete ${folder} ${JSON.stringify(name)} because it is currently referenced by these ${nouns}: ${users.map((user) => user.name).join(", ")}`,
+  );
 }

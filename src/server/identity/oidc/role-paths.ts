@@ -1,13 +1,13 @@
 // identity/oidc/role: which key signs, for whom, for how long, and what the tokens say of an entity.
 import { CofferError } from "#common/errors.ts";
+import type { Transaction } from "../../barrier/transaction.ts";
 import type { PrivilegedContext } from "../../framework/context.ts";
 import { field, type Values } from "../../framework/fields.ts";
-import { withTrailingSlash } from "../../framework/listing.ts";
-import { definePrivilegedPath } from "../../framework/path.ts";
-import { dataReply, listReply, noContent, type Reply } from "../../framework/reply.ts";
+import { dataReply, noContent, type Reply } from "../../framework/reply.ts";
 import { randomText } from "../../tokens/token-hash.ts";
 import { checkTemplate, decodeTemplate, ROLE_RESERVED } from "./claims-template.ts";
-import { assertOidcName, listNames, type Role, recordKey, roleKind } from "./oidc-records.ts";
+import { namedPaths } from "./named-records.ts";
+import { assertOidcName, type Role, recordKey, roleKind } from "./oidc-records.ts";
 import { readKey, withMaterial } from "./signing-keys.ts";
 
 const DAY_SECONDS = 86_400;
@@ -24,38 +24,22 @@ const roleFields = {
 } as const;
 
 export function rolePaths() {
-  return [
-    withTrailingSlash(
-      definePrivilegedPath("oidc/role", {
-        summary: "All roles.",
-        operations: {
-          list: {
-            summary: "List them.",
-            handler: async ({ transaction: tx, page }) => listReply(await listNames(tx, "role", page)),
-          },
-        },
-      }),
-    ),
-    definePrivilegedPath("oidc/role/:name", {
-      summary: "A role, by which entities get tokens.",
-      fields: roleFields,
-      exists: async ({ transaction: tx }, { name }) => (await tx.read(roleKind, recordKey("role", name))) !== undefined,
-      operations: {
-        read: {
-          summary: "Show it.",
-          handler: async ({ transaction: tx }, { name }) => show(await tx.read(roleKind, recordKey("role", name))),
-        },
-        update: { summary: "Make or change it.", handler: (context, values) => write(context, values) },
-        delete: {
-          summary: "Delete it.",
-          handler: ({ transaction: tx }, { name }) => {
-            tx.delete(recordKey("role", name));
-            return noContent;
-          },
-        },
-      },
-    }),
-  ];
+  return namedPaths({
+    folder: "role",
+    summary: "A role, by which entities get tokens.",
+    fields: roleFields,
+    exists: async ({ transaction: tx }, name) => (await readRole(tx, name)) !== undefined,
+    read: async ({ transaction: tx }, name) => show(await readRole(tx, name)),
+    write,
+    remove: ({ transaction: tx }, name) => {
+      tx.delete(recordKey("role", name));
+      return noContent;
+    },
+  });
+}
+
+function readRole(tx: Transaction, name: string): Promise<Role | undefined> {
+  return tx.read(roleKind, recordKey("role", name));
 }
 
 function show(role: Role | undefined): Reply | undefined {
@@ -66,7 +50,7 @@ type RoleValues = Values<typeof roleFields> & { readonly name: string };
 
 async function write({ transaction: tx, clock }: PrivilegedContext, values: RoleValues): Promise<Reply> {
   assertOidcName("role", values.name);
-  const before = await tx.read(roleKind, recordKey("role", values.name));
+  const before = await readRole(tx, values.name);
   const role: Role = {
     name: values.name,
     key: values.key ?? before?.key ?? "",

@@ -5,7 +5,7 @@ import type { Transaction } from "../../barrier/transaction.ts";
 import { field } from "../../framework/fields.ts";
 import { dataReply, noContent, type Reply } from "../../framework/reply.ts";
 import { checkTemplate, decodeTemplate, renderTemplate, SCOPE_RESERVED, type Subject } from "./claims-template.ts";
-import { namedPaths } from "./named-records.ts";
+import { assertUnreferenced, namedPaths } from "./named-records.ts";
 import { assertOidcName, recordKey, type Scope, scopeKind } from "./oidc-records.ts";
 import { allProviders } from "./provider-records.ts";
 
@@ -68,11 +68,7 @@ export function scopePaths() {
 
 async function remove(tx: Transaction, name: string): Promise<Reply> {
   const users = (await allProviders(tx)).filter((provider) => provider.scopesSupported.includes(name));
-  if (users.length > 0)
-    throw new CofferError(
-      "invalid_request",
-      `unable to delete scope ${JSON.stringify(name)} because it is currently referenced by these providers: ${users.map((one) => one.name).join(", ")}`,
-    );
+  assertUnreferenced("scope", name, users, "providers");
   tx.delete(recordKey("scope", name));
   return noContent;
 }
