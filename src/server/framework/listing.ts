@@ -3,7 +3,9 @@
 import type { StorageView } from "../barrier/transaction.ts";
 import { compareKeys } from "../storage/key.ts";
 import type { Page } from "../storage/storage.ts";
-import type { Path } from "./path.ts";
+import type { Context } from "./context.ts";
+import { definePath, type Path } from "./path.ts";
+import { listReply } from "./reply.ts";
 
 /** Folders a scan descends into before it stops, so that no request walks a store without end. */
 const SCAN_FOLDERS_MAX = 10_000;
@@ -24,6 +26,21 @@ export function pageOf(names: readonly string[], { after, limit }: Page): readon
 /** The same path, matching with a slash at its end as well: what clients put behind the folder that they list. */
 export function withTrailingSlash<C>(path: Path<C>): Path<C> {
   return { ...path, match: (text) => path.match(text.endsWith("/") ? text.slice(0, -1) : text) };
+}
+
+/** The path that lists the names in a folder of the backend's storage; `noun` such as "roles". */
+export function namesPath(path: string, folder: string, noun: string): Path<Context> {
+  return withTrailingSlash(
+    definePath(path, {
+      summary: `Names of the ${noun}.`,
+      operations: {
+        list: {
+          summary: `List the ${noun}.`,
+          handler: async ({ storage, page }) => listReply(await storage.list(folder, page)),
+        },
+      },
+    }),
+  );
 }
 
 /** Every key below a folder by its path relative to it, in key order, as far as the page allows. */

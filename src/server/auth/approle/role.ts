@@ -5,9 +5,9 @@ import { CofferError } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { Context } from "../../framework/context.ts";
 import { field, type Values } from "../../framework/fields.ts";
-import { withTrailingSlash } from "../../framework/listing.ts";
+import { namesPath } from "../../framework/listing.ts";
 import { definePath } from "../../framework/path.ts";
-import { dataReply, listReply, noContent, type Reply } from "../../framework/reply.ts";
+import { dataReply, noContent, type Reply } from "../../framework/reply.ts";
 import { tokenAliases, tokenValues } from "../../framework/token-aliases.ts";
 import {
   mergeTokenParameters,
@@ -36,17 +36,7 @@ export type RoleValues = { readonly [K in keyof AllValues]?: AllValues[K] };
 /** What bounds the role id, as it is stored under its hash and shown to clients. */
 const ROLE_ID_BYTES_MAX = 4_096;
 
-export const rolesPath = withTrailingSlash(
-  definePath("role", {
-    summary: "Names of the roles.",
-    operations: {
-      list: {
-        summary: "List the roles.",
-        handler: async ({ storage, page }) => listReply(await storage.list(ROLE_FOLDER, page)),
-      },
-    },
-  }),
-);
+export const rolesPath = namesPath("role", ROLE_FOLDER, "roles");
 
 export const rolePath = definePath("role/:role_name", {
   caseless: true,

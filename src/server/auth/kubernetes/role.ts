@@ -6,9 +6,9 @@ import { matchesGlob } from "#common/glob.ts";
 import { type Infer, list, object, oneOf, string } from "#common/schema.ts";
 import { recordKind, type StorageView } from "../../barrier/transaction.ts";
 import { field } from "../../framework/fields.ts";
-import { withTrailingSlash } from "../../framework/listing.ts";
+import { namesPath } from "../../framework/listing.ts";
 import { definePath } from "../../framework/path.ts";
-import { dataReply, listReply, noContent } from "../../framework/reply.ts";
+import { dataReply, noContent } from "../../framework/reply.ts";
 import { tokenAliases, tokenValues } from "../../framework/token-aliases.ts";
 import {
   mergeTokenParameters,
@@ -48,17 +48,7 @@ export function isBound(patterns: readonly string[], name: string): boolean {
   return patterns.some((pattern) => matchesGlob(pattern, name));
 }
 
-export const rolesPath = withTrailingSlash(
-  definePath("role", {
-    summary: "Names of the roles.",
-    operations: {
-      list: {
-        summary: "List the roles.",
-        handler: async ({ storage, page }) => listReply(await storage.list(ROLE_FOLDER, page)),
-      },
-    },
-  }),
-);
+export const rolesPath = namesPath("role", ROLE_FOLDER, "roles");
 
 const roleFields = {
   ...tokenFields,

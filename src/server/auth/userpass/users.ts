@@ -6,9 +6,9 @@ import { type Infer, object, string } from "#common/schema.ts";
 import { recordKind, type StorageView } from "../../barrier/transaction.ts";
 import type { Context } from "../../framework/context.ts";
 import { field } from "../../framework/fields.ts";
-import { withTrailingSlash } from "../../framework/listing.ts";
+import { namesPath } from "../../framework/listing.ts";
 import { definePath } from "../../framework/path.ts";
-import { dataReply, listReply, noContent, type Reply } from "../../framework/reply.ts";
+import { dataReply, noContent, type Reply } from "../../framework/reply.ts";
 import { tokenAliases, tokenValues } from "../../framework/token-aliases.ts";
 import {
   mergeTokenParameters,
@@ -37,17 +37,7 @@ interface Password {
   readonly password_hash: string | undefined;
 }
 
-export const usersPath = withTrailingSlash(
-  definePath("users", {
-    summary: "Names of the users.",
-    operations: {
-      list: {
-        summary: "List the users.",
-        handler: async ({ storage, page }) => listReply(await storage.list(USER_FOLDER, page)),
-      },
-    },
-  }),
-);
+export const usersPath = namesPath("users", USER_FOLDER, "users");
 
 export const userPath = definePath("users/:username", {
   caseless: true,
