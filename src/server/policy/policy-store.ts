@@ -17,6 +17,7 @@ import { applyTemplates } from "./templates.ts";
 export const POLICY_NAME_LENGTH_MAX = 512;
 /** One round trip of a listing. */
 const LIST_PAGE = 1_000;
+const METADATA_PREFIX = "token.metadata.";
 
 /** What of a transaction reading policies takes. */
 type Reader = Pick<Transaction, "read" | "prefetch">;
@@ -96,13 +97,9 @@ export class PolicyStore {
   aclOfToken(tx: Reader, token: PolicyHolder, identity?: PolicyIdentity): Promise<Acl> {
     // An identity never makes root: that is a token's own.
     const inherited = (identity?.policies ?? []).filter((name) => name !== ROOT_POLICY);
-    const metadata = new Map(Object.entries(token.vouched ?? {}));
     return this.aclFor(tx, [...token.policies, ...inherited], {
       boundaries: token.boundaries,
-      resolve: (variable) =>
-        variable.startsWith("token.metadata.")
-          ? metadata.get(variable.slice("token.metadata.".length))
-          : identity?.resolve(variable),
+      resolve: variablesOf(token, identity),
     });
   }
 
@@ -139,11 +136,7 @@ export class PolicyStore {
    */
   async aclPartsOfToken(tx: Reader, token: PolicyHolder, identity?: PolicyIdentity): Promise<readonly Acl[]> {
     const own = await this.aclOfToken(tx, { ...token, boundaries: [] }, identity);
-    const metadata = new Map(Object.entries(token.vouched ?? {}));
-    const resolve = (variable: string) =>
-      variable.startsWith("token.metadata.")
-        ? metadata.get(variable.slice("token.metadata.".length))
-        : identity?.resolve(variable);
+    const resolve = variablesOf(token, identity);
     const boundaries = await Promise.all(token.boundaries.map((names) => this.aclFor(tx, names, { resolve })));
     return [own, ...boundaries];
   }
@@ -167,6 +160,15 @@ function parseStored(record: PolicyRecord): ParsedPolicy {
       cause: error,
     });
   }
+}
+
+/** What a template's variables stand for: metadata that is vouched for, and the identity's. */
+function variablesOf({ vouched = {} }: PolicyHolder, identity: PolicyIdentity | undefined): Resolve {
+  const metadata = new Map(Object.entries(vouched));
+  return (variable) =>
+    variable.startsWith(METADATA_PREFIX)
+      ? metadata.get(variable.slice(METADATA_PREFIX.length))
+      : identity?.resolve(variable);
 }
 
 function valuesOf(policies: readonly (ParsedPolicy | undefined)[], resolve: Resolve): ReadonlyMap<string, string> {

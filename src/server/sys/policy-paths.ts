@@ -5,6 +5,7 @@ import { pageOf } from "../framework/listing.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
 import { ROOT_POLICY } from "../policy/acl.ts";
+import type { PolicyRecord } from "../policy/policy-kind.ts";
 import { policyTextOf } from "../policy/policy-store.ts";
 import type { SysServices } from "./services.ts";
 
@@ -14,65 +15,65 @@ const policyFields = {
   cas: field.integer("The version that the policy must have; 0 is none."),
 } as const;
 
+/** How one of the two shows policies. */
+interface PolicyForm {
+  readonly path: string;
+  /** What the summaries say of it. */
+  readonly note: string;
+  list(names: readonly string[]): Reply;
+  read(policy: PolicyRecord): Reply;
+}
+
+const forms: readonly PolicyForm[] = [
+  {
+    path: "policies/acl",
+    note: "",
+    list: (keys) => dataReply({ keys }),
+    read: ({ name, text, version }) => dataReply({ name, policy: text, version }),
+  },
+  {
+    path: "policy",
+    note: ", in the old form",
+    list: (keys) => ({ data: { keys, policies: keys }, repeatAtTop: true }),
+    read: ({ name, text }) => ({ data: { name, rules: text }, repeatAtTop: true }),
+  },
+];
+
 export function policyPaths(services: SysServices) {
-  const { policies } = services;
-  // No token of a namespace can have the policy "root".
-  const names = async ({ transaction, scope }: PrivilegedContext) =>
-    (await policies.list(transaction)).filter((name) => scope.id === "" || name !== ROOT_POLICY);
-  const list = async (context: PrivilegedContext): Promise<Reply> =>
-    dataReply({ keys: pageOf(await names(context), context.page) });
-  const old = async (context: PrivilegedContext): Promise<Reply> => {
-    const keys = pageOf(await names(context), context.page);
-    return { data: { keys, policies: keys }, repeatAtTop: true };
+  return forms.flatMap((form) => [listPath(form, services), policyPath(form, services)]);
+}
+
+function listPath({ path, note, list }: PolicyForm, { policies }: SysServices) {
+  const handler = async ({ transaction, scope, page }: PrivilegedContext): Promise<Reply> => {
+    const all = await policies.list(transaction);
+    // No token of a namespace can have the policy "root".
+    const names = all.filter((name) => scope.id === "" || name !== ROOT_POLICY);
+    return list(pageOf(names, page));
   };
-  return [
-    definePrivilegedPath("policies/acl", {
-      summary: "All policies.",
-      operations: {
-        list: { summary: "List policies.", handler: list },
-        read: { summary: "List policies.", handler: list },
-      },
-    }),
-    definePrivilegedPath("policies/acl/:name*", {
-      caseless: true,
-      summary: "A policy.",
-      fields: policyFields,
-      operations: {
-        read: {
-          summary: "Show it.",
-          handler: async (context, { name }) => {
-            const policy = await policies.get(context.transaction, name);
-            return policy && dataReply({ name: policy.name, policy: policy.text, version: policy.version });
-          },
+  const operation = { summary: "List policies.", handler };
+  return definePrivilegedPath(path, {
+    summary: `All policies${note}.`,
+    operations: { list: operation, read: operation },
+  });
+}
+
+function policyPath({ path, note, read }: PolicyForm, services: SysServices) {
+  return definePrivilegedPath(`${path}/:name*`, {
+    caseless: true,
+    summary: `A policy${note}.`,
+    fields: policyFields,
+    operations: {
+      read: {
+        summary: "Show it.",
+        handler: async (context, { name }) => {
+          const policy = await services.policies.get(context.transaction, name);
+          return policy && read(policy);
         },
-        update: { summary: "Write it.", handler: (context, values) => writePolicy(context, services, values) },
-        delete: { summary: "Delete it.", handler: (context, { name }) => deletePolicy(context, services, name) },
       },
-    }),
-    definePrivilegedPath("policy", {
-      summary: "All policies, in the old form.",
-      operations: {
-        list: { summary: "List policies.", handler: old },
-        read: { summary: "List policies.", handler: old },
-      },
-    }),
-    definePrivilegedPath("policy/:name*", {
-      caseless: true,
-      summary: "A policy, in the old form.",
-      fields: policyFields,
-      operations: {
-        read: {
-          summary: "Show it.",
-          handler: async (context, { name }) => {
-            const policy = await policies.get(context.transaction, name);
-            return policy && { data: { name: policy.name, rules: policy.text }, repeatAtTop: true };
-          },
-        },
-        update: { summary: "Write it.", handler: (context, values) => writePolicy(context, services, values) },
-        delete: { summary: "Delete it.", handler: (context, { name }) => deletePolicy(context, services, name) },
-      },
-    }),
-  ];
+      update: { summary: "Write it.", handler: (context, values) => writePolicy(context, services, values) },
+      delete: { summary: "Delete it.", handler: (context, { name }) => deletePolicy(context, services, name) },
+    },
+  });
 }
 
 async function writePolicy(
