@@ -4,6 +4,7 @@ import { readResource } from "#operator/api/resource.ts";
 import { type SecretBinding, secretBinding } from "#operator/api/secret-binding.ts";
 import { type UnsealConfig, unsealConfig } from "#operator/api/unseal-config.ts";
 import { type VaultCluster, vaultCluster } from "#operator/api/vault-cluster.ts";
+import type { Observed } from "#operator/controllers/vault-cluster/decide.ts";
 import type { MemberProbe, SealTrouble } from "#operator/servers/probe.ts";
 import type { OperatorSettings } from "#operator/settings.ts";
 
@@ -71,6 +72,24 @@ export const KEY_DISABLED: SealTrouble = {
   message: "KMS key alias/coffer is disabled: enable it",
   since: "2026-01-01T00:00:00.000Z",
 };
+
+/** What the controller sees of a cluster whose one server serves, all as it was written down. */
+export function observed(parts: Partial<Observed> = {}): Observed {
+  return {
+    cluster: cluster(),
+    isManaged: true,
+    unseal: kms(),
+    secret: undefined,
+    certificate: { kind: "issued", notAfter: NOW + 1e9, caBundle: "CA" },
+    templateSize: undefined,
+    pods: [{ name: "main-0", trouble: undefined, isFailing: false }],
+    members: [answered()],
+    boundary: { kind: "same" },
+    settings: SETTINGS,
+    look: LOOK,
+    ...parts,
+  };
+}
 
 /** "Ready=False KeyDisabled", one for each condition. */
 export function shown(conditions: readonly { type: string; status: string; reason: string }[]): readonly string[] {

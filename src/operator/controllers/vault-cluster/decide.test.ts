@@ -1,21 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { isJsonObject, type JsonObject, type JsonValue, parseJson } from "#common/json.ts";
-import { answered, cluster, KEY_DISABLED, kms, LOOK, SETTINGS, shown, silent } from "#test/operator/fixtures.ts";
+import { answered, cluster, KEY_DISABLED, kms, observed, shown, silent } from "#test/operator/fixtures.ts";
 import { decide, type Observed, removalsOf } from "./decide.ts";
 
-const base: Observed = {
-  cluster: cluster(),
-  isManaged: true,
-  unseal: kms(),
-  secret: undefined,
-  certificate: { kind: "issued", notAfter: LOOK.now + 1e9, caBundle: "CA" },
-  templateSize: undefined,
-  pods: [{ name: "main-0", trouble: undefined, isFailing: false }],
-  members: [answered()],
-  boundary: { kind: "same" },
-  settings: SETTINGS,
-  look: LOOK,
-};
+const base = observed();
 const initialized = cluster({ status: { initialized: true, conditions: [] } });
 const pod = (trouble: string, isFailing: boolean) => [{ name: "main-0", trouble, isFailing }];
 

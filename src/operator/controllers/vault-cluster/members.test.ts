@@ -1,20 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { answered, cluster, kms, LOOK, SETTINGS, shown } from "#test/operator/fixtures.ts";
-import { decide, type Observed } from "./decide.ts";
+import { cluster, observed, shown } from "#test/operator/fixtures.ts";
+import { decide } from "./decide.ts";
 
-const serving: Observed = {
-  cluster: cluster(),
-  isManaged: true,
-  unseal: kms(),
-  secret: undefined,
-  certificate: { kind: "issued", notAfter: LOOK.now + 1e9, caBundle: "CA" },
-  templateSize: undefined,
-  pods: [{ name: "main-0", trouble: undefined, isFailing: false }],
-  members: [answered()],
-  boundary: { kind: "unknown" },
-  settings: SETTINGS,
-  look: LOOK,
-};
+const serving = observed({ boundary: { kind: "unknown" } });
 
 describe("a server whose configuration cannot be read", () => {
   it("is not ready the first time", () => {
