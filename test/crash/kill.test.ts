@@ -9,8 +9,8 @@ import { describe, expect, it } from "vitest";
 import { systemClock } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
+import { at, must, send } from "#test/kit/client.ts";
 import { type RunningServer, startServer, untilUnsealed, writeConfig } from "#test/kit/server.ts";
-import { at, must, send } from "./client.ts";
 
 const ROUNDS = 24;
 /** How long the writers run before the kill, at most. */

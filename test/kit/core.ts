@@ -40,6 +40,7 @@ export interface Reply {
   readonly auth: JsonObject;
   /** The messages of a failure, on a line each. */
   readonly error: string;
+  readonly headers: Readonly<Record<string, string>>;
 }
 
 export interface SendOptions {
@@ -163,13 +164,13 @@ export function requestOf(
 
 /** Sends a request to any assembled server. */
 export async function sendTo(server: Pick<AssembledServer, "serve">, request: Request): Promise<Reply> {
-  const { status, body: sent } = await server.serve(request);
+  const { status, body: sent, headers = {} } = await server.serve(request);
   const text = typeof sent === "string" ? sent : Buffer.from(sent ?? "").toString("utf8");
   const parsed = text.startsWith("{") ? parseJson(text) : {};
   const body = isJsonObject(parsed) ? parsed : {};
   const errors = body["errors"];
   return {
-    ...{ status, text, body },
+    ...{ status, text, body, headers },
     data: objectOf(body, "data"),
     auth: objectOf(body, "auth"),
     error: Array.isArray(errors) ? errors.join("\n") : "",

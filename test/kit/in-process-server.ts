@@ -1,10 +1,7 @@
 // A whole server inside the test: every part real but HTTP, on storage in memory, with a clock that stands still. For
-// tests of what spans the pipeline and sys. Knows how assemble.ts is called and nothing of what is inside.
-import { randomUUID } from "node:crypto";
+// tests of sys, of Shamir shares and of several nodes. Assembles and sends as core.ts does, and initialises by the API.
 import { FakeClock } from "#common/clock.ts";
-import { isJsonObject, type JsonObject, parseJson } from "#common/json.ts";
-import { silentLog } from "#common/log.ts";
-import { createMetrics } from "#common/metrics.ts";
+import type { JsonObject } from "#common/json.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
 import { type AssembledServer, assemble, type ServerParts } from "#server/assemble.ts";
 import type { Operation } from "#server/framework/context.ts";
@@ -12,6 +9,7 @@ import type { Seal } from "#server/seal/seal.ts";
 import { createShamirSeal } from "#server/seal/shamir/shamir-seal.ts";
 import { openMemoryStorage } from "#server/storage/memory/memory-storage.ts";
 import type { Storage } from "#server/storage/storage.ts";
+import { coreParts, requestOf, sendTo } from "./core.ts";
 
 export interface TestAnswer {
   readonly status: number;
@@ -49,14 +47,15 @@ export interface InProcessOptions {
   readonly beside?: InProcessServer;
 }
 
-const MONTH = 2_764_800;
+const LIST_LIMIT = 1_000;
 
 /** A server that is initialised and unsealed. */
 export async function startInProcessServer(options: InProcessOptions = {}): Promise<InProcessServer> {
   const { beside } = options;
   const clock = beside?.clock ?? new FakeClock();
   const storage = beside?.storage ?? openMemoryStorage();
-  const server = assemble(partsOf(clock, storage, options));
+  const seals = options.seals ?? [createShamirSeal("shamir")];
+  const server = assemble(coreParts({ clock, storage, seals, ...options.parts }));
   const { keys, rootToken } = beside ?? (await initialize(server, options));
   for (const key of keys) {
     if (server.services.node.state === "unsealed") break;
@@ -89,61 +88,16 @@ async function initialize(
   };
 }
 
-function partsOf(clock: FakeClock, storage: Storage, options: InProcessOptions): ServerParts {
-  return {
-    storage,
-    storageType: "memory",
-    seals: options.seals ?? [createShamirSeal("shamir")],
-    retiredSeals: [],
-    host: {
-      clock,
-      log: silentLog,
-      environment: {},
-      readFile: (path) => Promise.reject(new Error(`there is no file ${path}`)),
-    },
-    clock,
-    log: silentLog,
-    metrics: createMetrics(),
-    ttl: { defaultLeaseTtlSeconds: MONTH, maxLeaseTtlSeconds: MONTH },
-    clusterName: "test",
-    version: "1.0.0",
-    buildDate: "2026-01-01T00:00:00Z",
-    sanitizedConfig: {},
-    userLockouts: [],
-    ...options.parts,
-  };
-}
-
 async function request(
   server: AssembledServer,
   operation: Operation,
   path: string,
   data: JsonObject,
-  options: CallOptions,
+  { token = "", remoteAddress }: CallOptions,
 ): Promise<TestAnswer> {
-  const answer = await server.serve({
-    id: randomUUID(),
-    operation,
-    path,
-    namespace: "",
-    clientToken: options.token ?? "",
-    data,
-    query: operation === "update" ? {} : data,
-    wrapTtlSeconds: undefined,
-    remoteAddress: options.remoteAddress ?? "127.0.0.1",
-    remotePort: 1,
-    page: { limit: 1_000 },
-  });
-  const parsed = typeof answer.body === "string" && answer.body !== "" ? parseJson(answer.body) : {};
-  const body = isJsonObject(parsed) ? parsed : {};
-  const inner = body["data"];
-  return {
-    status: answer.status,
-    body,
-    data: isJsonObject(inner) ? inner : {},
-    error: textsOf(body["errors"])[0] ?? "",
-    headers: answer.headers ?? {},
-  };
+  const options = { limit: LIST_LIMIT, ...(remoteAddress !== undefined && { remoteAddress }) };
+  const { status, body, data: shown, headers } = await sendTo(server, requestOf(token, operation, path, data, options));
+  return { status, body, data: shown, error: textsOf(body["errors"])[0] ?? "", headers };
 }
 
 function textsOf(value: unknown): readonly string[] {

@@ -1,18 +1,15 @@
 // Two servers on one etcd, both active: what one has written, revoked or removed holds on the other for the next
 // request; a member may die and come back; a full database is said and not suffered.
 import { randomBytes } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "#common/clock.ts";
-import { isJsonObject, type JsonObject, type JsonValue, parseJson } from "#common/json.ts";
 import { type EtcdServer, startEtcd } from "#server/storage/etcd/fixture.ts";
-import { type OpenServer, type RunningServer, startServer, startShamirServer, writeConfig } from "#test/kit/server.ts";
+import type { Answer } from "#test/kit/client.ts";
+import type { RunningServer } from "#test/kit/server.ts";
+import { call, KEEPER_POLICY, must, startTwoServers, startWriting, type TwoServers } from "#test/kit/two-servers.ts";
 
 const ROUNDS = 10;
 const QUOTA_BYTES = 48 * 1024 * 1024;
-const POLICY = 'path "secret/*" { capabilities = ["create", "read", "update", "delete", "list"] }';
 
 const cluster = await startEtcd(["--quota-backend-bytes", String(QUOTA_BYTES)]);
 
@@ -22,53 +19,38 @@ it("etcd is installed in CI", () => {
 
 describe.skipIf(cluster === undefined)("two servers on one etcd", () => {
   let etcd: EtcdServer;
-  let folder: string;
-  let one: OpenServer;
+  let both: TwoServers;
+  let one: RunningServer;
   let two: RunningServer;
   let root: string;
 
   beforeAll(async () => {
     if (cluster === undefined) throw new Error("etcd is not installed");
     etcd = cluster;
-    folder = await mkdtemp(join(tmpdir(), "coffer-two-"));
-    const extra = { storage: { etcd: { address: etcd.addresses.join(","), path: "coffer", ha_enabled: "true" } } };
-    const first = await startShamirServer(extra);
-    one = first;
-    root = first.rootToken;
-    two = await startServer([`-config=${await writeConfig(folder, extra)}`]);
-    await must(two, "PUT", "sys/unseal", "", { key: first.unsealKey });
-    await must(one, "POST", "sys/mounts/secret", root, { type: "kv" });
-    await must(one, "PUT", "sys/policies/acl/keeper", root, { policy: POLICY });
+    both = await startTwoServers({ etcd: { address: etcd.addresses.join(","), path: "coffer", ha_enabled: "true" } });
+    ({ one, two, root } = both);
   });
 
   afterAll(async () => {
-    await two?.stop();
-    await one?.stop();
-    await rm(folder, { recursive: true, force: true });
+    await both?.stop();
     await etcd?.remove();
   });
-
-  const newToken = async (): Promise<string> => {
-    const { body } = await must(one, "POST", "auth/token/create", root, { policies: ["keeper"] });
-    const auth = body["auth"];
-    return isJsonObject(auth) ? String(auth["client_token"]) : "";
-  };
 
   it("read at once what the other one wrote, whichever it was", async () => {
     for (let round = 0; round < 30; round++) {
       const [writer, reader] = round % 2 === 0 ? [one, two] : [two, one];
       await must(writer, "PUT", `secret/seen/${round % 3}`, root, { round: String(round) });
-      const { body } = await must(reader, "GET", `secret/seen/${round % 3}`, root);
+      const body = await must(reader, "GET", `secret/seen/${round % 3}`, root);
       expect(body["data"]).toEqual({ round: String(round) });
     }
-    const { body } = await must(two, "GET", "secret/seen?list=true", root);
+    const body = await must(two, "GET", "secret/seen?list=true", root);
     expect(body["data"]).toEqual({ keys: ["0", "1", "2"] });
   });
 
   it("refuse a token from the request on after the other one revoked it, while it is in use", async () => {
     await must(one, "PUT", "secret/guarded", root, { a: "1" });
     for (let round = 0; round < ROUNDS; round++) {
-      const token = await newToken();
+      const token = await both.newToken();
       let revoked = false;
       const statuses: number[] = [];
       const hammering = [1, 2, 3].map(async () => {
@@ -88,11 +70,11 @@ describe.skipIf(cluster === undefined)("two servers on one etcd", () => {
   });
 
   it("go by a policy and know a mount no more from the request on after the other one changed it", async () => {
-    const token = await newToken();
+    const token = await both.newToken();
     for (let round = 0; round < ROUNDS; round++) {
       await must(one, "PUT", "sys/policies/acl/keeper", root, { policy: 'path "other/*" { capabilities = ["read"] }' });
       expect((await call(two, "GET", "secret/guarded", token)).status).toBe(403);
-      await must(two, "PUT", "sys/policies/acl/keeper", root, { policy: POLICY });
+      await must(two, "PUT", "sys/policies/acl/keeper", root, { policy: KEEPER_POLICY });
       expect((await call(one, "GET", "secret/guarded", token)).status).toBe(200);
       await must(one, "POST", "sys/mounts/passing", root, { type: "kv" });
       await must(two, "PUT", "passing/a", root, { a: "1" });
@@ -102,18 +84,8 @@ describe.skipIf(cluster === undefined)("two servers on one etcd", () => {
   });
 
   it("answer 503 while the member is dead, recover, and lose nothing that was acknowledged", async () => {
-    const acknowledged = new Set<string>();
-    const statuses = new Set<number>();
-    let [stopped, n] = [false, 0];
-    const writers = [one, two, one, two].map(async (server) => {
-      while (!stopped) {
-        const path = `secret/restart/${n++}`;
-        const { status } = await call(server, "PUT", path, root, { path });
-        statuses.add(status);
-        if (status < 300) acknowledged.add(path);
-        else await systemClock.sleep(20);
-      }
-    });
+    const writing = startWriting(both);
+    const { acknowledged, statuses } = writing;
     for (let round = 0; round < 2; round++) {
       await systemClock.sleep(500);
       await etcd.kill9();
@@ -123,11 +95,10 @@ describe.skipIf(cluster === undefined)("two servers on one etcd", () => {
       await etcd.start();
       await expect.poll(() => acknowledged.size, { timeout: 30_000 }).toBeGreaterThan(before + 10);
     }
-    stopped = true;
-    await Promise.all(writers);
+    await writing.stop();
     expect([...statuses].sort()).toEqual([204, 503]);
     for (const path of acknowledged) {
-      const { body } = await must(one, "GET", path, root);
+      const body = await must(one, "GET", path, root);
       expect(body["data"]).toEqual({ path });
     }
     const health = await Promise.all([one, two].map((server) => call(server, "GET", "sys/health", "")));
@@ -154,33 +125,3 @@ describe.skipIf(cluster === undefined)("two servers on one etcd", () => {
     expect((await call(two, "GET", "secret/guarded", root)).status).toBe(200);
   });
 });
-
-interface Answer {
-  readonly status: number;
-  readonly body: JsonObject;
-}
-
-async function call(
-  server: RunningServer,
-  method: string,
-  path: string,
-  token: string,
-  body?: JsonObject,
-): Promise<Answer> {
-  const response = await fetch(`${server.address}/v1/${path}`, {
-    method,
-    headers: { "x-vault-token": token },
-    ...(body && { body: JSON.stringify(body) }),
-  });
-  const text = await response.text();
-  const parsed: JsonValue = text === "" ? {} : parseJson(text);
-  return { status: response.status, body: isJsonObject(parsed) ? parsed : {} };
-}
-
-async function must(...args: Parameters<typeof call>): Promise<Answer> {
-  const answer = await call(...args);
-  const [, method, path] = args;
-  if (answer.status >= 300)
-    throw new Error(`${method} ${path} answered ${answer.status} ${JSON.stringify(answer.body)}`);
-  return answer;
-}

@@ -1,4 +1,4 @@
-// The few requests that crash tests make, and what a lost connection looks like to them.
+// Requests to a real server for tests of what happens to it, and what a lost connection looks like to them.
 import { messageOf } from "#common/errors.ts";
 import { isJsonObject, type JsonObject, type JsonValue, parseJson } from "#common/json.ts";
 
@@ -21,7 +21,8 @@ export async function must(...request: Parameters<typeof exchange>): Promise<Jso
   return answer.body;
 }
 
-async function exchange(
+/** Sends a request; `token` "" is none. Rejects when the server cannot be reached. */
+export async function exchange(
   address: string,
   token: string,
   method: string,
