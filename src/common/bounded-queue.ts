@@ -7,7 +7,8 @@ export class BoundedQueue<T> {
   readonly #onClose: () => void;
   readonly #overflow = new AbortController();
   #items: T[] = [];
-  #wake = new AbortController();
+  /** Of the reader that waits. */
+  #wake: AbortController | undefined;
   /** `max` items wait at the most. */
   constructor(max: number, onClose: () => void) {
     this.#max = max;
@@ -26,7 +27,7 @@ export class BoundedQueue<T> {
       this.#items = [];
       this.#overflow.abort();
     } else this.#items.push(make());
-    this.#wake.abort();
+    this.#wake?.abort("added");
   }
 
   /** All that waits. */
@@ -46,6 +47,7 @@ export class BoundedQueue<T> {
     if (signal.aborted) stop();
     await clock.sleep(millis, wake.signal);
     signal.removeEventListener("abort", stop);
+    this.#wake = undefined;
   }
 
   close(): void {

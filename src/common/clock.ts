@@ -28,6 +28,17 @@ export const systemClock: Clock = {
     }),
 };
 
+/** What `work` gives, or "late" when that takes longer. Throws as the work does. Leaves no timer behind. */
+export async function within<T>(clock: Clock, millis: Millis, work: Promise<T>): Promise<T | "late"> {
+  const timer = new AbortController();
+  try {
+    return await Promise.race([work, clock.sleep(millis, timer.signal).then(() => "late" as const)]);
+  } finally {
+    // With a reason: without one, Node makes an exception with its stack each time (measured in docs/status.md).
+    timer.abort("settled");
+  }
+}
+
 /** A clock for tests: time stands still until `advance`. */
 export class FakeClock implements Clock {
   #now: Millis;

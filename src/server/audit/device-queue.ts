@@ -7,7 +7,7 @@
 //   both      --accepted-> accepting
 
 import { CHAIN_BYTES_MAX } from "#common/audit-chain.ts";
-import type { Clock } from "#common/clock.ts";
+import { type Clock, within } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import type { AuditDevice } from "./audit-device.ts";
@@ -54,7 +54,8 @@ export class DeviceQueue {
   #late = false;
   #lost = 0;
   #running: Promise<void> | undefined;
-  #pause = new AbortController();
+  /** Of the rest between two attempts. */
+  #pause: AbortController | undefined;
   #closed = false;
   /** Somebody found it slow: until the queue is empty, callers who have another device do not wait for this one. */
   behind = false;
@@ -96,7 +97,7 @@ export class DeviceQueue {
     return new Promise((resolve, reject) => {
       this.#queue.push({ entry, settle: (error) => (error ? reject(error) : resolve()) });
       this.#countQueue();
-      this.#pause.abort();
+      this.#pause?.abort("a line has come");
       this.#running ??= this.#run();
     });
   }
@@ -136,18 +137,12 @@ export class DeviceQueue {
   async #attempt(): Promise<void> {
     const { clock, timeoutMillis } = this.#parts;
     this.#late = false;
-    const timer = new AbortController();
     const cut = new AbortController();
     const delivered = this.#deliver(cut.signal);
-    const late = clock.sleep(timeoutMillis, timer.signal).then(() => "late" as const);
-    try {
-      if ((await Promise.race([delivered, late])) !== "late") return;
-      this.#hang();
-      cut.abort(new Error("the deadline of the audit device has passed"));
-      await delivered;
-    } finally {
-      timer.abort();
-    }
+    if ((await within(clock, timeoutMillis, delivered)) !== "late") return;
+    this.#hang();
+    cut.abort(new Error("the deadline of the audit device has passed"));
+    await delivered;
   }
 
   async #deliver(signal: AbortSignal): Promise<void> {
@@ -192,6 +187,7 @@ export class DeviceQueue {
   async #rest(): Promise<void> {
     this.#pause = new AbortController();
     await this.#parts.clock.sleep(RETRY_MILLIS, this.#pause.signal);
+    this.#pause = undefined;
   }
 
   #countQueue(): void {
@@ -201,11 +197,10 @@ export class DeviceQueue {
   /** Gives the device one more deadline for what waits, then closes it. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#pause.abort();
-    const timer = new AbortController();
-    await Promise.race([this.#running, this.#parts.clock.sleep(this.#parts.timeoutMillis, timer.signal)]);
-    timer.abort();
-    await this.#parts.device.close();
+    this.#pause?.abort("closed");
+    const { clock, timeoutMillis, device } = this.#parts;
+    if (this.#running) await within(clock, timeoutMillis, this.#running);
+    await device.close();
     this.#parts.metrics()?.queue.remove(this.#labels);
     this.#parts.metrics()?.answering.remove(this.#labels);
   }

@@ -1,6 +1,6 @@
 // When a request may go on: as soon as one device has its line. The others get a moment more, so that in ordinary times
 // all have it, and a slow one is then no longer waited for until it has caught up.
-import type { Clock } from "#common/clock.ts";
+import { type Clock, within } from "#common/clock.ts";
 
 /** What a healthy device needs at most; a slow one costs a request this, and only the first that notices. */
 const GRACE_MILLIS = 50;
@@ -23,9 +23,7 @@ export async function firstAcceptance(writes: readonly PendingWrite[], clock: Cl
   if (!(await anyTrue(settled))) return false;
   const waitFor = writes.filter((write) => pending.has(write) && !write.queue.behind);
   if (waitFor.length === 0) return true;
-  const timer = new AbortController();
-  await Promise.race([Promise.allSettled(waitFor.map(({ done }) => done)), clock.sleep(GRACE_MILLIS, timer.signal)]);
-  timer.abort();
+  await within(clock, GRACE_MILLIS, Promise.allSettled(waitFor.map(({ done }) => done)));
   for (const write of waitFor) if (pending.has(write)) write.queue.behind = true;
   return true;
 }

@@ -1,6 +1,6 @@
 // A device of the table as it is used: its record read once, which entries it takes, how it shows them, and its queue.
 import { createSecretKey } from "node:crypto";
-import type { Clock } from "#common/clock.ts";
+import { type Clock, within } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { Log } from "#common/log.ts";
@@ -75,18 +75,13 @@ export class OpenDevice {
     if (this.#options.skipTest) return;
     const { timeoutMillis } = this.#options;
     const cut = new AbortController();
-    const timer = new AbortController();
-    const late = this.#clock.sleep(timeoutMillis, timer.signal).then(() => {
+    try {
+      if ((await within(this.#clock, timeoutMillis, this.#device.probe(cut.signal))) !== "late") return;
       throw new CofferError(
         "invalid_request",
         `sanity check failed; the device did not answer within ${timeoutMillis} ms`,
       );
-    });
-    try {
-      await Promise.race([this.#device.probe(cut.signal), late]);
     } finally {
-      late.catch(() => {}); // the timer's own end tells nobody anything
-      timer.abort();
       cut.abort();
     }
   }
