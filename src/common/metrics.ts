@@ -1,8 +1,10 @@
-// Counters, gauges and histograms, declared once and written out in the Prometheus text format 0.0.4.
+// Counters, gauges and histograms, declared once and written out in the Prometheus text format 0.0.4, or as the numbers
+// that metrics-summary.ts makes a document of.
 // A label's value is something of ours (a mount's path, a result, a namespace), never something a request carried in
 // secret. Series are limited per metric: an unbounded label would fill memory.
 // Format: https://prometheus.io/docs/instrumenting/exposition_formats/
 import { CofferError } from "./errors.ts";
+import { type Aggregate, type MetricReadings, newAggregate, noteSample } from "./metrics-summary.ts";
 
 export interface Counter<L extends string = never> {
   /** Adds `by`, 1 when absent; never negative. */
@@ -33,6 +35,8 @@ export interface Metrics {
   ): Histogram<L>;
   /** All metrics in the text format. */
   render(): string;
+  /** The same as numbers, for the JSON form. */
+  read(): MetricReadings;
   /** Every metric with its kind and help, for the reference pages. */
   describe(): readonly MetricDescription[];
 }
@@ -59,6 +63,8 @@ export const DURATION_BUCKETS_SECONDS = [
 
 interface Family extends MetricDescription {
   readonly lines: () => readonly string[];
+  /** Puts its series where the JSON form has them. */
+  readonly read: (into: MetricReadings) => void;
 }
 
 /** An empty set of metrics; one per process, made in its main and handed down. */
@@ -71,24 +77,39 @@ export function createMetrics(): Metrics {
   };
   return {
     counter: (name, help, labels = []) => {
-      const series = new SeriesTable<number>(labels, () => 0);
-      declare({ name, kind: "counter", help, labels, lines: () => series.lines((text, n) => [`${name}${text} ${n}`]) });
-      return { add: (values, by = 1) => series.update(values, (old) => old + Math.max(by, 0)) };
+      const series = new SeriesTable<Aggregate>(labels, newAggregate);
+      const lines = () => series.lines((text, { sum }) => [`${name}${text} ${sum}`]);
+      const read = (into: MetricReadings) =>
+        series.each((names, sample) => into.counters.push({ name, labels: names, sample }));
+      declare({ name, kind: "counter", help, labels, lines, read });
+      return { add: (values, by = 1) => series.update(values, (old) => noteSample(old, Math.max(by, 0))) };
     },
     gauge: (name, help, labels = []) => {
       const series = new SeriesTable<number>(labels, () => 0);
-      declare({ name, kind: "gauge", help, labels, lines: () => series.lines((text, n) => [`${name}${text} ${n}`]) });
+      const lines = () => series.lines((text, n) => [`${name}${text} ${n}`]);
+      const read = (into: MetricReadings) =>
+        series.each((names, value) => into.gauges.push({ name, labels: names, value }));
+      declare({ name, kind: "gauge", help, labels, lines, read });
       return { set: (values, value) => series.update(values, () => value), remove: (values) => series.remove(values) };
     },
-    gaugeOf: (name, help, value) =>
-      declare({ name, kind: "gauge", help, labels: [], lines: () => [`${name} ${value()}`] }),
+    gaugeOf: (name, help, value) => {
+      const read = (into: MetricReadings) => void into.gauges.push({ name, labels: {}, value: value() });
+      declare({ name, kind: "gauge", help, labels: [], lines: () => [`${name} ${value()}`], read });
+    },
     histogram: (name, help, buckets, labels = []) => {
       const series = new SeriesTable<Distribution>(labels, () => emptyDistribution(buckets));
       const lines = () => series.lines((text, value) => distributionLines(name, text, buckets, value));
-      declare({ name, kind: "histogram", help, labels, lines });
+      const read = (into: MetricReadings) =>
+        series.each((names, { sample }) => into.samples.push({ name, labels: names, sample }));
+      declare({ name, kind: "histogram", help, labels, lines, read });
       return { observe: (values, value) => series.update(values, (old) => observed(old, buckets, value)) };
     },
     render: () => [...families.values()].flatMap(familyLines).join("\n").concat("\n"),
+    read: () => {
+      const readings: MetricReadings = { gauges: [], counters: [], samples: [] };
+      for (const family of families.values()) family.read(readings);
+      return readings;
+    },
     describe: () => [...families.values()].map(({ name, kind, help, labels }) => ({ name, kind, help, labels })),
   };
 }
@@ -106,27 +127,41 @@ function familyLines({ name, kind, help, lines }: Family): readonly string[] {
   return [`# HELP ${name} ${text}`, `# TYPE ${name} ${kind}`, ...lines()];
 }
 
+interface Series<T> {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: T;
+}
+
 /** Values by their labels, bounded. */
 class SeriesTable<T> {
   readonly #labels: readonly string[];
   readonly #initial: () => T;
-  readonly #series = new Map<string, T>();
+  readonly #series = new Map<string, Series<T>>();
   constructor(labels: readonly string[], initial: () => T) {
     this.#labels = labels;
     this.#initial = initial;
     // Without labels there is one series, visible as 0 before anything happened.
-    if (labels.length === 0) this.#series.set("", initial());
+    if (labels.length === 0) this.#series.set("", { labels: {}, value: initial() });
   }
   update(values: Readonly<Record<string, string>>, change: (old: T) => T): void {
-    let text = labelText(this.#labels, (label) => values[label] ?? "");
-    if (!this.#series.has(text) && this.#series.size >= SERIES_MAX) text = labelText(this.#labels, () => "other");
-    this.#series.set(text, change(this.#series.get(text) ?? this.#initial()));
+    let valueFor = (label: string) => values[label] ?? "";
+    let text = labelText(this.#labels, valueFor);
+    if (!this.#series.has(text) && this.#series.size >= SERIES_MAX) {
+      valueFor = () => "other";
+      text = labelText(this.#labels, valueFor);
+    }
+    const old = this.#series.get(text);
+    const labels = old?.labels ?? Object.fromEntries(this.#labels.map((label) => [label, cutLabel(valueFor(label))]));
+    this.#series.set(text, { labels, value: change(old ? old.value : this.#initial()) });
   }
   remove(values: Readonly<Record<string, string>>): void {
     this.#series.delete(labelText(this.#labels, (label) => values[label] ?? ""));
   }
   lines(write: (labels: string, value: T) => readonly string[]): readonly string[] {
-    return [...this.#series].flatMap(([text, value]) => write(text, value));
+    return [...this.#series].flatMap(([text, { value }]) => write(text, value));
+  }
+  each(visit: (labels: Readonly<Record<string, string>>, value: T) => void): void {
+    for (const { labels, value } of this.#series.values()) visit(labels, value);
   }
 }
 
@@ -136,25 +171,28 @@ function labelText(labels: readonly string[], valueFor: (label: string) => strin
 }
 
 function escapeLabel(value: string): string {
-  const cut = value.slice(0, LABEL_CHARACTERS_MAX);
-  return cut.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+  return cutLabel(value).replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+}
+
+function cutLabel(value: string): string {
+  return value.slice(0, LABEL_CHARACTERS_MAX);
 }
 
 interface Distribution {
   /** How many fell into each bucket and into none of them. */
   readonly counts: number[];
-  sum: number;
+  readonly sample: Aggregate;
 }
 
 function emptyDistribution(buckets: readonly number[]): Distribution {
-  return { counts: new Array<number>(buckets.length + 1).fill(0), sum: 0 };
+  return { counts: new Array<number>(buckets.length + 1).fill(0), sample: newAggregate() };
 }
 
 function observed(distribution: Distribution, buckets: readonly number[], value: number): Distribution {
   const found = buckets.findIndex((bound) => value <= bound);
   const index = found < 0 ? buckets.length : found;
   distribution.counts[index] = (distribution.counts[index] ?? 0) + 1;
-  distribution.sum += value;
+  noteSample(distribution.sample, value);
   return distribution;
 }
 
@@ -162,7 +200,7 @@ function distributionLines(
   name: string,
   labels: string,
   buckets: readonly number[],
-  { counts, sum }: Distribution,
+  { counts, sample: { sum } }: Distribution,
 ): readonly string[] {
   const withBound = (bound: string) => (labels === "" ? `{le="${bound}"}` : `${labels.slice(0, -1)},le="${bound}"}`);
   let total = 0;

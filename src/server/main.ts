@@ -11,6 +11,7 @@ import { type AssembledServer, assemble, type ServerParts } from "./assemble.ts"
 import { enableAuditDevices } from "./audit/audit-config.ts";
 import { parseServerConfig, type ServerConfig } from "./config/server-config.ts";
 import { runBootstrap } from "./core/bootstrap.ts";
+import { type MetricsRequest, metricsAnswer } from "./core/metrics-answer.ts";
 import { bringUp } from "./core/unseal-loop.ts";
 import { type Development, developmentBanner, developmentSetup } from "./development.ts";
 import { parseServerFlags, SERVER_HELP, type ServerFlags } from "./flags.ts";
@@ -174,7 +175,8 @@ function openListeners(
   { serve, pages, crossOrigin }: AssembledServer,
   { log, clock, metrics }: ServerParts,
 ): Promise<readonly Listener[]> {
-  const services = { serve, pages, crossOrigin, log, clock, metrics: () => metrics.render() };
+  const showMetrics = (asked: MetricsRequest) => metricsAnswer(metrics, asked, clock.now());
+  const services = { serve, pages, crossOrigin, log, clock, metrics: showMetrics };
   const open = config.listeners.map((listener) => ({
     ...listener,
     unauthenticatedMetrics: listener.unauthenticatedMetrics || config.unauthenticatedMetrics,

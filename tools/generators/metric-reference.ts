@@ -8,7 +8,7 @@ import { assembleForDescription } from "./assembled.ts";
 import type { Generator } from "./generator.ts";
 import { pageHead, table } from "./markdown.ts";
 
-const INTRODUCTION = `In the Prometheus text format. The server answers them at \`/v1/sys/metrics\` to a token that may read that path; operator and injector answer them at \`/metrics\` of their health port. No label carries anything secret, and series are bounded.
+const INTRODUCTION = `The server answers them at \`/v1/sys/metrics\` to a token that may read that path, with \`?format=prometheus\` (or the \`Accept\` header of a scraper) in the Prometheus text format, else as JSON in the form of go-metrics, where counters and samples are since the start of the process; operator and injector answer them, in the text format, at \`/metrics\` of their health port. No label carries anything secret, and series are bounded.
 
 `;
 

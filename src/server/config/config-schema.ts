@@ -27,7 +27,7 @@ const REQUEST_BYTES_MAX = 512 * 1024 * 1024;
 
 const ONE_LOG = "logs go to standard error, where the platform collects them";
 const NO_PLUGINS = "there are no external plugins";
-const PUSHED_METRICS = "metrics are read from sys/metrics in Prometheus' format, they are not pushed";
+const PUSHED_METRICS = "metrics are read from sys/metrics, they are not pushed";
 
 export const TOP_FIELDS = {
   api_addr: text("Address at which clients reach this node, for redirects and status."),

@@ -2,7 +2,9 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { FakeClock, systemClock } from "#common/clock.ts";
+import { CofferError } from "#common/errors.ts";
 import { createLog } from "#common/log.ts";
+import { METRICS_CONTENT_TYPE } from "#common/metrics.ts";
 import type { ListenerConfig } from "../config/listener-config.ts";
 import type { CrossOriginRules } from "../core/cross-origin.ts";
 import type { Answer, Request } from "../core/request.ts";
@@ -54,7 +56,13 @@ async function start(
       log,
       clock,
       crossOrigin: async () => options.rules,
-      metrics: () => METRICS,
+      metrics: (asked) => {
+        if (asked.format === "xml") throw new CofferError("invalid_request", "unknown format");
+        return {
+          contentType: asked.format === "prometheus" ? METRICS_CONTENT_TYPE : "application/json",
+          body: METRICS,
+        };
+      },
     },
   );
   const all = { listener, clock, seen, logged };
@@ -419,6 +427,9 @@ describe("metrics", () => {
     const shown = await ask(started, "/v1/sys/metrics?format=prometheus");
     expect([shown.status, shown.text]).toEqual([200, METRICS]);
     expect(shown.headers.get("content-type")).toContain("text/plain");
+    const asJson = await ask(started, "/v1/sys/metrics");
+    expect([asJson.status, asJson.headers.get("content-type")]).toEqual([200, "application/json"]);
+    expect((await ask(started, "/v1/sys/metrics?format=xml")).status).toBe(400);
     await ask(started, "/v1/sys/metrics/x");
     await ask(started, "/v1/sys/metricsx");
     expect(started.seen.map(({ path }) => path)).toEqual(["sys/metrics/x", "sys/metricsx"]);

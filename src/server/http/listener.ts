@@ -6,9 +6,10 @@ import type { AddressInfo } from "node:net";
 import type { Clock } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
-import { METRICS_CONTENT_TYPE } from "#common/metrics.ts";
 import type { ListenerConfig } from "../config/listener-config.ts";
 import type { CrossOriginRules } from "../core/cross-origin.ts";
+import { encodeError } from "../core/encode.ts";
+import type { MetricsRequest } from "../core/metrics-answer.ts";
 import type { Answer, Request } from "../core/request.ts";
 import { type ApiHandlerOptions, handleApi } from "./api-handler.ts";
 import { clientAddressOf } from "./client-address.ts";
@@ -44,8 +45,8 @@ export interface ListenerServices {
   readonly clock: Clock;
   /** The configuration of cross-origin requests; undefined without, and while the server is sealed. */
   readonly crossOrigin: () => Promise<CrossOriginRules | undefined>;
-  /** The metrics in the Prometheus text format, for listeners that show them without a token. */
-  readonly metrics: () => string;
+  /** The metrics, for listeners that show them without a token. Throws `invalid_request` for an unknown format. */
+  readonly metrics: (asked: MetricsRequest) => { readonly contentType: string; readonly body: string };
 }
 
 export async function listen(config: ListenerConfig, services: ListenerServices): Promise<Listener> {
@@ -117,11 +118,21 @@ function makeHandler(services: ListenerServices, options: ApiHandlerOptions, ope
   return (message: IncomingMessage, response: ServerResponse): void => {
     const { url = "" } = message;
     if (openMetrics && message.method === "GET" && METRICS_URL.test(url)) {
-      response.writeHead(200, { "Content-Type": METRICS_CONTENT_TYPE, "Cache-Control": "no-store" });
-      response.end(services.metrics());
+      const { status, contentType, body } = openMetricsAnswer(message, services);
+      response.writeHead(status, { "Content-Type": contentType, "Cache-Control": "no-store" });
+      response.end(body);
     } else if (url.startsWith("/v1/") || url.startsWith("//")) void handleApi(message, response, options);
     else services.pages(message, response);
   };
+}
+
+function openMetricsAnswer({ url = "", headers }: IncomingMessage, { metrics, log }: ListenerServices): Answer {
+  const query = new URLSearchParams(url.slice(url.indexOf("?") + 1 || url.length));
+  try {
+    return { status: 200, ...metrics({ format: query.get("format") ?? "", accept: headers.accept ?? "" }) };
+  } catch (error) {
+    return encodeError(error, { id: "", path: "sys/metrics" }, log);
+  }
 }
 
 function shown(host: string): string {

@@ -14,6 +14,7 @@ import { internalPaths } from "./internal-paths.ts";
 import { leasePaths } from "./lease-paths.ts";
 import { leaseTroublePaths } from "./lease-trouble-paths.ts";
 import { lockedUserPaths } from "./locked-user-paths.ts";
+import { metricsPaths } from "./metrics-paths.ts";
 import { mfaPaths } from "./mfa-paths.ts";
 import { monitorPaths } from "./monitor-paths.ts";
 import { mountPaths } from "./mount-paths.ts";
@@ -56,6 +57,7 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...pluginPaths(services),
       ...hostPaths(services),
       ...monitorPaths(services),
+      ...metricsPaths(services),
       ...configPaths(),
       ...counterPaths(),
       ...internalPaths(services),

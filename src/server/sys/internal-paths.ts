@@ -1,7 +1,6 @@
-// sys/internal: what user interfaces and CLIs ask to find their way; the OpenAPI document; metrics.
+// sys/internal: what user interfaces and CLIs ask to find their way; the OpenAPI document.
 import { CofferError } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
-import { METRICS_CONTENT_TYPE } from "#common/metrics.ts";
 import { OpenApiDocument, type OpenApiMount } from "../core/openapi.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import { field, withDefault } from "../framework/fields.ts";
@@ -59,15 +58,6 @@ export function internalPaths(services: SysServices) {
         update: {
           summary: "Show it.",
           handler: (context, values) => openApi(context, services, values.generic_mount_paths),
-        },
-      },
-    }),
-    definePrivilegedPath("metrics", {
-      summary: "Metrics in the Prometheus text format.",
-      operations: {
-        read: {
-          summary: "Show them.",
-          handler: () => ({ raw: { contentType: METRICS_CONTENT_TYPE, body: services.metrics.render() } }),
         },
       },
     }),
