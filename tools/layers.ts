@@ -127,6 +127,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   bcryptjs: ["server/auth/userpass"],
   jose: ["server/auth", "server/identity/oidc", "server/wrapping/wrapping-jwt.ts"],
   lmdb: ["server/storage/lmdb"],
+  openpgp: ["server/ceremony/pgp.ts"],
   pg: ["server/storage/postgres"],
   "reflect-metadata": ["common/x509.ts"],
   ws: ["client/messages.ts", "server/http/web-sockets.ts"],

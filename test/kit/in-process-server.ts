@@ -43,20 +43,23 @@ export interface InProcessOptions {
   readonly seals?: readonly Seal[];
   readonly shares?: number;
   readonly threshold?: number;
+  /** Left as a fresh server is, without keys and token. */
+  readonly uninitialised?: true;
   /** Another node of this one's store, unsealed by its keys. */
   readonly beside?: InProcessServer;
 }
 
 const LIST_LIMIT = 1_000;
 
-/** A server that is initialised and unsealed. */
+/** A server that is initialised and unsealed, unless the options say otherwise. */
 export async function startInProcessServer(options: InProcessOptions = {}): Promise<InProcessServer> {
   const { beside } = options;
   const clock = beside?.clock ?? new FakeClock();
   const storage = beside?.storage ?? openMemoryStorage();
   const seals = options.seals ?? [createShamirSeal("shamir")];
   const server = assemble(coreParts({ clock, storage, seals, ...options.parts }));
-  const { keys, rootToken } = beside ?? (await initialize(server, options));
+  const none = { keys: [], rootToken: "" };
+  const { keys, rootToken } = options.uninitialised ? none : (beside ?? (await initialize(server, options)));
   for (const key of keys) {
     if (server.services.node.state === "unsealed") break;
     await server.services.node.submitShare(new SecretBytes(Buffer.from(key, "base64")));

@@ -1,4 +1,7 @@
 // The commands about keys against a scripted server: what they send, what they print.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { JsonObject } from "#common/json.ts";
 import { type CliSetting, cli } from "#test/run-cli.ts";
@@ -48,6 +51,47 @@ describe("operator rekey", () => {
       ["PUT", "sys/rekey/update", { key: "k", nonce: "n2" }],
     ]);
     expect((await against(bare({ started: false, nonce: "" }), {}, "rekey", "k")).stderr).toContain("-init");
+  });
+
+  it("sends the PGP keys of files, and shows, deletes and names encrypted shares", async () => {
+    const home = await mkdtemp(join(tmpdir(), "coffer-cli-"));
+    try {
+      await writeFile(join(home, "ann.gpg"), Buffer.from([0x99, 0x01]));
+      await writeFile(join(home, "ben.asc"), "-----BEGIN PGP PUBLIC KEY BLOCK-----\nx\n");
+      const run = (script: Script, ...argv: string[]) => against(script, { home }, ...argv);
+      const begun = await run(bare(status), "rekey", "-init", "-pgp-keys=ann.gpg,@ben.asc", "-backup");
+      expect(begun.calls[0]?.[2]).toMatchObject({
+        pgp_keys: ["mQE=", "-----BEGIN PGP PUBLIC KEY BLOCK-----\nx"],
+        backup: true,
+      });
+      expect((await run(bare(status), "rekey", "-init", "-pgp-keys=none")).stderr).toContain("cannot be read");
+      expect((await run(bare(status), "rekey", "-init", "-pgp-keys=keybase:ann")).stderr).toContain("export the key");
+      const token = await run(bare(status), "generate-root", "-init", "-pgp-key=ann.gpg");
+      expect(token.calls).toEqual([["PUT", "sys/generate-root/attempt", { pgp_key: "mQE=" }]]);
+      const init = await run(
+        bare({ type: "shamir" }),
+        "init",
+        "-key-shares=1",
+        "-key-threshold=1",
+        "-pgp-keys=ann.gpg",
+      );
+      expect(init.calls[1]?.[2]).toMatchObject({ secret_shares: 1, pgp_keys: ["mQE="] });
+    } finally {
+      await rm(home, { recursive: true });
+    }
+    const done = { complete: true, keys_base64: ["AA=="], pgp_fingerprints: ["f00"], verification_required: false };
+    expect((await against(bare(done), {}, "rekey", "-nonce=n", "k")).stdout).toContain(
+      "Key 1 fingerprint: f00; value: AA==",
+    );
+    const kept = await against(
+      () => enveloped({ nonce: "n", keys_base64: { f00: ["AA=="] } }),
+      {},
+      "rekey",
+      "-backup-retrieve",
+    );
+    expect(kept.stdout).toMatch(/f00 +.*AA==/);
+    const deleted = await against(() => ({ status: 204 }), {}, "rekey", "-target=recovery", "-backup-delete");
+    expect(deleted.calls).toEqual([["DELETE", "sys/rekey/recovery-key-backup", undefined]]);
   });
 
   it("verifies, shows and cancels", async () => {

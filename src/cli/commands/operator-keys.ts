@@ -2,20 +2,21 @@
 import type { ApiClient } from "#client/api-client.ts";
 import type { Envelope } from "#client/envelope.ts";
 import { CofferError } from "#common/errors.ts";
-import { isJsonArray, type JsonObject } from "#common/json.ts";
+import { isJsonArray, isJsonObject, type JsonObject } from "#common/json.ts";
 import type { CliIo } from "../cli-io.ts";
 import { defineCommand } from "../command.ts";
 import { readValue } from "../key-values.ts";
 import type { Printer } from "../output.ts";
+import { readPgpKeys } from "../pgp-keys.ts";
 import { cell, type Row, table } from "../table.ts";
 
 /** Vault's own defaults. */
 const SHARES_DEFAULT = 5;
 const THRESHOLD_DEFAULT = 3;
 
-const TARGETS: ReadonlyMap<string, { path: string; noun: string }> = new Map([
-  ["barrier", { path: "sys/rekey", noun: "Key" }],
-  ["recovery", { path: "sys/rekey-recovery-key", noun: "Recovery Key" }],
+const TARGETS: ReadonlyMap<string, { path: string; backup: string; noun: string }> = new Map([
+  ["barrier", { path: "sys/rekey", backup: "sys/rekey/backup", noun: "Key" }],
+  ["recovery", { path: "sys/rekey-recovery-key", backup: "sys/rekey/recovery-key-backup", noun: "Recovery Key" }],
 ]);
 
 export const rekey = defineCommand({
@@ -36,6 +37,13 @@ export const rekey = defineCommand({
       kind: "switch",
       help: "With -init: the new key waits until enough new shares were given back; else give one.",
     },
+    "pgp-keys": {
+      kind: "text",
+      help: "With -init: files of PGP public keys, comma-separated, one for each new share, which is encrypted to it.",
+    },
+    backup: { kind: "switch", help: "With -init and -pgp-keys: keep the encrypted shares on the server too." },
+    "backup-retrieve": { kind: "switch", help: "Show the kept shares." },
+    "backup-delete": { kind: "switch", help: "Delete the kept shares." },
     cancel: { kind: "switch", help: "End the attempt; with -verify forget the new shares given so far." },
     status: { kind: "switch", help: "Show how far it is." },
     nonce: { kind: "text", help: "Nonce of the attempt; the server is asked for it by default." },
@@ -51,8 +59,20 @@ export const rekey = defineCommand({
         secret_shares: flags["key-shares"] ?? SHARES_DEFAULT,
         secret_threshold: flags["key-threshold"] ?? THRESHOLD_DEFAULT,
         require_verification: flags.verify === true,
+        ...(flags["pgp-keys"] !== undefined && { pgp_keys: await readPgpKeys(flags["pgp-keys"], io) }),
+        ...(flags.backup && { backup: true }),
       };
       return show(await client.write(`${target.path}/init`, body));
+    }
+    if (flags["backup-retrieve"]) {
+      const answer = await client.read(target.backup);
+      await print.answer(answer, { data: answer.data ?? {}, table: () => backupText(answer.data ?? {}) });
+      return 0;
+    }
+    if (flags["backup-delete"]) {
+      await client.delete(target.backup);
+      print.note("Success! The kept shares are deleted.");
+      return 0;
     }
     const step = `${target.path}/${flags.verify ? "verify" : "init"}`;
     if (flags.status) return show(await client.read(step));
@@ -93,13 +113,25 @@ async function showRekey(answer: Envelope, noun: string, print: Printer): Promis
 
 function newKeysText(data: JsonObject, noun: string): string {
   const keys = data["keys_base64"];
-  const lines = (isJsonArray(keys) ? keys : []).map((key, index) => `${noun} ${index + 1}: ${cell(key)}`);
+  const fingerprints = isJsonArray(data["pgp_fingerprints"]) ? data["pgp_fingerprints"] : [];
+  const lines = (isJsonArray(keys) ? keys : []).map((key, index) => {
+    const fingerprint = fingerprints[index];
+    return `${noun} ${index + 1}${fingerprint === undefined ? "" : ` fingerprint: ${cell(fingerprint)}; value`}: ${cell(key)}`;
+  });
   if (data["verification_required"] === true) {
     lines.push("", `Verification Nonce: ${cell(data["verification_nonce"])}`, "");
     lines.push("The old keys stay in effect until enough of these were given: coffer operator rekey -verify");
   } else if (lines.length > 0) lines.push("", "These are in effect. They are not stored anywhere and not shown again.");
   else lines.push("Success! The new key is in effect.");
   return `${lines.join("\n")}\n`;
+}
+
+function backupText(data: JsonObject): string {
+  const byFingerprint = data["keys_base64"];
+  const rows = isJsonObject(byFingerprint)
+    ? Object.entries(byFingerprint).map(([fingerprint, shares]): Row => [fingerprint, cell(shares)])
+    : [];
+  return `${table(["Fingerprint", "Encrypted Share"], rows)}\nNonce: ${cell(data["nonce"])}\n`;
 }
 
 const PROGRESS_ROWS: readonly (readonly [string, string])[] = [
@@ -111,6 +143,8 @@ const PROGRESS_ROWS: readonly (readonly [string, string])[] = [
   ["verification_nonce", "Verification Nonce"],
   ["complete", "Complete"],
   ["encoded_token", "Encoded Token"],
+  ["pgp_fingerprint", "PGP Fingerprint"],
+  ["pgp_fingerprints", "PGP Fingerprints"],
   ["otp", "OTP"],
   ["otp_length", "OTP Length"],
 ];
@@ -133,11 +167,16 @@ export const generateRoot = defineCommand({
   examples: [
     "operator generate-root -init",
     "operator generate-root",
+    "operator generate-root -init -pgp-key=ann.asc",
     "operator generate-root -decode=ENCODED_TOKEN -otp=OTP",
   ],
   flags: {
     init: { kind: "switch", help: "Begin; prints the one-time pad (OTP), which is shown only this once." },
     otp: { kind: "text", help: "With -init: a pad of your own. With -decode: the pad." },
+    "pgp-key": {
+      kind: "text",
+      help: "With -init: file of the PGP public key to encrypt the token to, instead of a pad.",
+    },
     decode: { kind: "text", help: "Print the token of an encoded one; needs -otp." },
     cancel: { kind: "switch", help: "End the attempt." },
     status: { kind: "switch", help: "Show how far it is." },
@@ -156,7 +195,11 @@ export const generateRoot = defineCommand({
       await print.answer(answer, { data, table: () => progressTable(data) });
       return 0;
     };
-    if (flags.init) return show(await client.write(attempt, flags.otp === undefined ? {} : { otp: flags.otp }));
+    if (flags.init) {
+      const pgpKey = flags["pgp-key"] === undefined ? undefined : (await readPgpKeys(flags["pgp-key"], io))[0];
+      const body = { ...(flags.otp !== undefined && { otp: flags.otp }), ...(pgpKey && { pgp_key: pgpKey }) };
+      return show(await client.write(attempt, body));
+    }
     if (flags.status) return show(await client.read(attempt));
     if (flags.cancel) {
       await client.delete(attempt);

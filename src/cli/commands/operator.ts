@@ -1,9 +1,11 @@
 // `operator init|unseal|seal`: the life of the seal, by hand. (`operator` without a subcommand is the Kubernetes
 // operator.)
 import { CofferError } from "#common/errors.ts";
-import { isJsonArray, type JsonObject } from "#common/json.ts";
+import { isJsonArray, type JsonObject, type JsonValue } from "#common/json.ts";
+import type { CliIo } from "../cli-io.ts";
 import { defineCommand } from "../command.ts";
 import { readValue } from "../key-values.ts";
+import { readPgpKeys } from "../pgp-keys.ts";
 import { sealStatusTable } from "../seal-status.ts";
 import { cell } from "../table.ts";
 
@@ -11,16 +13,23 @@ export const init = defineCommand({
   name: "operator init",
   summary: "Initialises a server and prints its keys and root token; they are shown only this once.",
   usage: "",
-  examples: ["operator init -key-shares=5 -key-threshold=3", "operator init -status"],
+  examples: [
+    "operator init -key-shares=5 -key-threshold=3",
+    "operator init -key-shares=2 -key-threshold=2 -pgp-keys=ann.asc,ben.asc -root-token-pgp-key=ann.asc",
+    "operator init -status",
+  ],
   flags: {
     "key-shares": { kind: "number", help: "Unseal keys to make (5)." },
     "key-threshold": { kind: "number", help: "Unseal keys that are needed (3)." },
     "recovery-shares": { kind: "number", help: "Recovery keys to make, with an auto seal (5)." },
     "recovery-threshold": { kind: "number", help: "Recovery keys that are needed (3)." },
+    "pgp-keys": { kind: "text", help: "Files of PGP public keys, comma-separated: one for each unseal key." },
+    "recovery-pgp-keys": { kind: "text", help: "The same for recovery keys." },
+    "root-token-pgp-key": { kind: "text", help: "File of the PGP public key to encrypt the root token to." },
     status: { kind: "switch", help: "Only tell: exit code 0 initialised, 2 not, 1 error." },
   },
   args: [0, 0],
-  async run({ client, flags, print }) {
+  async run({ client, flags, io, print }) {
     if (flags.status) {
       const { data } = await client.read("sys/init");
       const isInitialized = data?.["initialized"] === true;
@@ -28,7 +37,8 @@ export const init = defineCommand({
       return isInitialized ? 0 : 2;
     }
     const { data: seal = {} } = await client.read("sys/seal-status");
-    const answer = await client.write("sys/init", initBody(flags, isAutoSeal(seal)));
+    const pgp = await pgpKeyFields(flags, io);
+    const answer = await client.write("sys/init", { ...initBody(flags, isAutoSeal(seal)), ...pgp });
     await print.answer(answer, { data: answer.data ?? {}, table: () => keysText(answer.data ?? {}) });
     return 0;
   },
@@ -53,6 +63,21 @@ function initBody(flags: InitNumbers, isAuto: boolean): JsonObject {
     secret_shares: flags["key-shares"] ?? SHARES_DEFAULT,
     secret_threshold: flags["key-threshold"] ?? THRESHOLD_DEFAULT,
   };
+}
+
+const PGP_FLAGS = ["pgp-keys", "recovery-pgp-keys", "root-token-pgp-key"] as const;
+
+async function pgpKeyFields(
+  flags: Readonly<Record<(typeof PGP_FLAGS)[number], string | undefined>>,
+  io: CliIo,
+): Promise<JsonObject> {
+  const fields = PGP_FLAGS.map(async (flag): Promise<[string, JsonValue] | undefined> => {
+    const files = flags[flag];
+    if (files === undefined) return undefined;
+    const keys = await readPgpKeys(files, io);
+    return [flag.replaceAll("-", "_"), flag === "root-token-pgp-key" ? (keys[0] ?? "") : keys];
+  });
+  return Object.fromEntries((await Promise.all(fields)).filter((entry) => entry !== undefined));
 }
 
 function isAutoSeal(status: JsonObject): boolean {

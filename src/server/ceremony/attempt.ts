@@ -10,6 +10,7 @@ import { CofferError } from "#common/errors.ts";
 import { type Infer, list, number, object, optional, string } from "#common/schema.ts";
 import { constantTimeEqual, SecretBytes } from "#common/secret-bytes.ts";
 import { recordKind, type Transaction } from "../barrier/transaction.ts";
+import { recipientsSchema } from "./pgp.ts";
 
 /** People in different places need hours; shares must not lie about for longer than a day. */
 export const ATTEMPT_SECONDS_MAX = 24 * 3600;
@@ -26,6 +27,10 @@ const attemptSchema = object({
   verify: string,
   /** The new key that waits for that, base64. */
   pending: optional(object({ nonce: string, key: string, given: list(string) })),
+  /** To whom the new shares, or the root token, are encrypted on their way out; left out is to nobody. */
+  recipients: optional(recipientsSchema),
+  /** Of new keys: "yes" when their encrypted shares are kept too. */
+  backup: optional(string),
   /** Of root tokens: what the token is combined with on its way out. */
   oneTimePad: optional(string),
 });

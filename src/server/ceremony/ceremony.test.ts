@@ -114,10 +114,6 @@ describe("new shares of the unseal key", () => {
   it("refuses what cannot be", async () => {
     expect((await put("rekey/update", { key: WRONG, nonce: "x" })).error).toBe("no barrier rekey in progress");
     expect((await put("rekey/init", { secret_shares: 2, secret_threshold: 3 })).status).toBe(400);
-    expect((await put("rekey/init", { secret_shares: 1, secret_threshold: 1, pgp_keys: ["x"] })).error).toContain(
-      "PGP",
-    );
-    expect((await put("rekey/init", { backup: true })).error).toContain("backup is not supported");
     const nonce = await begin();
     expect((await put("rekey/init")).error).toBe("rekey already in progress");
     expect((await put("rekey/update", { key: WRONG, nonce: "x" })).error).toContain(`"${String(nonce)}"`);
@@ -248,7 +244,6 @@ describe("a root token from shares", () => {
     expect((await server.call("read", "sys/generate-root/attempt")).body).toMatchObject({ progress: 0, nonce });
     await server.call("delete", "sys/generate-root/attempt", {}, UNTRUSTED);
     expect((await give("generate-root/update", nonce, server.keys)).error).toBe("no root generation in progress");
-    expect((await put("generate-root/attempt", { pgp_key: "x" })).error).toContain("PGP");
   });
 
   it("is encoded as clients decode it", () => {

@@ -23,6 +23,8 @@ import {
   writeAttempt,
 } from "./attempt.ts";
 import type { KeyCustody } from "./key-custody.ts";
+import { readRecipients, sealShares } from "./pgp.ts";
+import { deleteShareBackup, readShareBackup, type ShareBackup, writeShareBackup } from "./share-backup.ts";
 
 export interface RekeyDependencies {
   readonly barrier: Barrier;
@@ -35,13 +37,30 @@ export interface RekeyStatus {
   readonly required: number;
 }
 
+export interface RekeyOptions {
+  /** The new key takes effect once enough of its shares were given back. */
+  readonly verify: boolean;
+  /** The caller has a token that may do this, and needs no shares where there are none yet. */
+  readonly trusted: boolean;
+  /** PGP public keys, one for each new share; none: the shares leave as they are. */
+  readonly pgpKeys: readonly string[];
+  /** The encrypted shares are kept, until somebody deletes them. */
+  readonly backup: boolean;
+}
+
+/** How new shares leave. */
+type Handout = Pick<Attempt, "nonce" | "recipients" | "backup">;
+
 /** What a step came to: more shares are wanted, or there are new ones. */
 export type RekeyOutcome =
   | { readonly kind: "waiting"; readonly status: RekeyStatus }
   | {
       readonly kind: "done";
       readonly nonce: string;
+      /** Shares, encrypted when recipients were named. */
       readonly keys: readonly Buffer[];
+      readonly fingerprints: readonly string[];
+      readonly backup: boolean;
       /** Set when the keys take effect only after verification. */
       readonly verificationNonce: string | undefined;
     };
@@ -64,20 +83,21 @@ export class Rekey {
     return { attempt: await readAttempt(barrier.begin(), this.#name, clock), required: await custody.required() };
   }
 
-  /**
-   * Begins. `trusted`: the caller has a token that may do this, and needs no shares where there are none yet. Throws
-   * `invalid_request`.
-   */
-  async start(wanted: Split, options: { verify: boolean; trusted: boolean }): Promise<RekeyOutcome> {
-    const { custody } = this.#deps;
+  /** Begins. Throws `invalid_request`. */
+  async start(wanted: Split, options: RekeyOptions): Promise<RekeyOutcome> {
+    const { custody, clock } = this.#deps;
     this.#assertPossible();
-    const split = this.#isWithoutShares() ? this.#noShares(wanted) : wanted;
+    const split = this.#isWithoutShares() ? this.#noShares(wanted, options) : wanted;
     assertSplit(split);
+    if (options.backup && options.pgpKeys.length === 0)
+      throw invalid("backup keeps encrypted shares only: give pgp_keys, one for each share, or leave backup out");
+    const recipients = await readRecipients("pgp_keys", options.pgpKeys, { count: split.shares, now: clock.now() });
+    const handout = { recipients, backup: options.backup ? "yes" : "no" };
     const required = await custody.required();
-    if (required === 0) return this.#startWithoutShares(split, options);
+    if (required === 0) return this.#startWithoutShares(newAttempt(clock, { ...split, ...handout }), options);
     const attempt = await this.#transact(async (tx) => {
-      if (await readAttempt(tx, this.#name, this.#deps.clock)) throw invalid("rekey already in progress");
-      const begun = newAttempt(this.#deps.clock, { ...split, verify: options.verify ? "yes" : "no" });
+      if (await readAttempt(tx, this.#name, clock)) throw invalid("rekey already in progress");
+      const begun = newAttempt(clock, { ...split, ...handout, verify: options.verify ? "yes" : "no" });
       writeAttempt(tx, this.#name, begun);
       return begun;
     });
@@ -94,17 +114,18 @@ export class Rekey {
     return this.#noun === "barrier" && this.#deps.custody.isAutoSeal;
   }
 
-  #noShares({ shares, threshold }: Split): Split {
+  #noShares({ shares, threshold }: Split, { pgpKeys }: RekeyOptions): Split {
+    if (pgpKeys.length > 0) throw invalid("this server unseals by itself: there are no shares for pgp_keys");
     if (shares > 1 || threshold > 1)
       throw invalid("this server unseals by itself, so secret_shares and secret_threshold must be 1");
     return { shares: 1, threshold: 1 };
   }
 
-  async #startWithoutShares(split: Split, options: { verify: boolean; trusted: boolean }): Promise<RekeyOutcome> {
+  async #startWithoutShares(attempt: Attempt, options: RekeyOptions): Promise<RekeyOutcome> {
     if (this.#noun === "barrier" || !options.trusted)
       throw invalid("there are no recovery keys that could authorise this; make them by sys/rotate/recovery/init");
     if (options.verify) throw invalid("the first recovery keys cannot be verified; leave out require_verification");
-    return { kind: "done", nonce: "", keys: await this.#replace(split), verificationNonce: undefined };
+    return this.#replace({ ...attempt, nonce: "" });
   }
 
   async cancel(): Promise<void> {
@@ -136,18 +157,19 @@ export class Rekey {
   }
 
   async #complete(attempt: Attempt): Promise<RekeyOutcome> {
-    const { nonce } = attempt;
     if (attempt.verify !== "yes" || this.#isWithoutShares()) {
       await this.#claim(attempt);
-      return { kind: "done", nonce, keys: await this.#replace(attempt), verificationNonce: undefined };
+      return this.#replace(attempt);
     }
     using key = this.#deps.custody.newKey();
+    const keys = await sealed(split(key, attempt), attempt);
     const pending = { nonce: randomUUID(), key: key.expose().toString("base64"), given: [] };
     await this.#transact(async (tx) => {
       await this.#requireSame(tx, attempt);
       writeAttempt(tx, this.#name, { ...attempt, given: [], pending });
+      this.#keep(tx, attempt, keys);
     });
-    return { kind: "done", nonce, keys: exposed(split(key, attempt)), verificationNonce: pending.nonce };
+    return handedOut(attempt, keys, pending.nonce);
   }
 
   /** One share of the new key. True once the new key has taken effect. */
@@ -183,12 +205,33 @@ export class Rekey {
     });
   }
 
-  /** A new key at once; gives its shares, none where an auto seal holds it. */
-  async #replace(wanted: Split): Promise<readonly Buffer[]> {
+  /** A new key at once; gives its shares, none where an auto seal holds it. They are encrypted before it takes effect. */
+  async #replace(attempt: Attempt): Promise<RekeyOutcome> {
     using key = this.#deps.custody.newKey();
-    const shares = this.#isWithoutShares() ? [] : split(key, wanted);
-    await this.#install(key, wanted);
-    return exposed(shares);
+    const shares = this.#isWithoutShares() ? [] : split(key, attempt);
+    const keys = await sealed(shares, attempt);
+    await this.#transact(async (tx) => this.#keep(tx, attempt, keys));
+    await this.#install(key, attempt);
+    return handedOut(attempt, keys, undefined);
+  }
+
+  /** Keeps the encrypted shares if that was wished for. */
+  #keep(tx: Transaction, { nonce, recipients = [], backup }: Handout, keys: readonly Buffer[]): void {
+    if (backup !== "yes") return;
+    const shares = keys.map((key, i) => ({
+      fingerprint: recipients[i]?.fingerprint ?? "",
+      share: key.toString("base64"),
+    }));
+    writeShareBackup(tx, this.#noun, { nonce, shares });
+  }
+
+  /** The encrypted shares that were kept, or undefined. */
+  readBackup(tx: Transaction): Promise<ShareBackup | undefined> {
+    return readShareBackup(tx, this.#noun);
+  }
+
+  deleteBackup(tx: Transaction): void {
+    deleteShareBackup(tx, this.#noun);
   }
 
   #install(key: SecretBytes, { shares, threshold }: Split): Promise<void> {
@@ -245,8 +288,17 @@ function isKeyOf(shares: readonly SecretBytes[], { threshold }: Split, key: Secr
   }
 }
 
-function exposed(shares: readonly SecretBytes[]): readonly Buffer[] {
-  return shares.map((share) => share.expose());
+function sealed(shares: readonly SecretBytes[], { recipients = [], startedAtSeconds }: Attempt) {
+  return sealShares(shares, recipients, startedAtSeconds * 1000);
+}
+
+function handedOut(
+  { nonce, recipients = [], backup }: Handout,
+  keys: readonly Buffer[],
+  verificationNonce: string | undefined,
+): RekeyOutcome {
+  const fingerprints = recipients.map(({ fingerprint }) => fingerprint);
+  return { kind: "done", nonce, keys, fingerprints, backup: backup === "yes", verificationNonce };
 }
 
 function invalid(message: string): CofferError {

@@ -17,6 +17,7 @@ import {
   writeAttempt,
 } from "./attempt.ts";
 import type { KeyCustody } from "./key-custody.ts";
+import { encryptTo, readRecipients } from "./pgp.ts";
 
 const NAME = "generate-root";
 /** A service token: "hvs." and 28 characters. */
@@ -33,7 +34,7 @@ export interface RootGenerationDependencies {
 export interface RootStatus {
   readonly attempt: Attempt | undefined;
   readonly required: number;
-  /** The token combined with the pad, base64 without padding; set when it was made just now. */
+  /** The token combined with the pad, base64 without padding, or encrypted to the recipient; set when just made. */
   readonly encodedToken?: string;
   /** The shares were wrong and have been forgotten. */
   readonly failed?: true;
@@ -50,18 +51,31 @@ export class RootGeneration {
     return { attempt: await readAttempt(tx, NAME, clock), required: await custody.required() };
   }
 
-  /** Begins with the client's pad or one of ours, which the answer shows this once. Throws `invalid_request`. */
-  async start(tx: Transaction, sentPad: string): Promise<RootStatus & { readonly pad: string }> {
+  /**
+   * Begins with the client's pad, with one of ours, which the answer shows this once, or with a PGP key instead of a pad.
+   * Throws `invalid_request`.
+   */
+  async start(tx: Transaction, sentPad: string, pgpKey: string): Promise<RootStatus & { readonly pad: string }> {
     const { attempt: running, required } = await this.status(tx);
     if (running) throw invalid("root generation already in progress for this namespace");
     if (required === 0)
       throw invalid("there are no recovery keys that could authorise this; make them by sys/rotate/recovery/init");
+    if (pgpKey !== "") return { ...(await this.#startFor(tx, sentPad, pgpKey)), required, pad: "" };
     if (sentPad !== "" && Buffer.byteLength(sentPad) !== PAD_LENGTH)
       throw invalid(`OTP string is wrong length; it must have ${PAD_LENGTH} characters`);
     const pad = sentPad || newPad();
     const attempt = newAttempt(this.#deps.clock, { oneTimePad: pad });
     writeAttempt(tx, NAME, attempt);
     return { attempt, required, pad: sentPad === "" ? pad : "" };
+  }
+
+  async #startFor(tx: Transaction, sentPad: string, pgpKey: string): Promise<{ attempt: Attempt }> {
+    const { clock } = this.#deps;
+    if (sentPad !== "") throw invalid("give otp or pgp_key, not both");
+    const recipients = await readRecipients("pgp_key", [pgpKey], { count: 1, now: clock.now() });
+    const attempt = newAttempt(clock, { recipients });
+    writeAttempt(tx, NAME, attempt);
+    return { attempt };
   }
 
   cancel(tx: Transaction): void {
@@ -84,7 +98,11 @@ export class RootGeneration {
     }
     deleteAttempt(tx, NAME);
     const token = await this.#deps.writeRootToken(tx);
-    return { attempt, required, encodedToken: encodeToken(token, attempt.oneTimePad ?? "") };
+    const [recipient] = attempt.recipients ?? [];
+    const encodedToken = recipient
+      ? (await encryptTo(recipient, token, attempt.startedAtSeconds * 1000)).toString("base64")
+      : encodeToken(token, attempt.oneTimePad ?? "");
+    return { attempt, required, encodedToken };
   }
 }
 

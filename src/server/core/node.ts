@@ -32,6 +32,8 @@ export interface InitOptions {
   readonly threshold: number;
   readonly recoveryShares: number;
   readonly recoveryThreshold: number;
+  /** Turns shares into what leaves (encrypted to somebody, say), before anything is committed. As they are by default. */
+  handOut?(shares: readonly SecretBytes[], of: "unseal" | "recovery"): Promise<readonly Buffer[]>;
   /** Writes the first records in the commit that initialises. */
   fill(tx: Transaction): Promise<void>;
 }
@@ -115,7 +117,9 @@ export class Node {
     if ((await this.refresh()) !== "uninitialised")
       throw new CofferError("invalid_request", "Vault is already initialized");
     using rootKey = SecretBytes.random(ROOT_KEY_BYTES);
-    const made = this.isAutoSeal ? await this.#wrapByAutoSeals(rootKey, options) : this.#wrapByShamir(rootKey, options);
+    const made = await (this.isAutoSeal
+      ? this.#wrapByAutoSeals(rootKey, options)
+      : this.#wrapByShamir(rootKey, options));
     const config: SealConfig = {
       type: this.#deps.seals[0]?.type ?? "shamir",
       shares: this.isAutoSeal ? 1 : options.shares,
@@ -133,17 +137,12 @@ export class Node {
     return { keys: made.keys, recoveryKeys: made.recoveryKeys };
   }
 
-  #wrapByShamir(rootKey: SecretBytes, options: InitOptions) {
+  async #wrapByShamir(rootKey: SecretBytes, options: InitOptions) {
     const seal = this.#deps.seals[0];
     if (seal?.kind !== "shamir") throw new Error("a node without an auto seal has the shamir seal");
     using kek = SecretBytes.random(ROOT_KEY_BYTES);
-    const keys = split(kek, { shares: options.shares, threshold: options.threshold });
-    return {
-      root: [seal.wrap(rootKey, ROOT_PURPOSE, kek)],
-      recovery: [],
-      keys: keys.map((key) => key.expose()),
-      recoveryKeys: [],
-    };
+    const keys = await handOut(options, "unseal", split(kek, options));
+    return { root: [seal.wrap(rootKey, ROOT_PURPOSE, kek)], recovery: [], keys, recoveryKeys: [] };
   }
 
   async #wrapByAutoSeals(rootKey: SecretBytes, options: InitOptions) {
@@ -153,7 +152,7 @@ export class Node {
     using recoveryKey = SecretBytes.random(ROOT_KEY_BYTES);
     const recovery = await Promise.all(seals.map((seal) => seal.wrap(recoveryKey, RECOVERY_PURPOSE)));
     const shares = split(recoveryKey, { shares: options.recoveryShares, threshold: options.recoveryThreshold });
-    return { root, recovery, keys: [], recoveryKeys: shares.map((share) => share.expose()) };
+    return { root, recovery, keys: [], recoveryKeys: await handOut(options, "recovery", shares) };
   }
 
   #autoSeals(): readonly AutoSeal[] {
@@ -298,6 +297,10 @@ export class Node {
   #move(event: NodeEvent): void {
     this.#state = transition(this.#state, event) ?? this.#state;
   }
+}
+
+async function handOut(options: InitOptions, of: "unseal" | "recovery", shares: readonly SecretBytes[]) {
+  return options.handOut ? options.handOut(shares, of) : shares.map((share) => share.expose());
 }
 
 function isAuto(seal: Seal): seal is AutoSeal {

@@ -5,7 +5,7 @@ import { PAD_LENGTH } from "../ceremony/root-generation.ts";
 import { field, withDefault } from "../framework/fields.ts";
 import { type Access, definePrivilegedPath } from "../framework/path.ts";
 import { noContent, type Reply } from "../framework/reply.ts";
-import { assertNoPgp, elderAccess, shareOf } from "./rekey-paths.ts";
+import { elderAccess, shareOf } from "./rekey-paths.ts";
 import type { SysServices } from "./services.ts";
 
 export function generateRootPaths(services: SysServices) {
@@ -23,7 +23,7 @@ function pathSet(services: SysServices, base: string, access: Access, answer: (b
       access,
       fields: {
         otp: withDefault(field.text("One-time pad as long as a token; the server makes one by default."), ""),
-        pgp_key: field.text("Not supported."),
+        pgp_key: withDefault(field.text("PGP public key to encrypt the token to, in place of a pad."), ""),
       },
       operations: {
         read: {
@@ -33,8 +33,7 @@ function pathSet(services: SysServices, base: string, access: Access, answer: (b
         update: {
           summary: "Begin.",
           handler: async ({ transaction }, { otp, pgp_key }) => {
-            assertNoPgp(pgp_key);
-            const { pad, ...status } = await rootGeneration.start(transaction, otp);
+            const { pad, ...status } = await rootGeneration.start(transaction, otp, pgp_key);
             return answer({ ...shown(status), otp: pad });
           },
         },
@@ -83,7 +82,7 @@ function shown({ attempt, required, encodedToken }: RootStatus): JsonObject {
     complete: encodedToken !== undefined,
     encoded_token: encodedToken ?? "",
     encoded_root_token: encodedToken ?? "",
-    pgp_fingerprint: "",
+    pgp_fingerprint: attempt?.recipients?.[0]?.fingerprint ?? "",
     otp: "",
     otp_length: PAD_LENGTH,
   };

@@ -2,10 +2,11 @@
 // when the configuration says so (enable_unauthenticated_rekey), because shares of the key are proof enough; the others
 // always want one. The work itself: src/server/ceremony.
 import { CofferError } from "#common/errors.ts";
-import type { JsonObject } from "#common/json.ts";
+import type { JsonObject, JsonValue } from "#common/json.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
 import type { Attempt } from "../ceremony/attempt.ts";
 import type { Rekey, RekeyOutcome, RekeyStatus } from "../ceremony/rekey.ts";
+import type { ShareBackup } from "../ceremony/share-backup.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import { field, withDefault } from "../framework/fields.ts";
 import { type Access, definePrivilegedPath } from "../framework/path.ts";
@@ -20,8 +21,11 @@ const initFields = {
     field.flag("The new key takes effect once enough new shares were given back."),
     false,
   ),
-  pgp_keys: field.list("Not supported."),
-  backup: withDefault(field.flag("Not supported."), false),
+  pgp_keys: withDefault(
+    field.list("PGP public keys, base64 or armoured, one for each share, which is encrypted to it in hexadecimal."),
+    [],
+  ),
+  backup: withDefault(field.flag("Keep the encrypted shares too, to be fetched until they are deleted."), false),
   stored_shares: field.integer("Kept for old clients."),
 } as const;
 
@@ -50,7 +54,10 @@ export function rekeyPaths(services: SysServices) {
     ...pathSet("rekey-recovery-key", { ...elder, ...recovery }),
     ...pathSet("rotate/root", { ...younger, ...barrier }),
     ...pathSet("rotate/recovery", { ...younger, ...recovery }),
-    ...["rekey/backup", "rekey/recovery-key-backup", "rotate/root/backup", "rotate/recovery/backup"].map(backupPath),
+    backupPath("rekey/backup", barrierRekey),
+    backupPath("rotate/root/backup", barrierRekey),
+    backupPath("rekey/recovery-key-backup", recoveryRekey),
+    backupPath("rotate/recovery/backup", recoveryRekey),
     rotateRootPath(services),
   ];
 }
@@ -75,9 +82,13 @@ function initPath(base: string, { rekey, what, access, answer }: PathSet) {
         summary: "Begin.",
         handler: async (context, values) => {
           assertEffective(context);
-          assertNoPgp(values.pgp_keys, values.backup);
           const split = { shares: values.secret_shares, threshold: values.secret_threshold };
-          const options = { verify: values.require_verification, trusted: access === "sudo" };
+          const options = {
+            verify: values.require_verification,
+            trusted: access === "sudo",
+            pgpKeys: values.pgp_keys,
+            backup: values.backup,
+          };
           return answer(shownOutcome(await rekey.start(split, options)));
         },
       },
@@ -146,20 +157,41 @@ function verifyPath(base: string, { rekey, what, access, answer }: PathSet) {
   });
 }
 
-function backupPath(pattern: string) {
+function backupPath(pattern: string, rekey: Rekey) {
   return definePrivilegedPath(pattern, {
-    summary: "Encrypted copies of shares, which this server never keeps.",
+    summary: "The encrypted shares of the last rekey with a backup.",
     access: "sudo",
     operations: {
       read: {
-        summary: "There are none.",
-        handler: () => {
-          throw invalid("no backed-up keys found");
+        summary: "Show them, by fingerprint.",
+        handler: async ({ transaction }) => {
+          const backup = await rekey.readBackup(transaction);
+          if (!backup) throw invalid("no backed-up keys found");
+          const body = shownBackup(backup);
+          return { data: body, repeatAtTop: true };
         },
       },
-      delete: { summary: "Does nothing.", handler: () => noContent },
+      delete: {
+        summary: "Forget them.",
+        handler: ({ transaction }) => {
+          rekey.deleteBackup(transaction);
+          return noContent;
+        },
+      },
     },
   });
+}
+
+function shownBackup({ nonce, shares }: ShareBackup): JsonObject {
+  const byFingerprint = Map.groupBy(shares, ({ fingerprint }) => fingerprint);
+  const shown = (encoding: "hex" | "base64") =>
+    Object.fromEntries(
+      [...byFingerprint].map(([fingerprint, own]) => [
+        fingerprint,
+        own.map(({ share }) => Buffer.from(share, "base64").toString(encoding)),
+      ]),
+    );
+  return { nonce, keys: shown("hex"), keys_base64: shown("base64") };
 }
 
 function rotateRootPath({ ceremonies }: SysServices) {
@@ -191,12 +223,6 @@ function assertEffective({ transaction }: PrivilegedContext): void {
   if (transaction.dirty) throw invalid("this needs a token without a limit of uses");
 }
 
-export function assertNoPgp(keys: unknown, backup = false): void {
-  const sent = Array.isArray(keys) ? keys.length > 0 : keys !== undefined && keys !== "";
-  if (sent) throw invalid("encryption with PGP keys is not supported; leave out pgp_keys and pgp_key");
-  if (backup) throw invalid("backup is not supported: it needs PGP keys, which this server does not encrypt with");
-}
-
 export function shareOf(key: string): SecretBytes {
   if (key === "") throw invalid("'key' must be specified in request body as JSON");
   return new SecretBytes(decodeShare(key));
@@ -210,8 +236,8 @@ function shownStatus({ attempt, required }: RekeyStatus): JsonObject {
     n: attempt?.shares ?? 0,
     progress: attempt?.given.length ?? 0,
     required,
-    pgp_fingerprints: null,
-    backup: false,
+    pgp_fingerprints: shownFingerprints(attempt?.recipients?.map(({ fingerprint }) => fingerprint)),
+    backup: attempt?.backup === "yes",
     verification_required: attempt?.verify === "yes",
     ...(attempt?.pending && { verification_nonce: attempt.pending.nonce }),
   };
@@ -224,11 +250,16 @@ function shownOutcome(outcome: RekeyOutcome): JsonObject {
     complete: true,
     keys: outcome.keys.map((key) => key.toString("hex")),
     keys_base64: outcome.keys.map((key) => key.toString("base64")),
-    pgp_fingerprints: null,
-    backup: false,
+    pgp_fingerprints: shownFingerprints(outcome.fingerprints),
+    backup: outcome.backup,
     verification_required: outcome.verificationNonce !== undefined,
     ...(outcome.verificationNonce !== undefined && { verification_nonce: outcome.verificationNonce }),
   };
+}
+
+/** Clients expect null where nobody was named. */
+function shownFingerprints(fingerprints: readonly string[] | undefined): JsonValue {
+  return fingerprints === undefined || fingerprints.length === 0 ? null : fingerprints;
 }
 
 function shownVerification({ pending, threshold, shares }: Attempt): JsonObject {

@@ -3,6 +3,7 @@
 import { formatGoDuration } from "#common/duration.ts";
 import { CofferError } from "#common/errors.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
+import { encryptTo, readRecipients, sealShares } from "../ceremony/pgp.ts";
 import { SHARES_MAX } from "../core/node.ts";
 import { field, withDefault } from "../framework/fields.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
@@ -26,6 +27,9 @@ export function sealPaths(services: SysServices) {
           0,
         ),
         recovery_threshold: withDefault(field.integer("Recovery shares needed."), 0),
+        pgp_keys: withDefault(field.list("PGP public keys, one for each share of the unseal key."), []),
+        recovery_pgp_keys: withDefault(field.list("PGP public keys, one for each share of the recovery key."), []),
+        root_token_pgp_key: withDefault(field.text("PGP public key to encrypt the root token to."), ""),
         stored_shares: field.integer("Kept for old clients; must be 1 if set."),
       },
       operations: {
@@ -85,6 +89,9 @@ type InitValues = {
   secret_threshold: number;
   recovery_shares: number;
   recovery_threshold: number;
+  pgp_keys: readonly string[];
+  recovery_pgp_keys: readonly string[];
+  root_token_pgp_key: string;
 };
 
 async function initialise(services: SysServices, values: InitValues): Promise<Reply> {
@@ -97,15 +104,19 @@ async function initialise(services: SysServices, values: InitValues): Promise<Re
     auto ? values.recovery_threshold : values.secret_threshold,
     auto,
   );
+  const recipients = await initRecipients(services, values);
   let rootToken = "";
   const made = await services.node.initialize({
     shares: values.secret_shares,
     threshold: values.secret_threshold,
     recoveryShares: values.recovery_shares,
     recoveryThreshold: values.recovery_threshold,
+    handOut: (shares, of) => sealShares(shares, recipients[of], recipients.now),
     fill: async (tx) => {
       await services.initial.write(tx);
-      rootToken = await services.initial.writeRootToken(tx);
+      const token = await services.initial.writeRootToken(tx);
+      const [recipient] = recipients.root;
+      rootToken = recipient ? (await encryptTo(recipient, token, recipients.now)).toString("base64") : token;
     },
   });
   const keys = {
@@ -117,6 +128,25 @@ async function initialise(services: SysServices, values: InitValues): Promise<Re
     recovery_keys_base64: made.recoveryKeys.map((key) => key.toString("base64")),
   };
   return { bare: { ...keys, ...(auto && recovery), root_token: rootToken } };
+}
+
+/** Whom the keys and the root token are encrypted to. Throws `invalid_request`. */
+async function initRecipients({ node, clock }: SysServices, values: InitValues) {
+  const now = clock.now();
+  if (node.isAutoSeal && values.pgp_keys.length > 0)
+    throw new CofferError("invalid_request", "this server unseals by itself: give recovery_pgp_keys, not pgp_keys");
+  if (!node.isAutoSeal && values.recovery_pgp_keys.length > 0)
+    throw new CofferError("invalid_request", "this server is unsealed by shares: give pgp_keys, not recovery_pgp_keys");
+  const root = values.root_token_pgp_key === "" ? [] : [values.root_token_pgp_key];
+  return {
+    now,
+    unseal: await readRecipients("pgp_keys", values.pgp_keys, { count: values.secret_shares, now }),
+    recovery: await readRecipients("recovery_pgp_keys", values.recovery_pgp_keys, {
+      count: values.recovery_shares,
+      now,
+    }),
+    root: await readRecipients("root_token_pgp_key", root, { count: 1, now }),
+  };
 }
 
 function assertShares(kind: "secret" | "recovery", shares: number, threshold: number, mayBeNone: boolean): void {
