@@ -1,9 +1,16 @@
-// Counters, gauges and histograms, declared once and written out in the Prometheus text format 0.0.4, or as the numbers
-// that metrics-summary.ts makes a document of.
+// Counters, gauges and histograms, declared once; metrics-snapshot.ts writes out what they say.
 // A label's value is something of ours (a mount's path, a result, a namespace), never something a request carried in
 // secret. Series are limited per metric: an unbounded label would fill memory.
-// Format: https://prometheus.io/docs/instrumenting/exposition_formats/
 import { CofferError } from "./errors.ts";
+import {
+  emptyDistribution,
+  type FamilySnapshot,
+  type GaugeMerge,
+  labelText,
+  type MetricsSnapshot,
+  readMetrics,
+  renderMetrics,
+} from "./metrics-snapshot.ts";
 import { type Aggregate, type MetricReadings, newAggregate, noteSample } from "./metrics-summary.ts";
 
 export interface Counter<L extends string = never> {
@@ -23,9 +30,15 @@ export type Labels<L extends string> = Readonly<Record<L, string>>;
 export interface Metrics {
   /** The name ends in _total. */
   counter<const L extends string = never>(name: string, help: string, labels?: readonly L[]): Counter<L>;
-  gauge<const L extends string = never>(name: string, help: string, labels?: readonly L[]): Gauge<L>;
+  /** `merge`: what the values of several processes come to, their sum by default. */
+  gauge<const L extends string = never>(
+    name: string,
+    help: string,
+    labels?: readonly L[],
+    merge?: GaugeMerge,
+  ): Gauge<L>;
   /** A gauge without labels whose value is asked for at each scrape. */
-  gaugeOf(name: string, help: string, value: () => number): void;
+  gaugeOf(name: string, help: string, value: () => number, merge?: GaugeMerge): void;
   /** `buckets` are upper bounds in rising order, in the unit that the name ends with. */
   histogram<const L extends string = never>(
     name: string,
@@ -37,6 +50,8 @@ export interface Metrics {
   render(): string;
   /** The same as numbers, for the JSON form. */
   read(): MetricReadings;
+  /** The same as data, to be merged with those of other processes. */
+  snapshot(): MetricsSnapshot;
   /** Every metric with its kind and help, for the reference pages. */
   describe(): readonly MetricDescription[];
 }
@@ -62,9 +77,7 @@ export const DURATION_BUCKETS_SECONDS = [
 ] as const;
 
 interface Family extends MetricDescription {
-  readonly lines: () => readonly string[];
-  /** Puts its series where the JSON form has them. */
-  readonly read: (into: MetricReadings) => void;
+  readonly snapshot: () => FamilySnapshot;
 }
 
 /** An empty set of metrics; one per process, made in its main and handed down. */
@@ -75,41 +88,34 @@ export function createMetrics(): Metrics {
     if (families.has(family.name)) throw new CofferError("internal", `the metric ${family.name} is declared twice`);
     families.set(family.name, family);
   };
+  const snapshot = () => [...families.values()].map((family) => family.snapshot());
   return {
     counter: (name, help, labels = []) => {
-      const series = new SeriesTable<Aggregate>(labels, newAggregate);
-      const lines = () => series.lines((text, { sum }) => [`${name}${text} ${sum}`]);
-      const read = (into: MetricReadings) =>
-        series.each((names, sample) => into.counters.push({ name, labels: names, sample }));
-      declare({ name, kind: "counter", help, labels, lines, read });
-      return { add: (values, by = 1) => series.update(values, (old) => noteSample(old, Math.max(by, 0))) };
+      const table = new SeriesTable<Aggregate>(labels, newAggregate);
+      const kind = "counter";
+      declare({ name, kind, help, labels, snapshot: () => ({ name, kind, help, series: table.series() }) });
+      return { add: (values, by = 1) => table.update(values, (old) => noteSample(old, Math.max(by, 0))) };
     },
-    gauge: (name, help, labels = []) => {
-      const series = new SeriesTable<number>(labels, () => 0);
-      const lines = () => series.lines((text, n) => [`${name}${text} ${n}`]);
-      const read = (into: MetricReadings) =>
-        series.each((names, value) => into.gauges.push({ name, labels: names, value }));
-      declare({ name, kind: "gauge", help, labels, lines, read });
-      return { set: (values, value) => series.update(values, () => value), remove: (values) => series.remove(values) };
+    gauge: (name, help, labels = [], merge = "sum") => {
+      const table = new SeriesTable<number>(labels, () => 0);
+      const kind = "gauge";
+      declare({ name, kind, help, labels, snapshot: () => ({ name, kind, help, merge, series: table.series() }) });
+      return { set: (values, value) => table.update(values, () => value), remove: (values) => table.remove(values) };
     },
-    gaugeOf: (name, help, value) => {
-      const read = (into: MetricReadings) => void into.gauges.push({ name, labels: {}, value: value() });
-      declare({ name, kind: "gauge", help, labels: [], lines: () => [`${name} ${value()}`], read });
+    gaugeOf: (name, help, value, merge = "sum") => {
+      const kind = "gauge";
+      const series = () => [{ labels: {}, value: value() }];
+      declare({ name, kind, help, labels: [], snapshot: () => ({ name, kind, help, merge, series: series() }) });
     },
     histogram: (name, help, buckets, labels = []) => {
-      const series = new SeriesTable<Distribution>(labels, () => emptyDistribution(buckets));
-      const lines = () => series.lines((text, value) => distributionLines(name, text, buckets, value));
-      const read = (into: MetricReadings) =>
-        series.each((names, { sample }) => into.samples.push({ name, labels: names, sample }));
-      declare({ name, kind: "histogram", help, labels, lines, read });
-      return { observe: (values, value) => series.update(values, (old) => observed(old, buckets, value)) };
+      const table = new SeriesTable<MutableDistribution>(labels, () => emptyDistribution(buckets));
+      const kind = "histogram";
+      declare({ name, kind, help, labels, snapshot: () => ({ name, kind, help, buckets, series: table.series() }) });
+      return { observe: (values, value) => table.update(values, (old) => observed(old, buckets, value)) };
     },
-    render: () => [...families.values()].flatMap(familyLines).join("\n").concat("\n"),
-    read: () => {
-      const readings: MetricReadings = { gauges: [], counters: [], samples: [] };
-      for (const family of families.values()) family.read(readings);
-      return readings;
-    },
+    snapshot,
+    render: () => renderMetrics(snapshot()),
+    read: () => readMetrics(snapshot()),
     describe: () => [...families.values()].map(({ name, kind, help, labels }) => ({ name, kind, help, labels })),
   };
 }
@@ -120,11 +126,6 @@ function assertDeclaration({ name, labels }: Family): void {
   const forbidden = labels.find((label) => FORBIDDEN_LABELS.has(label));
   if (forbidden !== undefined)
     throw new CofferError("internal", `the label ${forbidden} of ${name} would publish a secret`);
-}
-
-function familyLines({ name, kind, help, lines }: Family): readonly string[] {
-  const text = help.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
-  return [`# HELP ${name} ${text}`, `# TYPE ${name} ${kind}`, ...lines()];
 }
 
 interface Series<T> {
@@ -144,70 +145,29 @@ class SeriesTable<T> {
     if (labels.length === 0) this.#series.set("", { labels: {}, value: initial() });
   }
   update(values: Readonly<Record<string, string>>, change: (old: T) => T): void {
-    let valueFor = (label: string) => values[label] ?? "";
-    let text = labelText(this.#labels, valueFor);
-    if (!this.#series.has(text) && this.#series.size >= SERIES_MAX) {
-      valueFor = () => "other";
-      text = labelText(this.#labels, valueFor);
-    }
+    let labels = this.#named((label) => values[label] ?? "");
+    if (!this.#series.has(labelText(labels)) && this.#series.size >= SERIES_MAX) labels = this.#named(() => "other");
+    const text = labelText(labels);
     const old = this.#series.get(text);
-    const labels = old?.labels ?? Object.fromEntries(this.#labels.map((label) => [label, cutLabel(valueFor(label))]));
     this.#series.set(text, { labels, value: change(old ? old.value : this.#initial()) });
   }
   remove(values: Readonly<Record<string, string>>): void {
-    this.#series.delete(labelText(this.#labels, (label) => values[label] ?? ""));
+    this.#series.delete(labelText(this.#named((label) => values[label] ?? "")));
   }
-  lines(write: (labels: string, value: T) => readonly string[]): readonly string[] {
-    return [...this.#series].flatMap(([text, { value }]) => write(text, value));
+  series(): readonly Series<T>[] {
+    return [...this.#series.values()];
   }
-  each(visit: (labels: Readonly<Record<string, string>>, value: T) => void): void {
-    for (const { labels, value } of this.#series.values()) visit(labels, value);
+  #named(valueFor: (label: string) => string): Readonly<Record<string, string>> {
+    return Object.fromEntries(this.#labels.map((label) => [label, valueFor(label).slice(0, LABEL_CHARACTERS_MAX)]));
   }
 }
 
-function labelText(labels: readonly string[], valueFor: (label: string) => string): string {
-  if (labels.length === 0) return "";
-  return `{${labels.map((label) => `${label}="${escapeLabel(valueFor(label))}"`).join(",")}}`;
-}
+type MutableDistribution = ReturnType<typeof emptyDistribution>;
 
-function escapeLabel(value: string): string {
-  return cutLabel(value).replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
-}
-
-function cutLabel(value: string): string {
-  return value.slice(0, LABEL_CHARACTERS_MAX);
-}
-
-interface Distribution {
-  /** How many fell into each bucket and into none of them. */
-  readonly counts: number[];
-  readonly sample: Aggregate;
-}
-
-function emptyDistribution(buckets: readonly number[]): Distribution {
-  return { counts: new Array<number>(buckets.length + 1).fill(0), sample: newAggregate() };
-}
-
-function observed(distribution: Distribution, buckets: readonly number[], value: number): Distribution {
+function observed(distribution: MutableDistribution, buckets: readonly number[], value: number): MutableDistribution {
   const found = buckets.findIndex((bound) => value <= bound);
   const index = found < 0 ? buckets.length : found;
   distribution.counts[index] = (distribution.counts[index] ?? 0) + 1;
   noteSample(distribution.sample, value);
   return distribution;
-}
-
-function distributionLines(
-  name: string,
-  labels: string,
-  buckets: readonly number[],
-  { counts, sample: { sum } }: Distribution,
-): readonly string[] {
-  const withBound = (bound: string) => (labels === "" ? `{le="${bound}"}` : `${labels.slice(0, -1)},le="${bound}"}`);
-  let total = 0;
-  const lines = counts.map((count, i) => {
-    total += count;
-    const bound = buckets[i];
-    return `${name}_bucket${withBound(bound === undefined ? "+Inf" : String(bound))} ${total}`;
-  });
-  return [...lines, `${name}_sum${labels} ${sum}`, `${name}_count${labels} ${total}`];
 }
