@@ -49,9 +49,7 @@ export function defineCommand<const F extends Flags = Record<never, never>>(defi
     help: helpText(definition, own, shared),
     async run(argv, io) {
       const { flags: all, args } = parseFlags({ ...own, ...shared }, argv);
-      const [fewest, most] = definition.args;
-      if (args.length < fewest) throw usageError(definition, "an argument is missing");
-      if (args.length > most) throw usageError(definition, `the argument "${args[most]}" is one too many`);
+      assertCount(definition, args);
       // The parser was given the shared flags and the command's own together, so it gave values for both.
       const values = all as FlagValues<typeof shared> & FlagValues<F>;
       using client = await connect(values, io);
@@ -61,6 +59,38 @@ export function defineCommand<const F extends Flags = Record<never, never>>(defi
       return (await definition.run({ flags: values, args, io, client: wrapping, print })) ?? 0;
     },
   };
+}
+
+export interface LocalDefinition<F extends Flags> extends Omit<RemoteDefinition<F>, "run"> {
+  /** Gives an exit code, or nothing for 0. Throws CofferError (code 1). */
+  run(context: Omit<CommandContext<F>, "client">): Promise<number | undefined>;
+}
+
+/** A command that works on this machine and asks no server. */
+export function defineLocalCommand<const F extends Flags = Record<never, never>>(
+  definition: LocalDefinition<F>,
+): Command {
+  const own: Flags = definition.flags ?? {};
+  return {
+    name: definition.name,
+    summary: definition.summary,
+    help: helpText(definition, own, outputFlags),
+    async run(argv, io) {
+      const { flags: all, args } = parseFlags({ ...own, ...outputFlags }, argv);
+      assertCount(definition, args);
+      // The parser was given the shared flags and the command's own together, so it gave values for both.
+      const values = all as FlagValues<typeof outputFlags> & FlagValues<F>;
+      return (await definition.run({ flags: values, args, io, print: createPrinter(values, io) })) ?? 0;
+    },
+  };
+}
+
+type Described = Pick<RemoteDefinition<Flags>, "name" | "summary" | "usage" | "examples" | "args">;
+
+function assertCount(definition: Described, args: readonly string[]): void {
+  const [fewest, most] = definition.args;
+  if (args.length < fewest) throw usageError(definition, "an argument is missing");
+  if (args.length > most) throw usageError(definition, `the argument "${args[most]}" is one too many`);
 }
 
 /** The same client, asking for wrapped answers of what a command reads or writes. */
@@ -80,7 +110,7 @@ function usageError(definition: { name: string; usage: string }, message: string
   );
 }
 
-function helpText<F extends Flags>(definition: RemoteDefinition<F>, own: Flags, shared: Flags): string {
+function helpText(definition: Described, own: Flags, shared: Flags): string {
   const list = (flags: Flags) =>
     Object.entries(flags).map(([name, { kind, help }]) => `  ${`-${name}${placeholder(kind)}`.padEnd(28)}${help}`);
   const examples = (definition.examples ?? []).map((example) => `  $ coffer ${example}`);

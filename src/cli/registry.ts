@@ -33,6 +33,7 @@ export const registry: readonly RegistryEntry[] = [
   { name: "operator generate-root", load: async () => (await import("./commands/operator-keys.ts")).generateRoot },
   { name: "operator rotate", load: async () => (await import("./commands/operator-keys.ts")).rotate },
   { name: "operator key-status", load: async () => (await import("./commands/operator-keys.ts")).keyStatus },
+  { name: "storage migrate", load: async () => (await import("./commands/storage-migrate.ts")).migrate },
   { name: "policy list", load: async () => (await import("./commands/policy.ts")).list },
   { name: "policy read", load: async () => (await import("./commands/policy.ts")).read },
   { name: "policy write", load: async () => (await import("./commands/policy.ts")).write },

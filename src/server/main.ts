@@ -19,7 +19,9 @@ import { type Listener, listen } from "./http/listener.ts";
 import { findSealType } from "./seal/registry.ts";
 import type { Seal } from "./seal/seal.ts";
 import { registerServerMetrics } from "./server-metrics.ts";
-import { findStorageKind, type StorageKind, storageRegistry } from "./storage/registry.ts";
+import { assertWhole, readMigration } from "./storage/migration-record.ts";
+import { findStorageKind, type StorageContext, type StorageKind, storageRegistry } from "./storage/registry.ts";
+import type { Storage } from "./storage/storage.ts";
 
 /** Runs a server; gives the exit code. */
 export async function run(argv: readonly string[], io: ProgramIo): Promise<number> {
@@ -113,7 +115,7 @@ async function openParts(config: ServerConfig, io: ProgramIo, log: Log): Promise
     );
   const [seals, retiredSeals] = [await open(false), await open(true)];
   const kind = storageKindOf(config);
-  const storage = await kind.open(config.storage.config, { log, clock, environment: io.env });
+  const storage = await openWhole(kind, config, { log, clock, environment: io.env });
   return {
     storage,
     storageType: kind.type,
@@ -135,6 +137,18 @@ async function openParts(config: ServerConfig, io: ProgramIo, log: Log): Promise
 
 function storageKindOf(config: ServerConfig): StorageKind {
   const kind = findStorageKind(config.storage.type);
+/** Refuses the destination of a migration that is not finished, before anything listens. */
+async function openWhole(kind: StorageKind, config: ServerConfig, context: StorageContext): Promise<Storage> {
+  const storage = await kind.open(config.storage.config, context);
+  try {
+    assertWhole(await readMigration(storage));
+    return storage;
+  } catch (error) {
+    await storage.close();
+    throw error;
+  }
+}
+
   if (kind) return kind;
   const known = storageRegistry.map((candidate) => candidate.type).join(", ");
   throw new CofferError("invalid_request", `there is no storage type ${config.storage.type}; the types are ${known}`);

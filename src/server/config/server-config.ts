@@ -127,6 +127,11 @@ const LOG_LEVELS: Readonly<Record<"trace" | "debug" | "info" | "warn" | "warning
   debug: "debug",
   info: "info",
   warn: "warn",
+/** The storage stanza alone: of a server's whole configuration, or of a file that has nothing else. */
+export function parseStorageStanza(files: readonly ConfigFile[]): TypedStanza {
+  return readStorage(joinFiles(files));
+}
+
   warning: "warn",
   error: "error",
   err: "error",

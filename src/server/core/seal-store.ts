@@ -7,7 +7,7 @@
 import { parseJson } from "#common/json.ts";
 import { type Infer, list, number, object, string } from "#common/schema.ts";
 import type { PlainWrite } from "../barrier/plain-store.ts";
-import { readPlain } from "../barrier/plain-store.ts";
+import { assertWhole, MIGRATION_KEY } from "../storage/migration-record.ts";
 import type { Storage } from "../storage/storage.ts";
 
 const configSchema = object({
@@ -38,9 +38,10 @@ export interface StoredSeal {
   readonly keysVersion: bigint;
 }
 
-/** Undefined: the store is not initialised. */
+/** Undefined: the store is not initialised. Throws `invalid_request` when a migration has not finished filling it. */
 export async function readSeal(storage: Storage): Promise<StoredSeal | undefined> {
-  const [config, keys] = [await readPlain(storage, CONFIG_KEY), await readPlain(storage, KEYS_KEY)];
+  const [config, keys, migration] = await storage.get([CONFIG_KEY, KEYS_KEY, MIGRATION_KEY]);
+  assertWhole(migration);
   if (!config || !keys) return undefined;
   return {
     config: configSchema.parse(parseJson(Buffer.from(config.value).toString("utf8")), "seal config"),

@@ -22,6 +22,18 @@ export interface StorageFixture {
   stop(): Promise<void>;
 }
 
+/** What limits a copy of a whole store into a storage; what is absent is not known or without end. */
+export interface StorageCapacity {
+  readonly valueBytesMax?: number;
+  /** Writes of one commit. */
+  readonly batchEntriesMax?: number;
+  readonly freeBytes?: number;
+  /** What has these free bytes, for messages: "the disk". */
+  readonly freeOf?: string;
+  /** What to do about a value that is too large. */
+  readonly advice?: string;
+}
+
 export interface StorageKind {
   readonly type: string;
   /** Other names in configuration files, among them Vault's for the same use. */
@@ -36,6 +48,10 @@ export interface StorageKind {
   readonly valueBytesMax?: number;
   /** Throws `invalid_request` for a wrong configuration, `unavailable` when the storage cannot be reached. */
   open(config: JsonObject, context: StorageContext): Promise<Storage>;
+  /** Throws as `open` does. */
+  capacity?(config: JsonObject, context: StorageContext): Promise<StorageCapacity>;
+  /** The ids of the processes of this machine that have the store open, where that can be told. */
+  users?(config: JsonObject, context: StorageContext): Promise<readonly number[]>;
   startFixture(): Promise<StorageFixture | undefined>;
 }
 

@@ -11,7 +11,7 @@ import { Message } from "./wire.ts";
 
 const LOOK_MILLIS: Millis = 60_000;
 /** etcd's default quota, where the server does not tell its own. */
-const DEFAULT_QUOTA_BYTES = 2 * 1024 * 1024 * 1024;
+export const DEFAULT_QUOTA_BYTES = 2 * 1024 * 1024 * 1024;
 /** Of the quota; leaves time to raise it. */
 const WARNING_SHARE = 0.8;
 const MIB = 1024 * 1024;

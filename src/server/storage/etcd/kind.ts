@@ -17,5 +17,10 @@ export const etcdKind: StorageKind = {
     const { openEtcdStorage } = await import("./etcd-storage.ts");
     return openEtcdStorage(options, context);
   },
+  async capacity(config, context) {
+    const { parseEtcdOptions } = await import("./options.ts");
+    const { capacityOf } = await import("./capacity.ts");
+    return capacityOf(parseEtcdOptions(config, context.environment ?? {}), context.clock);
+  },
   startFixture: async () => (await import("./fixture.ts")).startFixture(),
 };

@@ -16,5 +16,13 @@ export const lmdbKind: StorageKind = {
     const { openLmdbStorage } = await import("./lmdb-storage.ts");
     return openLmdbStorage({ ...context, path, ...(map_size !== undefined && { mapBytes: map_size }) });
   },
+  async capacity(config) {
+    const { path } = configSchema.parse(config, "storage");
+    return (await import("./processes.ts")).capacityOf(path);
+  },
+  async users(config, { log }) {
+    const { path } = configSchema.parse(config, "storage");
+    return (await import("./processes.ts")).usersOf(path, log);
+  },
   startFixture: async () => (await import("./fixture.ts")).startFixture(),
 };

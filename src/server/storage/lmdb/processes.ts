@@ -1,0 +1,40 @@
+// What an LMDB store's machine has to say: which processes have it open (LMDB keeps a table of readers in lock.mdb, and a
+// process that is gone is taken out by its lock), and how much the disk has left. Never reads entries.
+import { access, statfs } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import type { Log } from "#common/log.ts";
+import type { StorageCapacity } from "../registry.ts";
+import { openEnvironment } from "./open.ts";
+
+/** Process ids of others, each once; none where there is no store. */
+export async function usersOf(path: string, log: Log): Promise<readonly number[]> {
+  if (!(await exists(join(path, "data.mdb")))) return [];
+  const { root } = await openEnvironment({ path, log });
+  try {
+    root.readerCheck();
+    return readersIn(root.readerList()).filter((pid) => pid !== process.pid);
+  } finally {
+    await root.close();
+  }
+}
+
+/** The process ids of mdb_reader_list's table: a heading, then "pid thread txnid" in each line. */
+export function readersIn(table: string): readonly number[] {
+  const pids = table.split("\n").map((line) => Number(/^\s*(\d+)\s/.exec(line)?.[1] ?? 0));
+  return [...new Set(pids.filter((pid) => pid > 0))];
+}
+
+/** Of the disk that the directory is on, or will be. */
+export async function capacityOf(path: string): Promise<StorageCapacity> {
+  let folder = resolve(path);
+  while (!(await exists(folder)) && folder !== dirname(folder)) folder = dirname(folder);
+  const { bavail, bsize } = await statfs(folder);
+  return { freeBytes: bavail * bsize, freeOf: `the disk of ${folder}` };
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
