@@ -15,7 +15,11 @@ const project = (name: string, include: string[], seconds: number, parallel = tr
 export default defineConfig({
   test: {
     projects: [
-      project("unit", ["src/**/*.test.ts", "tools/**/*.test.ts", "test/docs/**/*.test.ts"], 20),
+      project(
+        "unit",
+        ["src/**/*.test.ts", "tools/**/*.test.ts", "test/docs/**/*.test.ts", "test/kit/**/*.test.ts"],
+        20,
+      ),
       project("conformance", ["test/conformance/**/*.test.ts"], 120),
       project("parts", ["test/parts/**/*.test.ts"], 180),
       project("wire", ["test/wire/**/*.test.ts"], 120),
