@@ -61,6 +61,10 @@ export interface ServerParts {
   readonly userLockouts: readonly UserLockoutStanza[];
   /** sys/rekey and sys/generate-root take shares as proof and want no token. */
   readonly unauthenticatedRekey?: boolean;
+  /** sys/raw is there. */
+  readonly rawStorage?: boolean;
+  /** sys/internal/inspect is there. */
+  readonly introspection?: boolean;
   /** Engines besides the registry's, for tests. */
   readonly engines?: readonly BackendType[];
 }
@@ -104,6 +108,7 @@ export function assemble(parts: ServerParts): AssembledServer {
   const system = sysBackend({
     ...{ clock, node, barrier, backends: backendsOf, tokens, policies, identity, expiration, audit, ttl, events, held },
     ...{ ceremonies, unauthenticatedRekey: parts.unauthenticatedRekey ?? false },
+    ...{ rawStorage: parts.rawStorage ?? false, introspection: parts.introspection ?? false },
     ...{ log, inFlight, lockout, loginMfa, decisions, metrics, initial },
     ...{ storageType, version, buildDate, sanitizedConfig },
   });

@@ -132,11 +132,11 @@ async function openParts(config: ServerConfig, io: ProgramIo, log: Log): Promise
     sanitizedConfig: sanitized(config),
     userLockouts: config.userLockouts,
     unauthenticatedRekey: config.unauthenticatedRekey,
+    rawStorage: config.rawStorage,
+    introspection: config.introspection,
   };
 }
 
-function storageKindOf(config: ServerConfig): StorageKind {
-  const kind = findStorageKind(config.storage.type);
 /** Refuses the destination of a migration that is not finished, before anything listens. */
 async function openWhole(kind: StorageKind, config: ServerConfig, context: StorageContext): Promise<Storage> {
   const storage = await kind.open(config.storage.config, context);
@@ -149,6 +149,8 @@ async function openWhole(kind: StorageKind, config: ServerConfig, context: Stora
   }
 }
 
+function storageKindOf(config: ServerConfig): StorageKind {
+  const kind = findStorageKind(config.storage.type);
   if (kind) return kind;
   const known = storageRegistry.map((candidate) => candidate.type).join(", ");
   throw new CofferError("invalid_request", `there is no storage type ${config.storage.type}; the types are ${known}`);

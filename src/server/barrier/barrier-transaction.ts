@@ -130,9 +130,13 @@ export class BarrierTransaction implements Transaction {
   }
 }
 
-/** The barrier's own keys are out of reach for everybody above it. */
+/** The barrier's own keys and the seals' blobs are out of reach for everybody above it. */
+export function isBarrierKey(key: string): boolean {
+  return key === KEYRING_KEY || key === ROOT_KEY_KEY || isPlainKey(key);
+}
+
 function assertOrdinary(key: string): void {
-  if (key === KEYRING_KEY || key === ROOT_KEY_KEY || isPlainKey(key))
+  if (isBarrierKey(key))
     throw new CofferError("internal", `the path ${key} belongs to the barrier and cannot be used in a transaction`);
 }
 

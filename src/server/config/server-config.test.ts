@@ -162,6 +162,8 @@ const FULL_PARSED = {
   workers: 4,
   unauthenticatedMetrics: false,
   unauthenticatedRekey: false,
+  rawStorage: false,
+  introspection: false,
   warnings: [],
 };
 

@@ -70,6 +70,10 @@ export interface ServerConfig {
   readonly unauthenticatedMetrics: boolean;
   /** Whether sys/rekey and sys/generate-root take shares as proof and want no token. */
   readonly unauthenticatedRekey: boolean;
+  /** Whether sys/raw is there. */
+  readonly rawStorage: boolean;
+  /** Whether sys/internal/inspect is there. */
+  readonly introspection: boolean;
   /** One sentence for each setting that is accepted and has no effect. */
   readonly warnings: readonly string[];
 }
@@ -116,9 +120,16 @@ export function parseServerConfig(files: readonly ConfigFile[]): ServerConfig {
     pidFile: top.pid_file,
     workers: top.workers,
     unauthenticatedRekey: top.enable_unauthenticated_rekey,
+    rawStorage: top.raw_storage_endpoint,
+    introspection: top.introspection_endpoint,
     unauthenticatedMetrics: telemetry.some((each) => each.unauthenticated_metrics_access),
     warnings,
   };
+}
+
+/** The storage stanza alone: of a server's whole configuration, or of a file that has nothing else. */
+export function parseStorageStanza(files: readonly ConfigFile[]): TypedStanza {
+  return readStorage(joinFiles(files));
 }
 
 /** The words that files use, as our log knows them. */
@@ -127,11 +138,6 @@ const LOG_LEVELS: Readonly<Record<"trace" | "debug" | "info" | "warn" | "warning
   debug: "debug",
   info: "info",
   warn: "warn",
-/** The storage stanza alone: of a server's whole configuration, or of a file that has nothing else. */
-export function parseStorageStanza(files: readonly ConfigFile[]): TypedStanza {
-  return readStorage(joinFiles(files));
-}
-
   warning: "warn",
   error: "error",
   err: "error",

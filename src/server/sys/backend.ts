@@ -23,6 +23,7 @@ import { passwordPolicyPaths } from "./password-policy-paths.ts";
 import { pluginPaths } from "./plugin-paths.ts";
 import { policyPaths } from "./policy-paths.ts";
 import { quotaPaths } from "./quota-paths.ts";
+import { rawPaths } from "./raw-paths.ts";
 import { rekeyPaths } from "./rekey-paths.ts";
 import { remountPaths } from "./remount-paths.ts";
 import { markRootOnly } from "./root-only.ts";
@@ -57,6 +58,7 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...pluginPaths(services),
       ...hostPaths(services),
       ...monitorPaths(services),
+      ...(services.rawStorage ? rawPaths() : []),
       ...metricsPaths(services),
       ...configPaths(),
       ...counterPaths(),

@@ -44,6 +44,10 @@ export interface SysServices {
   readonly ceremonies: Ceremonies;
   /** Whether the shares of a key are enough for sys/rekey and sys/generate-root, without a token. */
   readonly unauthenticatedRekey: boolean;
+  /** Whether sys/raw is there. */
+  readonly rawStorage: boolean;
+  /** Whether sys/internal/inspect is there. */
+  readonly introspection: boolean;
   readonly initial: InitialRecords;
   readonly storageType: string;
   readonly version: string;

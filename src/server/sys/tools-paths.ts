@@ -4,6 +4,7 @@ import { CofferError } from "#common/errors.ts";
 import { field, withDefault } from "../framework/fields.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, type Reply } from "../framework/reply.ts";
+import { decodeBase64 } from "./base64-field.ts";
 
 /** 128 KiB: Vault's bound. An answer is held in memory. */
 export const RANDOM_BYTES_MAX = 128 * 1024;
@@ -98,21 +99,13 @@ function numberInPath(text: string): number {
 
 function digest(values: { input: string | undefined; algorithm: string; format: string }): Reply {
   if (values.input === undefined) throw invalid("missing input: send it in base64");
-  const input = decodeBase64(values.input);
+  const input = decodeBase64(values.input, "input");
   const algorithm = ALGORITHMS.get(values.algorithm);
   if (algorithm === undefined) throw invalid(`unsupported algorithm ${values.algorithm}`);
   const { format } = values;
   if (format !== "hex" && format !== "base64")
     throw invalid(`unsupported encoding format ${format}; must be "hex" or "base64"`);
   return dataReply({ sum: createHash(algorithm).update(input).digest(format) });
-}
-
-/** Strict: Buffer.from would skip what is no base64. */
-function decodeBase64(text: string): Buffer {
-  const wrong = /[^A-Za-z0-9+/]/.exec(text.replace(/={1,2}$/, ""))?.index;
-  const at = wrong ?? (text.length % 4 === 0 ? undefined : text.length);
-  if (at !== undefined) throw invalid(`unable to decode input as base64: illegal base64 data at input byte ${at}`);
-  return Buffer.from(text, "base64");
 }
 
 function invalid(message: string): CofferError {
