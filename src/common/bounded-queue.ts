@@ -23,11 +23,19 @@ export class BoundedQueue<T> {
   /** Adds what `make` gives, which is asked for it only when there is room. */
   protected add(make: () => T): void {
     if (this.#overflow.signal.aborted) return;
-    if (this.#items.length >= this.#max) {
-      this.#items = [];
-      this.#overflow.abort();
-    } else this.#items.push(make());
-    this.#wake?.abort("added");
+    if (this.#items.length >= this.#max) this.overflow();
+    else {
+      this.#items.push(make());
+      this.#wake?.abort("added");
+    }
+  }
+
+  /** Something was lost before it came here. */
+  overflow(): void {
+    if (this.#overflow.signal.aborted) return;
+    this.#items = [];
+    this.#overflow.abort();
+    this.#wake?.abort("overflowed");
   }
 
   /** All that waits. */

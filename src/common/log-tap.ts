@@ -15,12 +15,31 @@ export interface TapSelection {
   readonly format: LogFormat;
 }
 
+/** How lines come to readers in another process of the same program. */
+export interface LogRelay {
+  /** Whether somebody there reads. */
+  readonly isWanted: boolean;
+  send(level: LogLevel, render: (format: LogFormat) => string): void;
+  /** Whether somebody here reads. */
+  want(wanted: boolean): void;
+}
+
 /** The readers of one log and of all that `with` made of it. */
 export class LogTaps {
   readonly #taps = new Set<LogTap>();
+  #relay: LogRelay | undefined;
 
   get size(): number {
     return this.#taps.size;
+  }
+
+  /** Whether lines are read at all, here or in another process. */
+  get isRead(): boolean {
+    return this.#taps.size > 0 || this.#relay?.isWanted === true;
+  }
+
+  relayBy(relay: LogRelay): void {
+    this.#relay = relay;
   }
 
   /** Throws `rate_limited` when there are as many readers as there may be. */
@@ -32,13 +51,23 @@ export class LogTaps {
   /** A new reader; whoever opens one must close it. Throws as `assertRoom`. */
   open(selection: TapSelection): LogTap {
     this.assertRoom();
-    const tap: LogTap = new LogTap(selection, () => this.#taps.delete(tap));
+    const tap: LogTap = new LogTap(selection, () => {
+      this.#taps.delete(tap);
+      if (this.#taps.size === 0) this.#relay?.want(false);
+    });
     this.#taps.add(tap);
+    if (this.#taps.size === 1) this.#relay?.want(true);
     return tap;
   }
 
   /** Gives a line to those who want it; `render` makes it in a format. */
   offer(level: LogLevel, render: (format: LogFormat) => string): void {
+    this.receive(level, render);
+    if (this.#relay?.isWanted) this.#relay.send(level, render);
+  }
+
+  /** A line of another process, which is not sent on. */
+  receive(level: LogLevel, render: (format: LogFormat) => string): void {
     for (const tap of this.#taps) tap.offer(level, render);
   }
 }

@@ -27,9 +27,9 @@ export class LogThreshold {
     this.#initial = initial;
     this.level = initial;
   }
-  /** Back to the level of the start. */
-  reset(): void {
-    this.level = this.#initial;
+  /** Undefined: back to the level of the start. */
+  change(level: LogLevel | undefined): void {
+    this.level = level ?? this.#initial;
   }
 }
 
@@ -57,7 +57,7 @@ export function createLog(options: {
   const taps = options.taps ?? new LogTaps();
   const emit = (level: LogLevel, message: string, fields: LogFields = {}) => {
     const isWritten = isAtLeast(level, threshold.level);
-    if (!isWritten && taps.size === 0) return;
+    if (!isWritten && !taps.isRead) return;
     const all = { ...options.fields, ...fields };
     const time = new Date(options.now()).toISOString();
     const render = (format: LogFormat) =>

@@ -23,6 +23,7 @@ import { readPageHeaders } from "./core/page-headers.ts";
 import { serve } from "./core/pipeline.ts";
 import type { Answer, Request } from "./core/request.ts";
 import type { CoreServices } from "./core/request-state.ts";
+import { aloneServer, type Siblings, type WholeServer } from "./core/siblings.ts";
 import { noteVersion } from "./core/version-history.ts";
 import { engineRegistry } from "./engines/registry.ts";
 import { Events } from "./events/events.ts";
@@ -65,6 +66,8 @@ export interface ServerParts {
   readonly rawStorage?: boolean;
   /** sys/internal/inspect is there. */
   readonly introspection?: boolean;
+  /** The other worker processes of this server; none by default. */
+  readonly siblings?: Siblings | undefined;
   /** Engines besides the registry's, for tests. */
   readonly engines?: readonly BackendType[];
 }
@@ -73,25 +76,30 @@ export interface AssembledServer {
   readonly services: CoreServices;
   readonly initial: InitialRecords;
   readonly background: Background;
+  readonly inFlight: InFlight;
+  /** The server as a whole, with its other worker processes. */
+  readonly whole: WholeServer;
   readonly serve: (request: Request) => Promise<Answer>;
   readonly pages: (request: IncomingMessage, response: ServerResponse) => void;
   readonly crossOrigin: () => Promise<CrossOriginRules | undefined>;
 }
 
 export function assemble(parts: ServerParts): AssembledServer {
-  const { clock, log, storage, ttl } = parts;
+  const { clock, log, storage, ttl, siblings } = parts;
   const barrier = new Barrier({ storage, clock, log });
-  const node = new Node({ storage, barrier, seals: parts.seals, retiredSeals: parts.retiredSeals, clock, log });
+  const shared = siblings?.unseal;
+  const node = new Node({ storage, barrier, seals: parts.seals, retiredSeals: parts.retiredSeals, clock, log, shared });
   const tokens = new TokenService(clock);
   const policies = new PolicyStore(clock);
   const identity = new IdentityStore(clock);
   const audit = new AuditService(auditRegistry, log, clock);
   const decisions = new DecisionIds();
-  const events = new Events(clock);
+  const events = new Events(clock, siblings?.events);
   const lockout = new Lockout(clock, parts.userLockouts);
   const loginMfa = new LoginMfa(clock, barrier);
   const initial = new InitialRecords(tokens, parts.clusterName);
   const inFlight = new InFlight(clock);
+  const whole = siblings?.whole ?? aloneServer(parts.metrics, inFlight, log);
   const writeRootToken = (tx: Transaction) => initial.writeRootToken(tx);
   const ceremonies = createCeremonies({ storage, barrier, seals: parts.seals, node, clock, writeRootToken });
   const lazy: { backends?: Backends; services?: CoreServices } = {};
@@ -104,12 +112,12 @@ export function assemble(parts: ServerParts): AssembledServer {
     return lazy.services;
   });
   const expiration = new Expiration({ backends: backendsOf, clock, log, ttl, events });
-  const { metrics, version, buildDate, sanitizedConfig, storageType } = parts;
+  const { version, buildDate, sanitizedConfig, storageType } = parts;
   const system = sysBackend({
     ...{ clock, node, barrier, backends: backendsOf, tokens, policies, identity, expiration, audit, ttl, events, held },
     ...{ ceremonies, unauthenticatedRekey: parts.unauthenticatedRekey ?? false },
     ...{ rawStorage: parts.rawStorage ?? false, introspection: parts.introspection ?? false },
-    ...{ log, inFlight, lockout, loginMfa, decisions, metrics, initial },
+    ...{ log, whole, lockout, loginMfa, decisions, initial },
     ...{ storageType, version, buildDate, sanitizedConfig },
   });
   const identities = identityBackend({ tokens, apiAddress: apiAddressOf(sanitizedConfig) });
@@ -132,7 +140,7 @@ export function assemble(parts: ServerParts): AssembledServer {
     expiration,
     lockout,
     loginMfa,
-    quotas: new Quotas(clock),
+    quotas: new Quotas(clock, siblings?.rates),
     decisions,
     audit,
     ttl,
@@ -143,7 +151,9 @@ export function assemble(parts: ServerParts): AssembledServer {
   return {
     services,
     initial,
-    background: new Background({ barrier, expiration, audit, events, clock, log }),
+    background: new Background({ barrier, expiration, audit, events, clock, log, turn: siblings?.turn }),
+    inFlight,
+    whole,
     serve: (request) => inFlight.during(request, () => serve(request, services)),
     pages: createPages(async () => (barrier.isSealed ? {} : readPageHeaders(barrier.begin()))),
     crossOrigin: async () => (barrier.isSealed ? undefined : readCrossOrigin(barrier.begin())),

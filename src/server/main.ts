@@ -188,10 +188,10 @@ function sanitized(config: ServerConfig) {
 
 function openListeners(
   config: ServerConfig,
-  { serve, pages, crossOrigin }: AssembledServer,
-  { log, clock, metrics }: ServerParts,
+  { serve, pages, crossOrigin, whole }: AssembledServer,
+  { log, clock }: ServerParts,
 ): Promise<readonly Listener[]> {
-  const showMetrics = (asked: MetricsRequest) => metricsAnswer(metrics, asked, clock.now());
+  const showMetrics = (asked: MetricsRequest) => metricsAnswer(whole, asked, clock.now());
   const services = { serve, pages, crossOrigin, log, clock, metrics: showMetrics };
   const open = config.listeners.map((listener) => ({
     ...listener,

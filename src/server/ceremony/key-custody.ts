@@ -106,6 +106,7 @@ export class KeyCustody {
     const writes = sealWrites(stored, config, { ...stored.keys, root });
     assertCommitted(await this.#deps.barrier.rekey(rootKey, writes));
     await this.#deps.node.reload();
+    await this.#deps.node.passOnRootKey();
   }
 
   /** Puts a recovery key in place of the old one, if there was one. Throws as replaceRootKey does. */

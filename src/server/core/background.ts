@@ -1,6 +1,6 @@
 // What happens without a request: leases that are due end, jobs go on, the keyring rotates. No leader: every node does
 // this, each item in a transaction of its own, and who comes second meets a conflict and moves on.
-import type { Clock } from "#common/clock.ts";
+import type { Clock, Millis } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import type { AuditService } from "../audit/audit-service.ts";
@@ -30,6 +30,12 @@ const DUE_PAGE = 200;
 const AT_ONCE = 16;
 const ATTEMPTS_MAX = 10;
 
+/** A worker's turn among the workers of one server, which do not all look at the same instant: `index` from 0. */
+export interface Turn {
+  readonly index: number;
+  readonly count: number;
+}
+
 export interface BackgroundDependencies {
   readonly barrier: Barrier;
   readonly expiration: Expiration;
@@ -38,6 +44,8 @@ export interface BackgroundDependencies {
   readonly events: Pick<Events, "publish">;
   readonly clock: Clock;
   readonly log: Log;
+  /** The only worker's by default. */
+  readonly turn?: Turn | undefined;
 }
 
 export class Background {
@@ -65,7 +73,7 @@ export class Background {
       } catch (error) {
         if (!barrier.isSealed) log.warn("background work failed; it will be tried again", { error: messageOf(error) });
       }
-      await clock.sleep(busy ? 0 : IDLE_MILLIS, signal);
+      await clock.sleep(busy ? 0 : millisToTurn(clock.now(), this.#deps.turn), signal);
     }
   }
 
@@ -168,6 +176,18 @@ export class Background {
     }
     return undefined;
   }
+}
+
+/**
+ * Until the next look. Of several workers each has every n-th second to itself, so that together they look as often as
+ * one would; when one is away, what was due in its second waits for the next one's.
+ */
+export function millisToTurn(now: Millis, turn: Turn = { index: 0, count: 1 }): Millis {
+  const { index, count } = turn;
+  if (count <= 1) return IDLE_MILLIS;
+  const round = count * IDLE_MILLIS;
+  const wait = (((index * IDLE_MILLIS - now) % round) + round) % round;
+  return wait === 0 ? round : wait;
 }
 
 /** A lease whose time has come, and its namespace's part of the transaction. */

@@ -10,6 +10,7 @@ import { openMemoryStorage } from "../storage/memory/memory-storage.ts";
 import type { Storage } from "../storage/storage.ts";
 import { Node } from "./node.ts";
 import { type NodeEvent, type NodeState, transition } from "./node-state.ts";
+import { aloneUnseal } from "./siblings.ts";
 
 const fill = async () => {};
 
@@ -75,9 +76,9 @@ describe("a node that people unseal", () => {
     expect([node.state, node.isAutoSeal, node.sealType]).toEqual(["sealed", false, "shamir"]);
     await node.submitShare(share(4));
     await node.submitShare(share(1));
-    expect([node.state, node.progress.count]).toEqual(["sealed", 2]);
+    expect([node.state, (await node.progress()).count]).toEqual(["sealed", 2]);
     await node.submitShare(share(2));
-    expect([node.state, node.progress]).toEqual(["unsealed", { count: 0, nonce: "" }]);
+    expect([node.state, await node.progress()]).toEqual(["unsealed", { count: 0, nonce: "" }]);
   });
 
   it("counts a share once, and wipes its second copy", async () => {
@@ -85,20 +86,20 @@ describe("a node that people unseal", () => {
     await node.submitShare(share(0));
     const again = share(0);
     await node.submitShare(again);
-    expect(node.progress.count).toBe(1);
+    expect((await node.progress()).count).toBe(1);
     expect(again.expose().every((byte) => byte === 0)).toBe(true);
   });
 
   it("keeps one nonce for an attempt and another for the next", async () => {
     const { node, share } = await startShamir(3, 3);
     await node.submitShare(share(0));
-    const { nonce } = node.progress;
+    const { nonce } = await node.progress();
     await node.submitShare(share(1));
-    expect(node.progress.nonce).toBe(nonce);
-    node.resetShares();
-    expect(node.progress).toEqual({ count: 0, nonce: "" });
+    expect((await node.progress()).nonce).toBe(nonce);
+    await node.resetShares();
+    expect(await node.progress()).toEqual({ count: 0, nonce: "" });
     await node.submitShare(share(0));
-    expect(node.progress.nonce).not.toBe(nonce);
+    expect((await node.progress()).nonce).not.toBe(nonce);
   });
 
   it.each<[string, (share: (i: number) => SecretBytes) => SecretBytes]>([
@@ -117,7 +118,7 @@ describe("a node that people unseal", () => {
     const { node, share } = await startShamir(3, 2);
     await node.submitShare(share(0));
     await expect(node.submitShare(wrong(share))).rejects.toMatchObject({ code: "invalid_request" });
-    expect([node.state, node.progress.count]).toEqual(["sealed", 0]);
+    expect([node.state, (await node.progress()).count]).toEqual(["sealed", 0]);
     await node.submitShare(share(2));
     await node.submitShare(share(1));
     expect(node.state).toBe("unsealed");
@@ -133,7 +134,7 @@ describe("a node that people unseal", () => {
   it("is sealed again on demand and opens again", async () => {
     const { node, barrier, share } = await startShamir(2, 2);
     for (const i of [0, 1]) await node.submitShare(share(i));
-    node.seal();
+    await node.seal();
     expect([node.state, barrier.isSealed]).toEqual(["sealed", true]);
     expect(() => barrier.begin()).toThrow(expect.objectContaining({ code: "sealed" }));
     for (const i of [1, 0]) await node.submitShare(share(i));
@@ -148,7 +149,7 @@ describe("a node that people unseal", () => {
     await Promise.allSettled([node.submitShare(share(1)), node.submitShare(share(2)), node.submitShare(share(3))]);
     expect(node.state).toBe("unsealed");
     expect(opened).toBe(1);
-    expect(node.progress.count).toBe(0);
+    expect((await node.progress()).count).toBe(0);
   });
 
   it("takes no share before it is initialised", async () => {
@@ -250,5 +251,48 @@ describe("a node with several seals", () => {
     expect(await node.tryAutoUnseal()).toBe(false);
     expect(node.troubles).toMatchObject([{ seal: "one", fault: "InvalidCiphertext" }]);
     expect(barrier.isSealed).toBe(true);
+  });
+});
+
+describe("a node beside other workers of its server", () => {
+  async function besides() {
+    const one = await startShamir(3, 2);
+    const told: string[] = [];
+    const given: Buffer[] = [];
+    const shared = {
+      ...aloneUnseal(),
+      opened: async (rootKey: SecretBytes) => void given.push(Buffer.from(rootKey.expose())),
+      sealed: async () => void told.push("sealed"),
+      troubled: () => void told.push("troubled"),
+    };
+    const clock = new FakeClock();
+    const barrier = new Barrier({ storage: one.storage, clock, log: silentLog });
+    const seals = [createShamirSeal("shamir")];
+    const deps = { storage: one.storage, barrier, seals, retiredSeals: [], clock, log: silentLog };
+    return { ...one, two: new Node({ ...deps, shared }), told, given };
+  }
+
+  it("tells them the root key when it opens and that it was sealed", async () => {
+    const { two, share, told, given } = await besides();
+    for (const i of [0, 1]) await two.submitShare(share(i));
+    expect([two.state, given.length]).toEqual(["unsealed", 1]);
+    await two.seal();
+    expect([two.state, told]).toEqual(["sealed", ["sealed"]]);
+  });
+
+  it("opens with the key that another found, and tells nothing back", async () => {
+    const { two, share, given } = await besides();
+    for (const i of [0, 1]) await two.submitShare(share(i));
+    const rootKey = new SecretBytes(given[0] ?? Buffer.alloc(0));
+    await two.seal();
+    await two.adopt(rootKey);
+    await two.adopt(rootKey);
+    expect([two.state, given.length]).toEqual(["unsealed", 1]);
+  });
+
+  it("stays sealed with a key that is not its store's", async () => {
+    const { two } = await besides();
+    await expect(two.adopt(SecretBytes.random(32))).rejects.toMatchObject({ fault: "InvalidCiphertext" });
+    expect(two.state).toBe("sealed");
   });
 });

@@ -21,7 +21,8 @@ import {
   type StoredSeal,
   sealKeysWrite,
 } from "./seal-store.ts";
-import { UnsealProgress } from "./unseal-progress.ts";
+import { aloneUnseal, type SealTrouble, type SharedUnseal } from "./siblings.ts";
+import type { ProgressStatus } from "./unseal-progress.ts";
 
 const ROOT_KEY_BYTES = 32;
 /** Shamir's x coordinates are one byte. */
@@ -43,14 +44,6 @@ export interface InitResult {
   readonly recoveryKeys: readonly Buffer[];
 }
 
-/** Why a seal did not open, for status and metrics. */
-export interface SealTrouble {
-  readonly seal: string;
-  readonly fault: string;
-  readonly message: string;
-  readonly sinceMillis: number;
-}
-
 export interface NodeDependencies {
   readonly storage: Storage;
   readonly barrier: Barrier;
@@ -60,11 +53,13 @@ export interface NodeDependencies {
   readonly retiredSeals: readonly Seal[];
   readonly clock: Clock;
   readonly log: Log;
+  /** The other workers of this server; none by default. */
+  readonly shared?: SharedUnseal | undefined;
 }
 
 export class Node {
   readonly #deps: NodeDependencies;
-  readonly #progress = new UnsealProgress();
+  readonly #shared: SharedUnseal;
   #state: NodeState = "uninitialised";
   #stored: StoredSeal | undefined;
   #lastOpening: Promise<void> = Promise.resolve();
@@ -72,6 +67,7 @@ export class Node {
   readonly #onUnsealed: (() => void)[] = [];
   constructor(dependencies: NodeDependencies) {
     this.#deps = dependencies;
+    this.#shared = dependencies.shared ?? aloneUnseal();
   }
 
   get state(): NodeState {
@@ -86,8 +82,9 @@ export class Node {
   get config(): SealConfig | undefined {
     return this.#stored?.config;
   }
-  get progress(): { count: number; nonce: string } {
-    return { count: this.#progress.count, nonce: this.#progress.nonce };
+  /** How many shares have been entered, on whatever worker of this server. */
+  progress(): Promise<ProgressStatus> {
+    return this.#shared.progress.status();
   }
   /** What keeps the seals from opening, most recent attempt. */
   get troubles(): readonly SealTrouble[] {
@@ -175,7 +172,7 @@ export class Node {
       }
       troubles.push(trouble);
     }
-    this.#troubles = troubles;
+    this.#note(troubles);
     return false;
   }
 
@@ -202,7 +199,12 @@ export class Node {
     const fault = error instanceof SealError ? error.fault : "Failed";
     const before = this.#troubles.find((known) => known.fault === fault);
     const sinceMillis = before?.sinceMillis ?? this.#deps.clock.now();
-    this.#troubles = [{ seal, fault, message: messageOf(error), sinceMillis }];
+    this.#note([{ seal, fault, message: messageOf(error), sinceMillis }]);
+  }
+
+  #note(troubles: readonly SealTrouble[]): void {
+    this.#troubles = troubles;
+    this.#shared.troubled(troubles);
   }
 
   /** Wraps the root key by auto seals that have no copy of it yet (added since the last start). */
@@ -228,13 +230,22 @@ export class Node {
     if (this.#state !== "sealed" || !stored) share[Symbol.dispose]();
     if (!stored) throw new CofferError("invalid_request", "server is not yet initialized; run 'coffer operator init'");
     if (this.#state !== "sealed") return;
-    this.#progress.add(share);
-    if (this.#progress.count < stored.config.threshold) return;
+    const entered = await this.#shared.progress.add(share);
     try {
-      using kek = combine(this.#progress.shares(), stored.config.threshold);
+      if (entered.length >= stored.config.threshold) await this.#openByShares(stored, entered);
+      // Others' shares were enough meanwhile: this one must not stay for the next time.
+      else if (!this.#is("sealed")) await this.#shared.progress.reset();
+    } finally {
+      for (const copy of entered) copy[Symbol.dispose]();
+    }
+  }
+
+  async #openByShares(stored: StoredSeal, shares: readonly SecretBytes[]): Promise<void> {
+    try {
+      using kek = combine(shares, stored.config.threshold);
       await this.#openByShamir(stored, kek);
     } finally {
-      this.#progress.reset();
+      await this.#shared.progress.reset();
     }
   }
 
@@ -252,32 +263,66 @@ export class Node {
     }
   }
 
-  resetShares(): void {
-    this.#progress.reset();
+  resetShares(): Promise<void> {
+    return this.#shared.progress.reset();
+  }
+
+  /** The root key as another worker found it, which is told nothing back. Throws SealError when it does not fit. */
+  async adopt(rootKey: SecretBytes): Promise<void> {
+    await this.refresh();
+    await this.#inTurn(() => this.#openNow(rootKey));
+    this.#troubles = [];
+  }
+
+  /** What another worker's seals say, shown here as well while this one waits for it. */
+  adoptTroubles(troubles: readonly SealTrouble[]): void {
+    this.#troubles = troubles;
+  }
+
+  /** Tells the other workers of a root key that was replaced. */
+  async passOnRootKey(): Promise<void> {
+    using rootKey = this.#deps.barrier.cloneRootKey();
+    await this.#shared.opened(rootKey);
+  }
+
+  async #open(rootKey: SecretBytes): Promise<void> {
+    if ((await this.#inTurn(() => this.#openNow(rootKey))) === "opened") await this.#shared.opened(rootKey);
   }
 
   /** One after the other: shares and seals may open at the same time, and the node stops or is sealed meanwhile. */
-  #open(rootKey: SecretBytes): Promise<void> {
-    const opening = this.#lastOpening.then(() => this.#openNow(rootKey));
-    this.#lastOpening = opening.catch(() => {});
+  #inTurn<T>(open: () => Promise<T>): Promise<T> {
+    const opening = this.#lastOpening.then(open);
+    this.#lastOpening = opening.then(
+      () => {},
+      () => {},
+    );
     return opening;
   }
 
-  async #openNow(rootKey: SecretBytes): Promise<void> {
-    if (!this.#is("sealed")) return;
+  async #openNow(rootKey: SecretBytes): Promise<"opened" | "not_sealed"> {
+    if (!this.#is("sealed")) return "not_sealed";
     if ((await this.#deps.barrier.unseal(rootKey)) === "wrong_key") {
       throw new SealError("InvalidCiphertext", "the seal opened a key that does not fit this store", {
         transient: false,
       });
     }
-    if (!this.#is("sealed")) return this.#deps.barrier.seal();
+    if (!this.#is("sealed")) {
+      this.#deps.barrier.seal();
+      return "not_sealed";
+    }
     this.#move("opened");
     this.#deps.log.info("unsealed");
     for (const run of this.#onUnsealed) run();
+    return "opened";
   }
 
-  /** Forgets all keys. The node stays sealed until it is unsealed again or restarted. */
-  seal(): void {
+  /** Forgets all keys, here and on the server's other workers. It stays sealed until it is unsealed or restarted. */
+  async seal(): Promise<void> {
+    this.sealHere();
+    await this.#shared.sealed();
+  }
+
+  sealHere(): void {
     if (this.#state !== "unsealed") return;
     this.#deps.barrier.seal();
     this.#move("closed");
@@ -285,7 +330,7 @@ export class Node {
   }
 
   stop(): void {
-    this.#progress.reset();
+    this.#shared.progress.close();
     this.#deps.barrier.seal();
     this.#move("stopped");
   }

@@ -75,7 +75,7 @@ export async function serve(request: Request, services: CoreServices): Promise<A
       if (state.tx && state.performed) await auditResponse(state.performed, services, state.tx);
       if (state.tx) await auditResponse(state, services, state.tx);
       const done = state.performed ?? state;
-      done.reply?.afterwards?.();
+      await done.reply?.afterwards?.();
       return withHeaders(streamOf(state, services) ?? encodeReply(done), state);
     } catch (error) {
       return withHeaders(await fail(error, state, services, committed), state);

@@ -1,28 +1,36 @@
 // What happens, told to whoever listens. Events are noted on a transaction and published when it is committed: those of
 // one that came to nothing go with it. They live in memory alone: each node tells what it did itself, once, to those who
 // are connected to it. Who must not miss a change reads again; storage is the truth.
-import type { Clock } from "#common/clock.ts";
+import type { Clock, Millis } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import type { BackendEvent } from "../framework/event.ts";
 import { namespaceView } from "../namespaces/namespace-transaction.ts";
 import { eventOfMount, type ServerEvent } from "./event.ts";
+import { type EventRelay, noRelay } from "./event-relay.ts";
 import { type EventSelection, Subscription } from "./subscription.ts";
 
 /** Subscribers of one node: each is a socket, a queue and a look at its token every few seconds. */
 export const SUBSCRIPTIONS_MAX = 1_000;
 
+/** Between asking for a subscription and having it; within this time nobody is taken off the relay for lack of one. */
+const PREPARED_MILLIS = 60_000;
+
 export class Events {
   readonly #clock: Clock;
+  readonly #relay: EventRelay;
+  #preparedUntil: Millis = 0;
   readonly #subscriptions = new Set<Subscription>();
   readonly #noted = new WeakMap<Transaction, ServerEvent[]>();
-  constructor(clock: Clock) {
+  constructor(clock: Clock, relay: EventRelay = noRelay) {
     this.#clock = clock;
+    this.#relay = relay;
+    relay.onEvent((event) => this.#receive(event));
   }
 
   /** Notes what a transaction does; nobody hears of it before `publish`. */
   note(tx: Transaction, event: BackendEvent, mount: ServerEvent["mount"], namespace = ""): void {
-    if (this.#subscriptions.size === 0) return;
+    if (this.#subscriptions.size === 0 && !this.#relay.isWanted) return;
     const made = eventOfMount(event, mount, { time: this.#clock.now(), namespace });
     const whole = namespaceView(tx, "");
     const noted = this.#noted.get(whole);
@@ -36,7 +44,27 @@ export class Events {
     const noted = this.#noted.get(whole);
     if (!noted) return;
     this.#noted.delete(whole);
-    for (const event of noted) for (const subscription of this.#subscriptions) subscription.offer(event);
+    for (const event of noted) {
+      this.#offer(event);
+      if (this.#relay.isWanted) this.#relay.send(event);
+    }
+  }
+
+  #offer(event: ServerEvent): void {
+    for (const subscription of this.#subscriptions) subscription.offer(event);
+  }
+
+  #receive(event: ServerEvent | "lost"): void {
+    if (event === "lost") for (const subscription of this.#subscriptions) subscription.overflow();
+    else if (this.#subscriptions.size > 0) this.#offer(event);
+    else if (this.#clock.now() > this.#preparedUntil) void this.#relay.want(false);
+  }
+
+  /** Before a subscription: resolves when what other worker processes do from now on will be told here. */
+  async prepare(): Promise<void> {
+    this.assertRoom();
+    this.#preparedUntil = this.#clock.now() + PREPARED_MILLIS;
+    await this.#relay.want(true);
   }
 
   /** Throws `rate_limited` when this node has as many subscribers as it takes. */

@@ -120,7 +120,7 @@ export interface Reply {
   /** Bytes with their own content type. */
   readonly raw?: { readonly contentType: string; readonly body: Uint8Array | string };
   /** Runs once the answer is audited and committed: for what ends the server's own ability to do either (seal). */
-  readonly afterwards?: () => void;
+  readonly afterwards?: () => void | Promise<void>;
   /** Not an answer but the beginning of a stream: which events the client is to get. */
   readonly subscription?: SubscriptionOfReply;
   /** The beginning of a stream of the log: which lines the client is to get. */

@@ -56,7 +56,7 @@ async function start(
       log,
       clock,
       crossOrigin: async () => options.rules,
-      metrics: (asked) => {
+      metrics: async (asked) => {
         if (asked.format === "xml") throw new CofferError("invalid_request", "unknown format");
         return {
           contentType: asked.format === "prometheus" ? METRICS_CONTENT_TYPE : "application/json",

@@ -46,7 +46,7 @@ export interface ListenerServices {
   /** The configuration of cross-origin requests; undefined without, and while the server is sealed. */
   readonly crossOrigin: () => Promise<CrossOriginRules | undefined>;
   /** The metrics, for listeners that show them without a token. Throws `invalid_request` for an unknown format. */
-  readonly metrics: (asked: MetricsRequest) => { readonly contentType: string; readonly body: string };
+  readonly metrics: (asked: MetricsRequest) => Promise<{ readonly contentType: string; readonly body: string }>;
 }
 
 export async function listen(config: ListenerConfig, services: ListenerServices): Promise<Listener> {
@@ -118,18 +118,29 @@ function makeHandler(services: ListenerServices, options: ApiHandlerOptions, ope
   return (message: IncomingMessage, response: ServerResponse): void => {
     const { url = "" } = message;
     if (openMetrics && message.method === "GET" && METRICS_URL.test(url)) {
-      const { status, contentType, body } = openMetricsAnswer(message, services);
-      response.writeHead(status, { "Content-Type": contentType, "Cache-Control": "no-store" });
-      response.end(body);
+      void sendOpenMetrics(message, response, services);
     } else if (url.startsWith("/v1/") || url.startsWith("//")) void handleApi(message, response, options);
     else services.pages(message, response);
   };
 }
 
-function openMetricsAnswer({ url = "", headers }: IncomingMessage, { metrics, log }: ListenerServices): Answer {
+async function sendOpenMetrics(
+  message: IncomingMessage,
+  response: ServerResponse,
+  services: ListenerServices,
+): Promise<void> {
+  const { status, contentType, body } = await openMetricsAnswer(message, services);
+  response.writeHead(status, { "Content-Type": contentType, "Cache-Control": "no-store" });
+  response.end(body);
+}
+
+async function openMetricsAnswer(
+  { url = "", headers }: IncomingMessage,
+  { metrics, log }: ListenerServices,
+): Promise<Answer> {
   const query = new URLSearchParams(url.slice(url.indexOf("?") + 1 || url.length));
   try {
-    return { status: 200, ...metrics({ format: query.get("format") ?? "", accept: headers.accept ?? "" }) };
+    return { status: 200, ...(await metrics({ format: query.get("format") ?? "", accept: headers.accept ?? "" })) };
   } catch (error) {
     return encodeError(error, { id: "", path: "sys/metrics" }, log);
   }

@@ -85,7 +85,7 @@ async function start(options: Partial<TlsConfig> = {}): Promise<number> {
     serve: async () => ({ status: 200, contentType: "application/json", body: "{}\n" }),
     pages: (_, response) => void response.end(),
     crossOrigin: async () => undefined,
-    metrics: () => ({ contentType: "", body: "" }),
+    metrics: async () => ({ contentType: "", body: "" }),
     log,
     clock,
   });

@@ -18,7 +18,7 @@ import {
   rateLimitKind,
 } from "./quota-record.ts";
 import { readQuota, readQuotaIndex } from "./quota-store.ts";
-import { RateLimiter, type RateVerdict } from "./rate-limiter.ts";
+import { type RateCounter, RateLimiter, type RateVerdict } from "./rate-limiter.ts";
 
 export interface QuotaClient {
   readonly address: string;
@@ -37,9 +37,10 @@ const COUNT_PAGE = 10_000;
 const NAMESPACE_PAGE = 1_000;
 
 export class Quotas {
-  readonly #limiter: RateLimiter;
-  constructor(clock: Clock) {
-    this.#limiter = new RateLimiter(clock);
+  readonly #counter: RateCounter;
+  /** `counter`: where requests are counted, in this process by default. */
+  constructor(clock: Clock, counter: RateCounter = new RateLimiter(clock)) {
+    this.#counter = counter;
   }
 
   /** Counts a request against the quota that is for it; undefined when there is none. */
@@ -53,7 +54,7 @@ export class Quotas {
     if (!rule || isExcepted(index, subject)) return undefined;
     const quota = await readQuota(tx, rateLimitKind, rule);
     if (!quota) return undefined;
-    const verdict = this.#limiter.take(`${quota.id} ${clientKey(quota, client)}`, quota);
+    const verdict = await this.#counter.take(`${quota.id} ${clientKey(quota, client)}`, quota);
     return { verdict, responseHeaders: index.responseHeaders, auditRefusals: index.auditRefusals };
   }
 

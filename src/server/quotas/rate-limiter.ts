@@ -1,6 +1,7 @@
 // Token buckets in the memory of this process: how much of its allowance each client has used. The invariant that
 // nothing authoritative lives in memory (I2) holds for the quotas' definitions; counts of the last seconds are worth
-// nothing after a restart and would cost a write per request in storage. Each process counts for itself.
+// nothing after a restart and would cost a write per request in storage. Each server counts for itself: where it has
+// several worker processes, one limiter in their supervisor counts for all of them.
 import type { Clock, Millis } from "#common/clock.ts";
 
 export interface Allowance {
@@ -18,6 +19,11 @@ export interface RateVerdict {
   readonly resetSeconds: number;
 }
 
+/** Where requests are counted: here, or for several processes in one place. Throws `unavailable`. */
+export interface RateCounter {
+  take(client: string, allowance: Allowance): Promise<RateVerdict> | RateVerdict;
+}
+
 interface Bucket {
   tokens: number;
   at: Millis;
@@ -27,7 +33,7 @@ interface Bucket {
 /** Clients that are remembered, some 100 bytes each. Beyond, the one that was quiet the longest is forgotten. */
 export const BUCKETS_MAX = 100_000;
 
-export class RateLimiter {
+export class RateLimiter implements RateCounter {
   readonly #clock: Clock;
   readonly #max: number;
   /** In the order of their last use. */

@@ -15,7 +15,7 @@ export function eventPaths({ events }: Pick<SysServices, "events">) {
       description:
         'Events of a type such as kv-v2/data-write ("*" stands for anything), one CloudEvents JSON text each. Wants ' +
         "`read` or `subscribe` on this path and `subscribe` on the path that an event is about. Best effort: this " +
-        "node tells what it did itself; nothing is stored or sent again.",
+        "node tells what it did itself, in all its worker processes; nothing is stored or sent again.",
       orCapability: "subscribe",
       fields: {
         json: withDefault(field.flag("Must be true: events are sent as JSON."), false),
@@ -25,7 +25,7 @@ export function eventPaths({ events }: Pick<SysServices, "events">) {
       operations: {
         read: {
           summary: "Subscribe.",
-          handler: ({ upgrade, namespace }, { type, json, namespaces, data_path: dataPath }) => {
+          handler: async ({ upgrade, namespace }, { type, json, namespaces, data_path: dataPath }) => {
             if (upgrade !== "websocket")
               throw new CofferError(
                 "invalid_request",
@@ -33,7 +33,7 @@ export function eventPaths({ events }: Pick<SysServices, "events">) {
               );
             if (!json) throw new CofferError("invalid_request", "events are sent as JSON alone; add json=true");
             assertPatterns([type, dataPath, ...namespaces], namespaces.length);
-            events.assertRoom();
+            await events.prepare();
             const trimmed = namespaces.map((name) => name.replace(/^\/+|\/+$/g, ""));
             return { subscription: { types: type, namespace, namespaces: trimmed, dataPath } };
           },

@@ -25,8 +25,10 @@ export function hostPaths(services: SysServices) {
       },
     }),
     definePrivilegedPath("in-flight-req", {
-      summary: "The requests that this node is working on.",
-      operations: { read: { summary: "Show them.", handler: () => ({ bare: requestsInFlight(services) }) } },
+      summary: "The requests that this node is working on, in all its worker processes.",
+      operations: {
+        read: { summary: "Show them.", handler: async () => ({ bare: await requestsInFlight(services) }) },
+      },
     }),
     definePrivilegedPath("version-history", {
       summary: "The versions that have opened this store.",
@@ -75,15 +77,16 @@ const METHODS: Readonly<Record<string, string>> = {
   help: "GET",
 };
 
-function requestsInFlight({ inFlight }: SysServices): JsonObject {
+async function requestsInFlight({ whole }: SysServices): Promise<JsonObject> {
+  const notes = await whole.inFlight();
   return Object.fromEntries(
-    inFlight.list().map(({ request, since }) => [
-      request.id,
+    notes.map(({ id, since, path, operation, remoteAddress, remotePort }) => [
+      id,
       {
         start_time: new Date(since).toISOString(),
-        client_remote_address: `${request.remoteAddress}:${request.remotePort}`,
-        request_path: `/v1/${request.path}`,
-        request_method: METHODS[request.operation] ?? "",
+        client_remote_address: `${remoteAddress}:${remotePort}`,
+        request_path: `/v1/${path}`,
+        request_method: METHODS[operation] ?? "",
         client_id: "",
       },
     ]),
@@ -106,20 +109,20 @@ async function versionHistory({ transaction }: PrivilegedContext): Promise<Reply
 /** The one logger: every part of the server writes through it. */
 const LOGGER = "coffer";
 
-function loggerPaths({ log }: SysServices) {
+function loggerPaths({ log, whole }: SysServices) {
   const { threshold } = log;
   const levelField = { level: withDefault(field.lowerText(`One of ${LOG_LEVELS.join(", ")}.`), "") } as const;
-  const set = ({ level }: { level: string }): Reply => {
+  const set = async ({ level }: { level: string }): Promise<Reply> => {
     const known = level === "trace" ? "debug" : level;
     if (!isLogLevel(known)) {
       const given = level === "" ? "level is missing" : `unknown level ${JSON.stringify(level)}`;
       throw new CofferError("invalid_request", `${given}; use one of ${LOG_LEVELS.join(", ")}`);
     }
-    threshold.level = known;
+    await whole.setLogLevel(known);
     return noContent;
   };
-  const reset = (): Reply => {
-    threshold.reset();
+  const reset = async (): Promise<Reply> => {
+    await whole.setLogLevel(undefined);
     return noContent;
   };
   return [

@@ -72,7 +72,7 @@ export function sealPaths(services: SysServices) {
       operations: { read: { summary: "Show it.", handler: () => ({ bare: { ha_enabled: false } }) } },
     }),
     definePrivilegedPath("seal", {
-      summary: "Seals this node.",
+      summary: "Seals this node, all its worker processes.",
       access: "sudo",
       operations: {
         update: {
@@ -163,7 +163,7 @@ async function unseal(services: SysServices, key: string, reset: boolean): Promi
   const { node } = services;
   if (reset) {
     if ((await node.refresh()) === "unsealed") throw new CofferError("invalid_request", "vault is unsealed");
-    node.resetShares();
+    await node.resetShares();
     return { bare: await sealStatus(services) };
   }
   if (key === "")

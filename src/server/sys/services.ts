@@ -2,14 +2,13 @@
 import type { Clock } from "#common/clock.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { Log } from "#common/log.ts";
-import type { Metrics } from "#common/metrics.ts";
 import type { AuditService } from "../audit/audit-service.ts";
 import type { Barrier } from "../barrier/barrier.ts";
 import type { Ceremonies } from "../ceremony/ceremonies.ts";
 import type { HeldRequests } from "../core/held.ts";
-import type { InFlight } from "../core/in-flight.ts";
 import type { InitialRecords } from "../core/initial-records.ts";
 import type { Node } from "../core/node.ts";
+import type { WholeServer } from "../core/siblings.ts";
 import type { Events } from "../events/events.ts";
 import type { Identity } from "../identity/identity.ts";
 import type { LoginMfa } from "../identity/mfa/login-mfa.ts";
@@ -39,8 +38,7 @@ export interface SysServices {
   readonly ttl: TtlDefaults;
   readonly events: Events;
   readonly held: HeldRequests;
-  readonly metrics: Metrics;
-  readonly inFlight: InFlight;
+  readonly whole: WholeServer;
   readonly ceremonies: Ceremonies;
   /** Whether the shares of a key are enough for sys/rekey and sys/generate-root, without a token. */
   readonly unauthenticatedRekey: boolean;

@@ -9,14 +9,15 @@ export async function sealStatus(services: SysServices): Promise<JsonObject> {
   const state = await node.refresh();
   const auto = node.isAutoSeal;
   const config = node.config;
+  const progress = await node.progress();
   return {
     type: node.sealType,
     initialized: state !== "uninitialised",
     sealed: state !== "unsealed",
     t: (auto ? config?.recoveryThreshold : config?.threshold) ?? 0,
     n: (auto ? config?.recoveryShares : config?.shares) ?? 0,
-    progress: node.progress.count,
-    nonce: node.progress.nonce,
+    progress: progress.count,
+    nonce: progress.nonce,
     version: services.version,
     build_date: services.buildDate,
     migration: false,

@@ -1,0 +1,65 @@
+// What the worker processes of one server do together, as the parts of a worker are given it; src/server/workers does it
+// over the supervisor. A server of one process has no siblings, and each part does the same for itself alone.
+import type { Log, LogLevel } from "#common/log.ts";
+import type { Metrics } from "#common/metrics.ts";
+import type { MetricsSnapshot } from "#common/metrics-snapshot.ts";
+import type { SecretBytes } from "#common/secret-bytes.ts";
+import type { EventRelay } from "../events/event-relay.ts";
+import type { RateCounter } from "../quotas/rate-limiter.ts";
+import type { Turn } from "./background.ts";
+import type { FlightNote, InFlight } from "./in-flight.ts";
+import { ownProgress, type UnsealProgress } from "./unseal-progress.ts";
+
+/** One unseal, and one seal, for all. */
+export interface SharedUnseal {
+  readonly progress: UnsealProgress;
+  /** This worker has the root key. Resolves when the others have it too. */
+  opened(rootKey: SecretBytes): Promise<void>;
+  /** This worker has forgotten its keys. Resolves when nobody has them any more. */
+  sealed(): Promise<void>;
+  /** Why this worker's seals do not open, for the others' status. */
+  troubled(troubles: readonly SealTrouble[]): void;
+}
+
+/** Why a seal did not open, for status and metrics. */
+export interface SealTrouble {
+  readonly seal: string;
+  readonly fault: string;
+  readonly message: string;
+  readonly sinceMillis: number;
+}
+
+/** What belongs to the server as a whole, from all its processes. */
+export interface WholeServer {
+  metrics(): Promise<MetricsSnapshot>;
+  /** Seconds for which these metrics have been counting. */
+  countingSeconds(): number;
+  inFlight(): Promise<readonly FlightNote[]>;
+  /** Undefined: as at the start. */
+  setLogLevel(level: LogLevel | undefined): Promise<void>;
+}
+
+export interface Siblings {
+  /** When this worker's background work has its turn. */
+  readonly turn: Turn;
+  readonly unseal: SharedUnseal;
+  readonly whole: WholeServer;
+  readonly events: EventRelay;
+  readonly rates: RateCounter;
+}
+
+/** Of a server of one process. */
+export function aloneServer(metrics: Metrics, inFlight: Pick<InFlight, "list">, log: Log): WholeServer {
+  return {
+    metrics: async () => metrics.snapshot(),
+    countingSeconds: () => process.uptime(),
+    inFlight: async () => inFlight.list(),
+    setLogLevel: async (level) => log.threshold.change(level),
+  };
+}
+
+/** Of a server of one process. */
+export function aloneUnseal(): SharedUnseal {
+  const done = async () => {};
+  return { progress: ownProgress(), opened: done, sealed: done, troubled: () => {} };
+}
