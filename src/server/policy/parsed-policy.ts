@@ -37,4 +37,11 @@ export interface ParsedPolicy {
   readonly rules: readonly PolicyRule[];
   /** Names between `{{` and `}}`, each once. While there are any, `applyTemplates` must come before compiling. */
   readonly variables: readonly string[];
+  /** What the values of its templates may hold besides plain text; neither without. */
+  readonly templateValues?: TemplateValues;
+}
+
+export interface TemplateValues {
+  readonly wildcards: boolean;
+  readonly slashes: boolean;
 }

@@ -1,7 +1,7 @@
 // An ACL policy as it is stored, and where:
 //
 //   core/policy/<name>    PolicyRecord; in the key, "/" and "%" of a name are written %2F and %25
-import { type Infer, number, object, string } from "#common/schema.ts";
+import { boolean, type Infer, number, object, optional, string } from "#common/schema.ts";
 import { recordKind } from "../barrier/transaction.ts";
 
 const policySchema = object({
@@ -13,6 +13,13 @@ const policySchema = object({
   version: number,
   /** RFC 3339. */
   modified: string,
+  /** From then on it grants nothing and counts as not there. */
+  expiresAtMillis: optional(number),
+  /** The next write must name the version. */
+  casRequired: optional(boolean),
+  /** What the values of its templates may hold besides plain text; each widens what a rule can match. */
+  allowWildcards: optional(boolean),
+  allowSlashes: optional(boolean),
 });
 export type PolicyRecord = Infer<typeof policySchema>;
 export const policyKind = recordKind("policy", policySchema, { cached: true });

@@ -8,7 +8,8 @@ import { openMemoryStorage } from "../storage/memory/memory-storage.ts";
 import { ACL_CACHE_MAX } from "./acl-cache.ts";
 import { DEFAULT_POLICY_TEXT } from "./builtin-policies.ts";
 import { policyKey } from "./policy-kind.ts";
-import { POLICY_NAME_LENGTH_MAX, PolicyStore, policyTextOf } from "./policy-store.ts";
+import { PolicyStore, policyTextOf } from "./policy-store.ts";
+import { POLICY_NAME_LENGTH_MAX } from "./policy-write.ts";
 
 async function fixture() {
   const clock = new FakeClock();
@@ -57,11 +58,50 @@ describe("policies in storage", () => {
 
   it("can be written against a version", async () => {
     const { policies, commit } = await fixture();
-    await commit((tx) => policies.set(tx, "p", READ_X, 0));
-    await expect(commit((tx) => policies.set(tx, "p", READ_X, 0))).rejects.toThrow(
+    await commit((tx) => policies.set(tx, "p", READ_X, { cas: 0 }));
+    await expect(commit((tx) => policies.set(tx, "p", READ_X, { cas: 0 }))).rejects.toThrow(
       "check-and-set parameter did not match the current version",
     );
-    await commit((tx) => policies.set(tx, "p", READ_X, 1));
+    await commit((tx) => policies.set(tx, "p", READ_X, { cas: 1 }));
+  });
+
+  it("say with -1 that it must be new, as clients of OpenBao do", async () => {
+    const { policies, commit } = await fixture();
+    await commit((tx) => policies.set(tx, "p", READ_X, { cas: -1 }));
+    await expect(commit((tx) => policies.set(tx, "p", READ_X, { cas: -1 }))).rejects.toThrow(
+      "check-and-set parameter set to -1 on existing entry",
+    );
+  });
+
+  it("ask for a version where this or the last write wanted it", async () => {
+    const { policies, commit, set } = await fixture();
+    const required = "check-and-set parameter required for this call";
+    await expect(commit((tx) => policies.set(tx, "p", READ_X, { casRequired: true }))).rejects.toThrow(required);
+    await commit((tx) => policies.set(tx, "p", READ_X, { casRequired: true, cas: 0 }));
+    await expect(set("p", READ_X)).rejects.toThrow(required);
+    await commit((tx) => policies.set(tx, "p", READ_X, { cas: 1 }));
+    await set("p", READ_X);
+  });
+
+  it("that have run out are not there and make room for a new one", async () => {
+    const { clock, barrier, policies, commit } = await fixture();
+    await commit((tx) => policies.set(tx, "p", READ_X, { expiresAtMillis: clock.now() + 1_000 }));
+    expect(await policies.list(barrier.begin())).toContain("p");
+    clock.advance(1_000);
+    expect(await policies.get(barrier.begin(), "p")).toBeUndefined();
+    await commit((tx) => policies.list(tx));
+    expect((await barrier.begin().list("core/policy/", { limit: 10 })).length).toBe(0);
+    await commit((tx) => policies.set(tx, "p", READ_X, { cas: -1 }));
+    expect((await policies.get(barrier.begin(), "p"))?.version).toBe(1);
+  });
+
+  it.each([
+    ["p", 0, "expiration must be in the future"],
+    ["default", 1, "the default policy cannot expire"],
+  ])("cannot run out: %s in %d ms", async (name, after, message) => {
+    const { clock, barrier, policies } = await fixture();
+    const expiresAtMillis = clock.now() + after;
+    await expect(policies.set(barrier.begin(), name, READ_X, { expiresAtMillis })).rejects.toThrow(message);
   });
 
   it.each([
@@ -106,6 +146,35 @@ describe("aclFor", () => {
     await set("p", 'path "x" { capabilities = ["list"] }');
     const second = await policies.aclFor(barrier.begin(), ["p", "missing"]);
     expect(second.check({ operation: "read", path: "x" }).allowed).toBe(false);
+  });
+
+  it("grants nothing by a policy that has run out, cached or not, and no longer than its rules say", async () => {
+    const { clock, barrier, policies, commit } = await fixture();
+    const early = new Date(clock.now() + 500).toISOString();
+    const text = `${READ_X} path "y" { capabilities = ["read"] expiration = "${early}" }`;
+    await commit((tx) => policies.set(tx, "p", text, { expiresAtMillis: clock.now() + 1_000 }));
+    const reads = async (path: string) =>
+      (await policies.aclFor(barrier.begin(), ["p"])).check({ operation: "read", path }).allowed;
+    expect([await reads("x"), await reads("y")]).toEqual([true, true]);
+    clock.advance(500);
+    expect([await reads("x"), await reads("y")]).toEqual([true, false]);
+    clock.advance(500);
+    expect(await reads("x")).toBe(false);
+  });
+
+  it("fills templates with wildcards and slashes only where the policy wants them", async () => {
+    const { barrier, policies, commit } = await fixture();
+    const text = 'path "kv/{{identity.entity.name}}/a" { capabilities = ["read"] }';
+    const patterns = async (value: string, write: { allowWildcards?: boolean; allowSlashes?: boolean }) => {
+      await commit((tx) => policies.set(tx, "p", text, write));
+      return (await policies.aclFor(barrier.begin(), ["p"], { resolve: () => value })).patterns;
+    };
+    expect(await patterns("+", {})).toEqual([]);
+    expect(await patterns("+", { allowSlashes: true })).toEqual([]);
+    expect(await patterns("+", { allowWildcards: true })).toEqual(["kv/+/a"]);
+    expect(await patterns("b/c", { allowWildcards: true })).toEqual([]);
+    expect(await patterns("b/c", { allowSlashes: true })).toEqual(["kv/b/c/a"]);
+    expect(await patterns("+*", { allowWildcards: true })).toEqual([]);
   });
 
   it("puts what it read into the read set, missing policies too", async () => {

@@ -1,6 +1,6 @@
 // ACL policies in storage, and the ACL of whoever asks. Everything is read through the request's transaction, so that
 // a policy changed meanwhile makes the request's commit fail (invariant I2).
-import type { Clock } from "#common/clock.ts";
+import type { Clock, Millis } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import { namespaceIdOf } from "../namespaces/namespace-transaction.ts";
@@ -11,10 +11,9 @@ import { BUILTIN_TEXTS, DEFAULT_POLICY, IMMUTABLE_POLICIES } from "./builtin-pol
 import { parsePolicy } from "./parse-policy.ts";
 import type { ParsedPolicy } from "./parsed-policy.ts";
 import { POLICY_PREFIX, type PolicyRecord, policyKey, policyKind, policyNameOf } from "./policy-kind.ts";
+import { type PolicyWrite, policyRecordOf } from "./policy-write.ts";
 import { applyTemplates } from "./templates.ts";
 
-/** Longer names would not fit a storage key next to the namespace's part of it. */
-export const POLICY_NAME_LENGTH_MAX = 512;
 /** One round trip of a listing. */
 const LIST_PAGE = 1_000;
 const METADATA_PREFIX = "token.metadata.";
@@ -48,30 +47,37 @@ export class PolicyStore {
     this.#builtin = new Map([...BUILTIN_TEXTS].map(([name, text]) => [name, parsePolicy(name, text)]));
   }
 
-  /** A policy by its name in any case; built-in ones have version 0. */
+  /** A policy by its name in any case; built-in ones have version 0, one that has run out is not there. */
   async get(tx: Reader, name: string): Promise<PolicyRecord | undefined> {
     const key = name.toLowerCase();
     const builtin = BUILTIN_TEXTS.get(key);
-    const stored = IMMUTABLE_POLICIES.includes(key) ? undefined : await tx.read(policyKind, policyKey(key));
+    const stored = IMMUTABLE_POLICIES.includes(key) ? undefined : await this.#stored(tx, key);
     return stored ?? (builtin === undefined ? undefined : { name: key, text: builtin, version: 0, modified: "" });
   }
 
   /**
-   * Writes a policy and answers its record; the name in it is lower case. `cas` is the version it must have now, 0 for
-   * none. Throws `invalid_request` for a text that does not parse, a bad name, and policies that cannot change.
+   * Writes a policy and answers its record; the name in it is lower case. Throws `invalid_request` for a text that does
+   * not parse, a bad name, another version than was named, and policies that cannot change.
    */
-  async set(tx: Reader & Pick<Transaction, "write">, name: string, text: string, cas?: number): Promise<PolicyRecord> {
-    const key = checkedName(name);
-    if (IMMUTABLE_POLICIES.includes(key)) throw invalid(`cannot update ${JSON.stringify(key)} policy`);
-    if (text === "") throw invalid("'policy' parameter not supplied or empty");
-    parsePolicy(key, text);
-    const before = await tx.read(policyKind, policyKey(key));
-    const version = before?.version ?? 0;
-    if (cas !== undefined && cas !== version)
-      throw invalid("check-and-set parameter did not match the current version");
-    const record = { name: key, text, version: version + 1, modified: new Date(this.#clock.now()).toISOString() };
-    tx.write(policyKind, policyKey(key), record);
+  async set(
+    tx: Reader & Pick<Transaction, "write">,
+    name: string,
+    text: string,
+    wanted: Omit<PolicyWrite, "text"> = {},
+  ): Promise<PolicyRecord> {
+    const before = await this.#stored(tx, name.toLowerCase());
+    const record = policyRecordOf(name, { ...wanted, text }, before, this.#clock.now());
+    tx.write(policyKind, policyKey(record.name), record);
     return record;
+  }
+
+  async #stored(tx: Reader, key: string): Promise<PolicyRecord | undefined> {
+    const record = key === "" ? undefined : await tx.read(policyKind, policyKey(key));
+    return record && this.#hasRunOut(record) ? undefined : record;
+  }
+
+  #hasRunOut({ expiresAtMillis = Number.POSITIVE_INFINITY }: PolicyRecord): boolean {
+    return expiresAtMillis <= this.#clock.now();
   }
 
   /** Deletes a policy; one that is not there is no error. Throws `invalid_request` for "default" and fixed ones. */
@@ -82,15 +88,26 @@ export class PolicyStore {
     if (key !== "") tx.delete(policyKey(key));
   }
 
-  /** All names that can be given to tokens, sorted. */
-  async list(tx: Pick<Transaction, "list">): Promise<readonly string[]> {
+  /** All names that can be given to tokens, sorted. Those that have run out are deleted on the way. */
+  async list(tx: Reader & Pick<Transaction, "list" | "delete">): Promise<readonly string[]> {
     const names = new Set([DEFAULT_POLICY, ROOT_POLICY]);
     for (let after: string | undefined; ; ) {
       const page = await tx.list(POLICY_PREFIX, { limit: LIST_PAGE, ...(after !== undefined && { after }) });
-      for (const name of page) names.add(policyNameOf(name));
+      const found = page.map(policyNameOf);
+      for (const { name, expiresAtMillis } of await this.records(tx, found)) {
+        if (expiresAtMillis === undefined || expiresAtMillis > this.#clock.now()) names.add(name);
+        else tx.delete(policyKey(name));
+      }
       after = page.at(-1);
       if (page.length < LIST_PAGE) return [...names].sort();
     }
+  }
+
+  /** What is stored under these names, in their order; names without a record are left out. */
+  async records(tx: Reader, names: readonly string[]): Promise<readonly PolicyRecord[]> {
+    await tx.prefetch(names.map(policyKey));
+    const records = await Promise.all(names.map((name) => tx.read(policyKind, policyKey(name))));
+    return records.filter((record) => record !== undefined);
   }
 
   /** The ACL of a token: its policies and its identity's, within all its boundaries. */
@@ -153,13 +170,24 @@ export class PolicyStore {
 
 /** A stored text was parsed when it was written, so a failure now is the server's. */
 function parseStored(record: PolicyRecord): ParsedPolicy {
+  const { allowWildcards: wildcards = false, allowSlashes: slashes = false, expiresAtMillis } = record;
   try {
-    return parsePolicy(record.name, record.text);
+    const parsed = { ...parsePolicy(record.name, record.text), templateValues: { wildcards, slashes } };
+    return expiresAtMillis === undefined ? parsed : endingAt(parsed, expiresAtMillis);
   } catch (error) {
     throw new CofferError("internal", `the stored policy ${record.name} cannot be read; write it again`, {
       cause: error,
     });
   }
+}
+
+/** Each rule counts no longer than its policy. */
+function endingAt(policy: ParsedPolicy, expirationMillis: Millis): ParsedPolicy {
+  const rules = policy.rules.map((rule) => ({
+    ...rule,
+    expirationMillis: Math.min(rule.expirationMillis ?? expirationMillis, expirationMillis),
+  }));
+  return { ...policy, rules };
 }
 
 /** What a template's variables stand for: metadata that is vouched for, and the identity's. */
@@ -192,13 +220,6 @@ function compileSets(
     return compileAcl(filled, now);
   });
   return compiled.reduce(boundAcl);
-}
-
-function checkedName(name: string): string {
-  const key = name.toLowerCase();
-  if (key === "" || key.length > POLICY_NAME_LENGTH_MAX || /\p{Cc}/u.test(key))
-    throw invalid(`a policy's name has 1 to ${POLICY_NAME_LENGTH_MAX} characters, none of them control characters`);
-  return key;
 }
 
 /** The text of a policy as a client sent it: base64 is decoded, as clients of Vault expect. */

@@ -1,7 +1,8 @@
 // `{{variable}}` in the paths of a policy. A value that could widen a rule (a wildcard, a slash, nothing at all) is
-// refused: the rule is left out, as it is when the variable has no value.
+// refused unless the policy says that it wants such values: the rule is left out, as it is when the variable has no
+// value.
 import { CofferError } from "#common/errors.ts";
-import type { ParsedPolicy, PolicyRule } from "./parsed-policy.ts";
+import type { ParsedPolicy, PolicyRule, TemplateValues } from "./parsed-policy.ts";
 
 const OPEN = "{{";
 const CLOSE = "}}";
@@ -44,23 +45,31 @@ export function applyTemplates(policy: ParsedPolicy, resolve: (variable: string)
   if (policy.variables.length === 0) return policy;
   const rules = policy.rules.flatMap((rule): readonly PolicyRule[] => {
     if (!hasTemplate(rule.path)) return [rule];
-    const path = fill(rule.path, resolve);
+    const path = fill(rule.path, resolve, policy.templateValues ?? PLAIN);
     return path === undefined ? [] : [{ ...rule, path }];
   });
   return { name: policy.name, rules, variables: [] };
 }
 
-function fill(path: string, resolve: (variable: string) => string | undefined): string | undefined {
+const PLAIN: TemplateValues = { wildcards: false, slashes: false };
+
+function fill(
+  path: string,
+  resolve: (variable: string) => string | undefined,
+  allowed: TemplateValues,
+): string | undefined {
   let filled = "";
   for (const [index, part] of split(path).entries()) {
     const text = index % 2 === 0 ? part : resolve(part);
-    if (text === undefined || (index % 2 === 1 && !isSafeValue(text))) return undefined;
+    if (text === undefined || (index % 2 === 1 && !isSafeValue(text, allowed))) return undefined;
     filled += text;
   }
-  return filled;
+  // What a policy's text may not say, no value makes it say.
+  return filled.includes("+*") ? undefined : filled;
 }
 
 /** Wildcards and slashes would make the rule match more than its author meant; so would braces and an empty value. */
-function isSafeValue(value: string): boolean {
-  return value !== "" && !/[*+/{}]/.test(value);
+function isSafeValue(value: string, { wildcards, slashes }: TemplateValues): boolean {
+  if (value === "" || /[{}]/.test(value)) return false;
+  return (wildcards || !/[*+]/.test(value)) && (slashes || !value.includes("/"));
 }
