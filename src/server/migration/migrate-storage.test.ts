@@ -30,6 +30,7 @@ function migrate(options: Partial<MigrationOptions> & { capacity?: StorageCapaci
   return migrateStorage({
     source: { storage: source, type: "memory" },
     target: { storage: target, type: "etcd", capacity: options.capacity ?? {} },
+    assertUnused: async () => {},
     ...{ isOnline: false, isDryRun: false, clock, progress: { step: () => {} }, signal: new AbortController().signal },
     ...options,
   });
@@ -123,6 +124,17 @@ describe("a migration", () => {
 });
 
 describe("a migration is refused", () => {
+  it("while a process has the source open, at the beginning and at the end", async () => {
+    const inUse = async () => {
+      throw new Error("in use");
+    };
+    await expect(migrate({ assertUnused: inUse })).rejects.toThrow("in use");
+    expect(await readMigration(target)).toBeUndefined();
+    let asked = 0;
+    await expect(migrate({ assertUnused: async () => (++asked > 1 ? inUse() : undefined) })).rejects.toThrow("in use");
+    expect(await readMigration(target)).toBeDefined();
+  });
+
   it("for a destination that holds something else", async () => {
     await fill(target, ["logical/theirs"]);
     await expect(migrate()).rejects.toMatchObject({ message: expect.stringContaining("not empty") });

@@ -20,6 +20,8 @@ export interface MigrationSide {
 export interface MigrationOptions {
   readonly source: MigrationSide;
   readonly target: MigrationSide & { readonly capacity: StorageCapacity };
+  /** Throws when a process has the source open, where that can be told. Asked at the beginning and before the end. */
+  readonly assertUnused: () => Promise<void>;
   /** Servers may be at work on the source: what is copied stays unfinished. */
   readonly isOnline: boolean;
   readonly isDryRun: boolean;
@@ -55,6 +57,7 @@ const SPACE_FACTOR = 1.5;
 /** Throws `invalid_request` when it may not be done, `conflict` when somebody writes meanwhile. */
 export async function migrateStorage(options: MigrationOptions): Promise<MigrationResult> {
   const { source, target } = options;
+  if (!options.isOnline) await options.assertUnused();
   const identity = await identityOf(source.storage);
   const before = await checkTarget(target.storage, identity);
   using sentry = watchFor(source.storage);
@@ -67,7 +70,8 @@ export async function migrateStorage(options: MigrationOptions): Promise<Migrati
   const counts = await copy(options, writer, totals.entries);
   if (options.isOnline) return { ...plan, ...counts, outcome: "unfinished" };
   const verified = await verify(options, totals.entries);
-  if (sentry.hasChanged) throw changedMeanwhile();
+  if (sentry.hasChanged || verified.source.digest !== totals.digest) throw changedMeanwhile();
+  await options.assertUnused();
   await writer.finish();
   return { ...plan, ...counts, ...verified, outcome: "done" };
 }
@@ -191,11 +195,11 @@ function assertGoingOn(signal: AbortSignal): void {
   if (signal.aborted) throw new CofferError("unavailable", "stopped; run it again to go on");
 }
 
-/** Whether somebody else wrote since. */
+/** Whether somebody else wrote since. "all" may also mean that a connection was made, so it tells nothing. */
 function watchFor(storage: Storage): Disposable & { readonly hasChanged: boolean } {
   let hasChanged = false;
-  const watch = storage.watch(() => {
-    hasChanged = true;
+  const watch = storage.watch((keys) => {
+    hasChanged ||= keys !== "all";
   });
   return {
     get hasChanged() {

@@ -5,7 +5,7 @@ import { type ConfigFile, parseStorageStanza } from "../config/server-config.ts"
 import { findStorageKind, type StorageContext, type StorageKind, storageRegistry } from "../storage/registry.ts";
 import { type MigrationOptions, type MigrationResult, migrateStorage } from "./migrate-storage.ts";
 
-export interface StoreMigration extends Omit<MigrationOptions, "source" | "target"> {
+export interface StoreMigration extends Omit<MigrationOptions, "source" | "target" | "assertUnused"> {
   /** Configurations of servers, or files with a storage stanza alone. */
   readonly from: readonly ConfigFile[];
   readonly to: readonly ConfigFile[];
@@ -21,7 +21,6 @@ export interface StoreMigrationResult extends MigrationResult {
 export async function migrateStores(options: StoreMigration): Promise<StoreMigrationResult> {
   const { context } = options;
   const [from, to] = [sideOf(options.from, "-from"), sideOf(options.to, "-to")];
-  if (!options.isOnline) await assertUnused(from, context);
   await using opened = new AsyncDisposableStack();
   const source = await from.kind.open(from.config, context);
   opened.defer(() => source.close());
@@ -30,6 +29,7 @@ export async function migrateStores(options: StoreMigration): Promise<StoreMigra
   const capacity = (await to.kind.capacity?.(to.config, context)) ?? {};
   const result = await migrateStorage({
     ...options,
+    assertUnused: () => assertUnusedBy(from, context),
     source: { storage: source, type: from.kind.type },
     target: { storage: target, type: to.kind.type, capacity },
   });
@@ -47,7 +47,7 @@ function sideOf(files: readonly ConfigFile[], flag: string): Side {
   throw new CofferError("invalid_request", `${flag}: ${fault}; name one of ${known.join(", ")}`);
 }
 
-async function assertUnused({ kind, config }: Side, context: StorageContext): Promise<void> {
+async function assertUnusedBy({ kind, config }: Side, context: StorageContext): Promise<void> {
   const users = (await kind.users?.(config, context)) ?? [];
   if (users.length === 0) return;
   const who = `process${users.length === 1 ? "" : "es"} ${users.join(", ")}`;
