@@ -1,27 +1,13 @@
-// `coffer server`: reads flags and configuration, builds the server, runs it until it is asked to end. The only file
-// of the server that sees the process's environment.
-import { readFile, rm, writeFile } from "node:fs/promises";
+// `coffer server`: reads flags and configuration and runs what they ask for. The only file of the server that sees the
+// process's environment. The server itself is in serve.ts, loaded only by the process that is one.
+import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { CofferError, messageOf } from "#common/errors.ts";
-import { createLog, type Log } from "#common/log.ts";
-import { createMetrics } from "#common/metrics.ts";
+import { createLog } from "#common/log.ts";
 import type { ProgramIo } from "#common/program.ts";
-import { VERSION, VERSION_DATE } from "#common/version.ts";
-import { type AssembledServer, assemble, type ServerParts } from "./assemble.ts";
-import { enableAuditDevices } from "./audit/audit-config.ts";
 import { parseServerConfig, type ServerConfig } from "./config/server-config.ts";
-import { runBootstrap } from "./core/bootstrap.ts";
-import { type MetricsRequest, metricsAnswer } from "./core/metrics-answer.ts";
-import { bringUp } from "./core/unseal-loop.ts";
-import { type Development, developmentBanner, developmentSetup } from "./development.ts";
+import { developmentSetup } from "./development.ts";
 import { parseServerFlags, SERVER_HELP, type ServerFlags } from "./flags.ts";
-import { type Listener, listen } from "./http/listener.ts";
-import { findSealType } from "./seal/registry.ts";
-import type { Seal } from "./seal/seal.ts";
-import { registerServerMetrics } from "./server-metrics.ts";
-import { assertWhole, readMigration } from "./storage/migration-record.ts";
-import { findStorageKind, type StorageContext, type StorageKind, storageRegistry } from "./storage/registry.ts";
-import type { Storage } from "./storage/storage.ts";
 
 /** Runs a server; gives the exit code. */
 export async function run(argv: readonly string[], io: ProgramIo): Promise<number> {
@@ -41,7 +27,8 @@ export async function run(argv: readonly string[], io: ProgramIo): Promise<numbe
     now: () => io.clock.now(),
   });
   for (const warning of config.warnings) log.warn(warning);
-  return runServer(config, development, flags, io, log);
+  const { serve } = await import("./serve.ts");
+  return serve(config, { development, flags, io, log });
 }
 
 async function readConfig(flags: ServerFlags, io: ProgramIo): Promise<ServerConfig> {
@@ -61,194 +48,4 @@ async function readText(file: string): Promise<string> {
   } catch (error) {
     throw new CofferError("invalid_request", `cannot read ${file}: ${messageOf(error)}`, { cause: error });
   }
-}
-
-async function runServer(
-  config: ServerConfig,
-  development: Development | undefined,
-  flags: ServerFlags,
-  io: ProgramIo,
-  log: Log,
-): Promise<number> {
-  const parts = await openParts(config, io, log);
-  const server = assemble(parts);
-  const stop = new AbortController();
-  io.signal.addEventListener("abort", () => stop.abort(), { once: true });
-  if (io.signal.aborted) stop.abort();
-  registerServerMetrics(parts.metrics, server.services);
-  const listeners = await openListeners(config, server, parts);
-  await writePidFile(config.pidFile);
-  const comingUp = bringUpServer(config, development, server, io, log, stop.signal);
-  if (development) {
-    await comingUp;
-    io.stdout.write(developmentBanner(listeners[0]?.address ?? "", development.rootToken, flags.devStorage));
-  }
-  await stopped(stop.signal);
-  log.info("stopping");
-  await Promise.all(listeners.map((listener) => listener.close()));
-  await server.background.stopped();
-  await comingUp;
-  await server.services.audit.close();
-  server.services.node.stop();
-  await Promise.all(
-    [...parts.seals, ...parts.retiredSeals].map(async (seal) => (seal.kind === "auto" ? seal.close() : undefined)),
-  );
-  await parts.storage.close();
-  if (config.pidFile !== undefined) await rm(config.pidFile, { force: true });
-  return 0;
-}
-
-async function writePidFile(file: string | undefined): Promise<void> {
-  if (file === undefined) return;
-  try {
-    await writeFile(file, `${process.pid}\n`, { mode: 0o644 });
-  } catch (error) {
-    throw new CofferError("invalid_request", `pid_file cannot be written: ${messageOf(error)}`, { cause: error });
-  }
-}
-
-async function openParts(config: ServerConfig, io: ProgramIo, log: Log): Promise<ServerParts> {
-  const { clock } = io;
-  const open = (disabled: boolean) =>
-    Promise.all(
-      config.seals.filter((seal) => seal.disabled === disabled).map((stanza) => openSeal(stanza, config, io)),
-    );
-  const [seals, retiredSeals] = [await open(false), await open(true)];
-  const kind = storageKindOf(config);
-  const storage = await openWhole(kind, config, { log, clock, environment: io.env });
-  return {
-    storage,
-    storageType: kind.type,
-    seals,
-    retiredSeals,
-    host: { clock, log, readFile: (path) => readFile(path, "utf8"), environment: io.env },
-    clock,
-    log,
-    metrics: createMetrics(),
-    ttl: { defaultLeaseTtlSeconds: config.defaultLeaseTtlSeconds, maxLeaseTtlSeconds: config.maxLeaseTtlSeconds },
-    clusterName: config.clusterName,
-    version: VERSION,
-    buildDate: VERSION_DATE,
-    sanitizedConfig: sanitized(config),
-    userLockouts: config.userLockouts,
-    unauthenticatedRekey: config.unauthenticatedRekey,
-    rawStorage: config.rawStorage,
-    introspection: config.introspection,
-  };
-}
-
-/** Refuses the destination of a migration that is not finished, before anything listens. */
-async function openWhole(kind: StorageKind, config: ServerConfig, context: StorageContext): Promise<Storage> {
-  const storage = await kind.open(config.storage.config, context);
-  try {
-    assertWhole(await readMigration(storage));
-    return storage;
-  } catch (error) {
-    await storage.close();
-    throw error;
-  }
-}
-
-function storageKindOf(config: ServerConfig): StorageKind {
-  const kind = findStorageKind(config.storage.type);
-  if (kind) return kind;
-  const known = storageRegistry.map((candidate) => candidate.type).join(", ");
-  throw new CofferError("invalid_request", `there is no storage type ${config.storage.type}; the types are ${known}`);
-}
-
-function openSeal(stanza: ServerConfig["seals"][number], config: ServerConfig, io: ProgramIo): Promise<Seal> {
-  return findSealType(stanza.type).parse(stanza.config, {
-    clusterName: config.clusterName,
-    clock: io.clock,
-    readFile: (path) => readFile(resolve(io.cwd, path)),
-    environment: (name) => io.env[name],
-  });
-}
-
-/** What an administrator may see of the configuration: kinds and addresses, no member that could be a secret. */
-function sanitized(config: ServerConfig) {
-  return {
-    storage: { type: config.storage.type },
-    seals: config.seals.map((seal) => ({
-      type: seal.type,
-      name: seal.name,
-      priority: seal.priority,
-      disabled: seal.disabled,
-    })),
-    listeners: config.listeners.map((listener) => ({
-      type: "tcp",
-      config: { address: `${listener.host}:${listener.port}`, tls_disable: !listener.tls },
-    })),
-    api_addr: config.apiAddress ?? null,
-    default_lease_ttl: config.defaultLeaseTtlSeconds,
-    max_lease_ttl: config.maxLeaseTtlSeconds,
-    log_level: config.logLevel,
-  };
-}
-
-function openListeners(
-  config: ServerConfig,
-  { serve, pages, crossOrigin, whole }: AssembledServer,
-  { log, clock }: ServerParts,
-): Promise<readonly Listener[]> {
-  const showMetrics = (asked: MetricsRequest) => metricsAnswer(whole, asked, clock.now());
-  const services = { serve, pages, crossOrigin, log, clock, metrics: showMetrics };
-  const open = config.listeners.map((listener) => ({
-    ...listener,
-    unauthenticatedMetrics: listener.unauthenticatedMetrics || config.unauthenticatedMetrics,
-  }));
-  return Promise.all(open.map((listener) => listen(listener, services)));
-}
-
-async function bringUpServer(
-  config: ServerConfig,
-  development: Development | undefined,
-  server: AssembledServer,
-  io: ProgramIo,
-  log: Log,
-  signal: AbortSignal,
-): Promise<void> {
-  const { node } = server.services;
-  node.onUnsealed(() => server.background.start(signal));
-  if (!node.isAutoSeal) {
-    await node.refresh();
-    return;
-  }
-  const initialize = config.bootstrap.length === 0 ? undefined : () => selfInitialize(config, development, server);
-  await bringUp({ node, clock: io.clock, log, initialize }, signal);
-  if (development && !signal.aborted) await ensureRootToken(development, server);
-}
-
-async function selfInitialize(
-  config: ServerConfig,
-  development: Development | undefined,
-  server: AssembledServer,
-): Promise<void> {
-  await server.services.node.initialize({
-    shares: 1,
-    threshold: 1,
-    recoveryShares: 0,
-    recoveryThreshold: 0,
-    fill: async (tx) => {
-      await server.initial.write(tx);
-      await enableAuditDevices(tx, config.audits, server.services.audit);
-      await runBootstrap(tx, config.bootstrap, server.services);
-      if (development) await server.initial.writeRootToken(tx, development.rootToken);
-    },
-  });
-}
-
-/** A development server that finds older data makes sure that the token it prints is one. */
-async function ensureRootToken(development: Development, { services, initial }: AssembledServer): Promise<void> {
-  const tx = services.barrier.begin();
-  if (await services.tokens.find(tx, development.rootToken)) return;
-  await initial.writeRootToken(tx, development.rootToken);
-  await tx.commit();
-}
-
-function stopped(signal: AbortSignal): Promise<void> {
-  return new Promise((resolvePromise) => {
-    if (signal.aborted) resolvePromise();
-    else signal.addEventListener("abort", () => resolvePromise(), { once: true });
-  });
 }

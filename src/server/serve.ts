@@ -1,0 +1,218 @@
+// A server in this process: opens what the configuration names, joins the parts, listens, comes up by itself where it
+// can, and takes everything down in order when the process is asked to end.
+import { readFile, rm, writeFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { CofferError, messageOf } from "#common/errors.ts";
+import type { Log } from "#common/log.ts";
+import { createMetrics } from "#common/metrics.ts";
+import type { ProgramIo } from "#common/program.ts";
+import { VERSION, VERSION_DATE } from "#common/version.ts";
+import { type AssembledServer, assemble, type ServerParts } from "./assemble.ts";
+import { enableAuditDevices } from "./audit/audit-config.ts";
+import type { ServerConfig } from "./config/server-config.ts";
+import { runBootstrap } from "./core/bootstrap.ts";
+import { type MetricsRequest, metricsAnswer } from "./core/metrics-answer.ts";
+import { bringUp } from "./core/unseal-loop.ts";
+import { type Development, developmentBanner } from "./development.ts";
+import type { ServerFlags } from "./flags.ts";
+import { type Listener, listen } from "./http/listener.ts";
+import { findSealType } from "./seal/registry.ts";
+import type { Seal } from "./seal/seal.ts";
+import { registerServerMetrics } from "./server-metrics.ts";
+import { assertWhole, readMigration } from "./storage/migration-record.ts";
+import { findStorageKind, type StorageContext, type StorageKind, storageRegistry } from "./storage/registry.ts";
+import type { Storage } from "./storage/storage.ts";
+
+/** How the process was started. */
+export interface Start {
+  /** Of a development server. */
+  readonly development: Development | undefined;
+  readonly flags: ServerFlags;
+  readonly io: ProgramIo;
+  readonly log: Log;
+}
+
+/** Serves until the process is asked to end; gives the exit code. */
+export async function serve(config: ServerConfig, { development, flags, io, log }: Start): Promise<number> {
+  const parts = await openParts(config, io, log);
+  const server = assemble(parts);
+  const stop = new AbortController();
+  io.signal.addEventListener("abort", () => stop.abort(), { once: true });
+  if (io.signal.aborted) stop.abort();
+  registerServerMetrics(parts.metrics, server.services);
+  const listeners = await openListeners(config, server, parts);
+  await writePidFile(config.pidFile);
+  const comingUp = bringUpServer(config, development, server, io, log, stop.signal);
+  if (development) {
+    await comingUp;
+    io.stdout.write(developmentBanner(listeners[0]?.address ?? "", development.rootToken, flags.devStorage));
+  }
+  await stopped(stop.signal);
+  log.info("stopping");
+  await Promise.all(listeners.map((listener) => listener.close()));
+  await server.background.stopped();
+  await comingUp;
+  await server.services.audit.close();
+  server.services.node.stop();
+  await Promise.all(
+    [...parts.seals, ...parts.retiredSeals].map(async (seal) => (seal.kind === "auto" ? seal.close() : undefined)),
+  );
+  await parts.storage.close();
+  if (config.pidFile !== undefined) await rm(config.pidFile, { force: true });
+  return 0;
+}
+
+async function writePidFile(file: string | undefined): Promise<void> {
+  if (file === undefined) return;
+  try {
+    await writeFile(file, `${process.pid}\n`, { mode: 0o644 });
+  } catch (error) {
+    throw new CofferError("invalid_request", `pid_file cannot be written: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+async function openParts(config: ServerConfig, io: ProgramIo, log: Log): Promise<ServerParts> {
+  const { clock } = io;
+  const open = (disabled: boolean) =>
+    Promise.all(
+      config.seals.filter((seal) => seal.disabled === disabled).map((stanza) => openSeal(stanza, config, io)),
+    );
+  const [seals, retiredSeals] = [await open(false), await open(true)];
+  const kind = storageKindOf(config);
+  const storage = await openWhole(kind, config, { log, clock, environment: io.env });
+  return {
+    storage,
+    storageType: kind.type,
+    seals,
+    retiredSeals,
+    host: { clock, log, readFile: (path) => readFile(path, "utf8"), environment: io.env },
+    clock,
+    log,
+    metrics: createMetrics(),
+    ttl: { defaultLeaseTtlSeconds: config.defaultLeaseTtlSeconds, maxLeaseTtlSeconds: config.maxLeaseTtlSeconds },
+    clusterName: config.clusterName,
+    version: VERSION,
+    buildDate: VERSION_DATE,
+    sanitizedConfig: sanitized(config),
+    userLockouts: config.userLockouts,
+    unauthenticatedRekey: config.unauthenticatedRekey,
+    rawStorage: config.rawStorage,
+    introspection: config.introspection,
+  };
+}
+
+/** Refuses the destination of a migration that is not finished, before anything listens. */
+async function openWhole(kind: StorageKind, config: ServerConfig, context: StorageContext): Promise<Storage> {
+  const storage = await kind.open(config.storage.config, context);
+  try {
+    assertWhole(await readMigration(storage));
+    return storage;
+  } catch (error) {
+    await storage.close();
+    throw error;
+  }
+}
+
+function storageKindOf(config: ServerConfig): StorageKind {
+  const kind = findStorageKind(config.storage.type);
+  if (kind) return kind;
+  const known = storageRegistry.map((candidate) => candidate.type).join(", ");
+  throw new CofferError("invalid_request", `there is no storage type ${config.storage.type}; the types are ${known}`);
+}
+
+function openSeal(stanza: ServerConfig["seals"][number], config: ServerConfig, io: ProgramIo): Promise<Seal> {
+  return findSealType(stanza.type).parse(stanza.config, {
+    clusterName: config.clusterName,
+    clock: io.clock,
+    readFile: (path) => readFile(resolve(io.cwd, path)),
+    environment: (name) => io.env[name],
+  });
+}
+
+/** What an administrator may see of the configuration: kinds and addresses, no member that could be a secret. */
+function sanitized(config: ServerConfig) {
+  return {
+    storage: { type: config.storage.type },
+    seals: config.seals.map((seal) => ({
+      type: seal.type,
+      name: seal.name,
+      priority: seal.priority,
+      disabled: seal.disabled,
+    })),
+    listeners: config.listeners.map((listener) => ({
+      type: "tcp",
+      config: { address: `${listener.host}:${listener.port}`, tls_disable: !listener.tls },
+    })),
+    api_addr: config.apiAddress ?? null,
+    default_lease_ttl: config.defaultLeaseTtlSeconds,
+    max_lease_ttl: config.maxLeaseTtlSeconds,
+    log_level: config.logLevel,
+  };
+}
+
+function openListeners(
+  config: ServerConfig,
+  { serve, pages, crossOrigin, whole }: AssembledServer,
+  { log, clock }: ServerParts,
+): Promise<readonly Listener[]> {
+  const showMetrics = (asked: MetricsRequest) => metricsAnswer(whole, asked, clock.now());
+  const services = { serve, pages, crossOrigin, log, clock, metrics: showMetrics };
+  const open = config.listeners.map((listener) => ({
+    ...listener,
+    unauthenticatedMetrics: listener.unauthenticatedMetrics || config.unauthenticatedMetrics,
+  }));
+  return Promise.all(open.map((listener) => listen(listener, services)));
+}
+
+async function bringUpServer(
+  config: ServerConfig,
+  development: Development | undefined,
+  server: AssembledServer,
+  io: ProgramIo,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  const { node } = server.services;
+  node.onUnsealed(() => server.background.start(signal));
+  if (!node.isAutoSeal) {
+    await node.refresh();
+    return;
+  }
+  const initialize = config.bootstrap.length === 0 ? undefined : () => selfInitialize(config, development, server);
+  await bringUp({ node, clock: io.clock, log, initialize }, signal);
+  if (development && !signal.aborted) await ensureRootToken(development, server);
+}
+
+async function selfInitialize(
+  config: ServerConfig,
+  development: Development | undefined,
+  server: AssembledServer,
+): Promise<void> {
+  await server.services.node.initialize({
+    shares: 1,
+    threshold: 1,
+    recoveryShares: 0,
+    recoveryThreshold: 0,
+    fill: async (tx) => {
+      await server.initial.write(tx);
+      await enableAuditDevices(tx, config.audits, server.services.audit);
+      await runBootstrap(tx, config.bootstrap, server.services);
+      if (development) await server.initial.writeRootToken(tx, development.rootToken);
+    },
+  });
+}
+
+/** A development server that finds older data makes sure that the token it prints is one. */
+async function ensureRootToken(development: Development, { services, initial }: AssembledServer): Promise<void> {
+  const tx = services.barrier.begin();
+  if (await services.tokens.find(tx, development.rootToken)) return;
+  await initial.writeRootToken(tx, development.rootToken);
+  await tx.commit();
+}
+
+function stopped(signal: AbortSignal): Promise<void> {
+  return new Promise((resolvePromise) => {
+    if (signal.aborted) resolvePromise();
+    else signal.addEventListener("abort", () => resolvePromise(), { once: true });
+  });
+}
