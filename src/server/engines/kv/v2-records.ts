@@ -76,6 +76,10 @@ export async function readData({ storage }: Stored, path: string, version: numbe
   return data;
 }
 
+export function writeData({ storage }: Stored, path: string, version: number | string, data: JsonObject): void {
+  storage.put(dataKey(path, version), Buffer.from(encodeSorted(data), "utf8"));
+}
+
 export function deleteData({ storage }: Stored, path: string, version: number | string): void {
   storage.delete(dataKey(path, version));
 }
@@ -118,7 +122,7 @@ export function addVersion(
   if (current > keep) oldest = Math.max(oldest, current - keep + 1);
   versions[current] = newVersion(now, deleteAfter(before, config));
   const key: Key = { ...before, current, oldest, updated: now, versions };
-  context.storage.put(dataKey(path, current), Buffer.from(encodeSorted(data), "utf8"));
+  writeData(context, path, current, data);
   writeKey(context, path, key);
   return key;
 }

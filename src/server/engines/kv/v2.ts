@@ -7,6 +7,7 @@ import { upgradeToV2 } from "./upgrade.ts";
 import { configPath } from "./v2-config.ts";
 import { dataPath } from "./v2-data.ts";
 import { detailedMetadataPath } from "./v2-detailed.ts";
+import { importPath } from "./v2-import.ts";
 import { metadataPath } from "./v2-metadata.ts";
 import { DATA_FOLDER, KEY_FOLDER } from "./v2-records.ts";
 import { subkeysPath } from "./v2-subkeys.ts";
@@ -27,6 +28,7 @@ export function createKvV2(): Backend {
       deletePath,
       undeletePath,
       destroyPath,
+      importPath,
       strayPath,
     ],
   };
