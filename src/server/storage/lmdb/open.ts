@@ -1,10 +1,9 @@
 // Opens an LMDB environment for a store, or says clearly why it cannot: a directory of something else, one that cannot
-// be written, a newer format. Must not read or write entries (lmdb-storage.ts does).
-import { access, constants, mkdir, open as openFile, readdir, statfs } from "node:fs/promises";
-import { join } from "node:path";
+// be written, a newer format (files.ts looks first). Must not read or write entries (lmdb-storage.ts does).
 import { type Database, open, type RootDatabase } from "lmdb";
 import { CofferError, messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
+import { prepareDirectory } from "./files.ts";
 import {
   assertFormat,
   ENTRIES,
@@ -35,17 +34,9 @@ const MAP_BYTES = 2 ** 40;
 const PAGE_BYTES = 8192;
 /** Processes times their open snapshots; LMDB's own default is 126. */
 const READERS_MAX = 512;
-/** The first page of an LMDB file has this near its beginning (0xBEEFC0DE); an empty file is one that is just made. */
-const MAGIC = Buffer.from("dec0efbe", "hex");
-const HEADER_BYTES = 64;
-/** What Vault and OpenBao leave in a directory: their data is not readable here. */
-const OF_VAULT = ["vault.db", "raft", "core", "logical", "sys"];
-/** statfs(2) types of file systems without dependable shared memory maps: NFS, SMB, CIFS. */
-const NETWORK_FILE_SYSTEMS = [0x6969, 0xfe534d42, 0xff534d42];
-
 /** Throws `invalid_request` for a directory that is not ours, `unavailable` for one that cannot be used now. */
 export async function openEnvironment(options: LmdbOptions): Promise<Environment> {
-  await prepareDirectory(options);
+  await prepareDirectory(options.path, options.log);
   const root = openFiles(options);
   try {
     await checkFormat(root, options.path);
@@ -56,27 +47,10 @@ export async function openEnvironment(options: LmdbOptions): Promise<Environment
   }
 }
 
-async function prepareDirectory({ path, log }: LmdbOptions): Promise<void> {
-  try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
-    await access(path, constants.R_OK | constants.W_OK | constants.X_OK);
-  } catch (cause) {
-    const message = `cannot write to the storage directory ${path} (${messageOf(cause)}); check its owner and mount`;
-    throw new CofferError("unavailable", message, { cause });
-  }
-  const names = await readdir(path);
-  if (!names.includes("data.mdb") && names.some((name) => OF_VAULT.includes(name))) throw foreign(path);
-  if (names.includes("data.mdb") && !(await isLmdbFile(join(path, "data.mdb")))) throw foreign(path);
-  const { type } = await statfs(path);
-  if (NETWORK_FILE_SYSTEMS.includes(type))
-    log.warn("the storage directory is on a network file system; only one machine may use it", { path });
-}
-
-/** LMDB's own check of the file comes too late: it ends the process for some that are not its own. */
-async function isLmdbFile(file: string): Promise<boolean> {
-  await using handle = await openFile(file, "r");
-  const { bytesRead, buffer } = await handle.read(Buffer.alloc(HEADER_BYTES), 0, HEADER_BYTES, 0);
-  return bytesRead === 0 || buffer.includes(MAGIC);
+/** The same after a failure, at once: what is in the directory is known. Throws as openEnvironment. */
+export function reopenEnvironment(options: LmdbOptions): Environment {
+  const root = openFiles(options);
+  return { root, entries: root.openDB<Buffer, string>({ ...ENCODING, name: ENTRIES }) };
 }
 
 const ENCODING = { encoding: "binary", keyEncoder, compression: false } as const;
@@ -115,13 +89,20 @@ async function checkFormat(root: RootDatabase<Buffer, string>, path: string): Pr
   });
 }
 
-/** LMDB's codes for files that are not its own or of another make. */
+/** LMDB's code for a file that is not its own, and errno(3)'s. */
 const MDB_INVALID = -30_793;
-const MDB_VERSION_MISMATCH = -30_794;
+const DENIED = [1, 13];
+const READ_ONLY = 30;
+const NO_SPACE = [28, 122];
 
 function openFailure(path: string, cause: unknown): CofferError {
-  const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
-  if (code === MDB_INVALID || code === MDB_VERSION_MISMATCH) return foreign(path, cause);
-  const message = `cannot open the store in ${path} (${messageOf(cause)}); check that no other program holds its files`;
-  return new CofferError("unavailable", message, { cause });
+  const code = cause instanceof Error && "code" in cause ? Number(cause.code) : 0;
+  if (code === MDB_INVALID) return foreign(path, cause);
+  const reason = messageOf(cause);
+  const failure = (words: string) => new CofferError("unavailable", `${words} (${reason})`, { cause });
+  if (DENIED.includes(code))
+    return failure(`data.mdb or lock.mdb in ${path} belongs to somebody else; give both to the server's user`);
+  if (code === READ_ONLY) return failure(`the file system of ${path} is read-only; mount it for writing`);
+  if (NO_SPACE.includes(code)) return failure(`the disk of ${path} has no room to open the store; make some`);
+  return failure(`cannot open the store in ${path}; check its disk and memory limits`);
 }

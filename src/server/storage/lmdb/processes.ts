@@ -1,9 +1,10 @@
 // What an LMDB store's machine has to say: which processes have it open (LMDB keeps a table of readers in lock.mdb, and a
 // process that is gone is taken out by its lock), and how much the disk has left. Never reads entries.
 import { access, statfs } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { join } from "node:path";
 import type { Log } from "#common/log.ts";
 import type { StorageCapacity } from "../registry.ts";
+import { nearestFolder } from "./files.ts";
 import { openEnvironment } from "./open.ts";
 
 /** Process ids of others, each once; none where there is no store. */
@@ -26,8 +27,7 @@ export function readersIn(table: string): readonly number[] {
 
 /** Of the disk that the directory is on, or will be. */
 export async function capacityOf(path: string): Promise<StorageCapacity> {
-  let folder = resolve(path);
-  while (!(await exists(folder)) && folder !== dirname(folder)) folder = dirname(folder);
+  const folder = await nearestFolder(path);
   const { bavail, bsize } = await statfs(folder);
   return { freeBytes: bavail * bsize, freeOf: `the disk of ${folder}` };
 }

@@ -1,0 +1,96 @@
+// The directory and files of a store looked at before LMDB sees them: its own checks come too late, since it ends the
+// process for some files that are not its own. Must not open an environment (open.ts does).
+import { access, constants, mkdir, open, readdir, readFile, stat, statfs } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { CofferError, messageOf } from "#common/errors.ts";
+import type { Log } from "#common/log.ts";
+import { foreign } from "./format.ts";
+
+/** The first page of an LMDB file has this near its beginning (0xBEEFC0DE); an empty file is one that is just made. */
+const MAGIC = Buffer.from("dec0efbe", "hex");
+const HEADER_BYTES = 64;
+/** MDB_DATA_VERSION of the LMDB in the package; what stands above it are flags. */
+const DATA_VERSION = 2;
+/** MDB_LOCK_VERSION, in the lower 12 bits of what follows the magic number in lock.mdb; above are sizes of its parts. */
+const LOCK_VERSION = 2;
+const LOCK_VERSION_MASK = 0xfff;
+/** What Vault and OpenBao leave in a directory: their data is not readable here. */
+const OF_VAULT = ["vault.db", "raft", "core", "logical", "sys"];
+/** statfs(2) types of file systems without dependable shared memory maps: NFS, SMB, CIFS. */
+const NETWORK_FILE_SYSTEMS = [0x6969, 0xfe534d42, 0xff534d42];
+
+/** Makes the directory where it is missing. Throws `invalid_request` or `unavailable` when LMDB must not be tried. */
+export async function prepareDirectory(path: string, log: Log): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+    await access(path, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const cause = await reasonOf(path, error);
+    const message = `cannot write to the storage directory ${path} (${messageOf(cause)}); check its owner and mount`;
+    throw new CofferError("unavailable", message, { cause });
+  }
+  const names = await readdir(path);
+  if (!names.includes("data.mdb") && names.some((name) => OF_VAULT.includes(name))) throw foreign(path);
+  if (names.includes("data.mdb") && !(await isLmdbFile(join(path, "data.mdb")))) throw foreign(path);
+  if (names.includes("lock.mdb")) await assertLockFile(path);
+  const { type } = await statfs(path);
+  if (NETWORK_FILE_SYSTEMS.includes(type))
+    log.warn("the storage directory is on a network file system; only one machine may use it", { path });
+}
+
+/** The directory itself, or the next one above it that is there. */
+export async function nearestFolder(path: string): Promise<string> {
+  let folder = resolve(path);
+  while (folder !== dirname(folder) && !(await exists(folder))) folder = dirname(folder);
+  return folder;
+}
+
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+/** Making a path of directories fails with ENOENT on a read-only file system. */
+async function reasonOf(path: string, error: unknown): Promise<unknown> {
+  const folder = await nearestFolder(path);
+  return access(folder, constants.W_OK | constants.X_OK).then(
+    () => error,
+    (cause: unknown) => cause,
+  );
+}
+
+async function isLmdbFile(file: string): Promise<boolean> {
+  const { bytesRead, buffer } = await readHead(file);
+  const at = buffer.indexOf(MAGIC);
+  return bytesRead === 0 || (at >= 0 && buffer.readUInt16LE(at + MAGIC.length) === DATA_VERSION);
+}
+
+/** A lock file that nobody holds is made anew by LMDB, whoever left it. */
+async function assertLockFile(path: string): Promise<void> {
+  const file = join(path, "lock.mdb");
+  const { bytesRead, buffer } = await readHead(file);
+  const version = buffer.readUInt32LE(MAGIC.length) & LOCK_VERSION_MASK;
+  const isOurs = buffer.subarray(0, MAGIC.length).equals(MAGIC) && version === LOCK_VERSION;
+  if (bytesRead === 0 || isOurs || !(await isHeld(file))) return;
+  const message = `a program with another build of LMDB has the store in ${path} open; end that program first`;
+  throw new CofferError("unavailable", message);
+}
+
+/** Whether a process has a lock on the file (proc_locks(5): "1: POSIX ADVISORY READ pid major:minor:inode 0 0"). */
+async function isHeld(file: string): Promise<boolean> {
+  const { ino } = await stat(file);
+  const locks = await readFile("/proc/locks", "utf8").catch(() => "");
+  return locks.includes(`:${ino} `);
+}
+
+async function readHead(file: string) {
+  const handle = await open(file, "r").catch((cause: unknown) => {
+    throw new CofferError("unavailable", `cannot read ${file} (${messageOf(cause)}); check its owner`, { cause });
+  });
+  try {
+    return await handle.read(Buffer.alloc(HEADER_BYTES), 0, HEADER_BYTES, 0);
+  } finally {
+    await handle.close();
+  }
+}
