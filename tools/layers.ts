@@ -48,6 +48,7 @@ const AREAS: Readonly<Record<string, Area>> = {
       "server/core",
       "server/sys",
       "server/ceremony",
+      "server/recovery",
       "server/config",
       "server/auth/token",
       ...REGISTRIES,
@@ -63,6 +64,10 @@ const AREAS: Readonly<Record<string, Area>> = {
   "server/sys": { may: ["server/core", "server/ceremony", ...BELOW_CORE] },
   /** What several people do together to the node's keys, for sys. */
   "server/ceremony": { may: ["server/core", ...BELOW_CORE] },
+  /** A server of its own, made of the few parts that repairs need. */
+  "server/recovery": {
+    may: ["server/http", "server/config", "server/core", "server/sys", "server/ceremony", ...BELOW_CORE],
+  },
   "server/engines": { may: BELOW_BACKENDS, plugins: true },
   "server/auth": { may: [...BELOW_BACKENDS, "server/auth/token"], plugins: true },
   /** The face of the token service: privileged as sys is, so no plugin like the others. */

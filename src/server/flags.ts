@@ -11,11 +11,13 @@ export interface ServerFlags {
   readonly devStorage: string;
   /** Undefined: as the configuration says. */
   readonly logLevel: LogLevel | undefined;
+  /** Nothing runs but what repairs a store. */
+  readonly recovery: boolean;
   readonly help: boolean;
 }
 
 const TEXT_FLAGS = ["config", "dev-root-token-id", "dev-listen-address", "dev-storage", "log-level"] as const;
-const SWITCHES = ["dev", "dev-no-store-token", "help", "h"] as const;
+const SWITCHES = ["dev", "recovery", "dev-no-store-token", "help", "h"] as const;
 type TextFlag = (typeof TEXT_FLAGS)[number];
 
 export const SERVER_HELP = `Usage: coffer server [flags]
@@ -27,6 +29,7 @@ export const SERVER_HELP = `Usage: coffer server [flags]
   -dev-root-token-id=ID    Its root token; a random one by default.
   -dev-listen-address=A    Where it listens; 127.0.0.1:8200 by default, port 0 takes any.
   -dev-storage=DIR         Keeps its data in a directory; in memory by default.
+  -recovery                Recovery mode: only sys/raw and what opens it, for repairs of a store.
   -log-level=LEVEL         debug, info, warn or error.
 
   SIGTERM ends it: requests under way are answered first.
@@ -56,6 +59,7 @@ export function parseServerFlags(argv: readonly string[]): ServerFlags {
     devListenAddress: last("dev-listen-address") || "127.0.0.1:8200",
     devStorage: last("dev-storage"),
     logLevel: logLevelOf(last("log-level")),
+    recovery: switches.has("recovery"),
     help: switches.has("help") || switches.has("h"),
   };
 }

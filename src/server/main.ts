@@ -16,6 +16,7 @@ export async function run(argv: readonly string[], io: ProgramIo): Promise<numbe
     io.stdout.write(SERVER_HELP);
     return 0;
   }
+  if (flags.recovery && flags.dev) throw new CofferError("invalid_request", "-recovery and -dev exclude each other");
   const development = flags.dev
     ? await developmentSetup({ ...flags, devStorage: flags.devStorage && resolve(io.cwd, flags.devStorage) })
     : undefined;
@@ -27,7 +28,8 @@ export async function run(argv: readonly string[], io: ProgramIo): Promise<numbe
     now: () => io.clock.now(),
   });
   for (const warning of config.warnings) log.warn(warning);
-  const { serve } = await import("./serve.ts");
+  const { serve, serveRecovery } = await import("./serve.ts");
+  if (flags.recovery) return serveRecovery(config, { io, log });
   return serve(config, { development, flags, io, log });
 }
 

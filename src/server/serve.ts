@@ -16,6 +16,7 @@ import { bringUp } from "./core/unseal-loop.ts";
 import { type Development, developmentBanner } from "./development.ts";
 import type { ServerFlags } from "./flags.ts";
 import { type Listener, listen } from "./http/listener.ts";
+import { runRecovery } from "./recovery/run-recovery.ts";
 import { findSealType } from "./seal/registry.ts";
 import type { Seal } from "./seal/seal.ts";
 import { registerServerMetrics } from "./server-metrics.ts";
@@ -60,6 +61,11 @@ export async function serve(config: ServerConfig, { development, flags, io, log 
   await parts.storage.close();
   if (config.pidFile !== undefined) await rm(config.pidFile, { force: true });
   return 0;
+}
+
+/** The same in recovery mode, in one process whatever the configuration says of workers. */
+export async function serveRecovery(config: ServerConfig, { io, log }: Pick<Start, "io" | "log">): Promise<number> {
+  return runRecovery(await openParts(config, io, log), config, io);
 }
 
 async function writePidFile(file: string | undefined): Promise<void> {

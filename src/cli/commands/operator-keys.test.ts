@@ -120,6 +120,11 @@ describe("operator generate-root", () => {
     const decoded = await against(() => refused(500), {}, "generate-root", `-decode=${encoded}`, "-otp=pad");
     expect(decoded).toMatchObject({ stdout: "hvs\n", calls: [] });
     expect((await against(() => refused(500), {}, "generate-root", "-decode=AAAA", "-otp=x")).code).toBe(1);
+    const recovery = await against(bare({ ...status, complete: true }), {}, "generate-root", "-recovery-token", "k");
+    expect(recovery.calls.map(([, path]) => path)).toEqual([
+      "sys/generate-recovery-token/attempt",
+      "sys/generate-recovery-token/update",
+    ]);
     const cancel = await against(() => ({ status: 204 }), {}, "generate-root", "-cancel");
     expect(cancel.calls).toEqual([["DELETE", "sys/generate-root/attempt", undefined]]);
   });

@@ -169,6 +169,7 @@ export const generateRoot = defineCommand({
     "operator generate-root",
     "operator generate-root -init -pgp-key=ann.asc",
     "operator generate-root -decode=ENCODED_TOKEN -otp=OTP",
+    "operator generate-root -recovery-token -init",
   ],
   flags: {
     init: { kind: "switch", help: "Begin; prints the one-time pad (OTP), which is shown only this once." },
@@ -178,6 +179,10 @@ export const generateRoot = defineCommand({
       help: "With -init: file of the PGP public key to encrypt the token to, instead of a pad.",
     },
     decode: { kind: "text", help: "Print the token of an encoded one; needs -otp." },
+    "recovery-token": {
+      kind: "switch",
+      help: "A recovery token in place of a root token, of a server in recovery mode.",
+    },
     cancel: { kind: "switch", help: "End the attempt." },
     status: { kind: "switch", help: "Show how far it is." },
     nonce: { kind: "text", help: "Nonce of the attempt; the server is asked for it by default." },
@@ -189,7 +194,8 @@ export const generateRoot = defineCommand({
       await print.value({ token }, () => `${token}\n`);
       return 0;
     }
-    const attempt = "sys/generate-root/attempt";
+    const base = flags["recovery-token"] ? "sys/generate-recovery-token" : "sys/generate-root";
+    const attempt = `${base}/attempt`;
     const show = async (answer: Envelope): Promise<number> => {
       const data = answer.data ?? {};
       await print.answer(answer, { data, table: () => progressTable(data) });
@@ -203,11 +209,11 @@ export const generateRoot = defineCommand({
     if (flags.status) return show(await client.read(attempt));
     if (flags.cancel) {
       await client.delete(attempt);
-      print.note("Success! Root token generation canceled.");
+      print.note(`Success! ${flags["recovery-token"] ? "Recovery" : "Root"} token generation canceled.`);
       return 0;
     }
     const body = await shareBody(client, attempt, args[0], flags.nonce, io);
-    return show(await client.write("sys/generate-root/update", body));
+    return show(await client.write(`${base}/update`, body));
   },
 });
 

@@ -19,6 +19,8 @@ export interface UnsealLoopOptions {
   readonly log: Log;
   /** Initialises a fresh store; undefined when a person is to do it. */
   readonly initialize: (() => Promise<void>) | undefined;
+  /** Write nothing: seals that have no copy of the root key get none. */
+  readonly isOnlyOpened?: true;
 }
 
 /** Resolves when the node is unsealed or the signal aborts. */
@@ -40,7 +42,7 @@ export async function bringUp(options: UnsealLoopOptions, signal: AbortSignal): 
 }
 
 /** One try. Throws SealError with what keeps the node sealed. */
-async function attempt({ node, initialize, log }: UnsealLoopOptions, signal: AbortSignal): Promise<void> {
+async function attempt({ node, initialize, log, isOnlyOpened }: UnsealLoopOptions, signal: AbortSignal): Promise<void> {
   try {
     if ((await node.refresh()) === "uninitialised") {
       if (!initialize)
@@ -59,7 +61,7 @@ async function attempt({ node, initialize, log }: UnsealLoopOptions, signal: Abo
       : new SealError("Failed", messageOf(error), { transient: true, cause: error });
   }
   if (node.state !== "unsealed") throw new SealError("Failed", describe(node), { transient: true });
-  await wrapByNewSeals(node, log);
+  if (!isOnlyOpened) await wrapByNewSeals(node, log);
 }
 
 function describe(node: Node): string {

@@ -9,7 +9,7 @@ import { field, withDefault } from "../framework/fields.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
 import type { SysServices } from "./services.ts";
-import { health, sealStatus } from "./status.ts";
+import { health, type StatusServices, sealStatus } from "./status.ts";
 
 const HEALTH_CODES = { active: ["activecode", 200], sealed: ["sealedcode", 503], uninit: ["uninitcode", 501] } as const;
 
@@ -46,19 +46,7 @@ export function sealPaths(services: SysServices) {
       when: "always",
       operations: { read: { summary: "Show it.", handler: async () => ({ bare: await sealStatus(services) }) } },
     }),
-    definePrivilegedPath("unseal", {
-      summary: "Takes one share of the unseal key.",
-      access: "public",
-      when: "always",
-      fields: {
-        key: withDefault(field.text("A share, hex or base64."), ""),
-        reset: withDefault(field.flag("Forget the shares entered so far."), false),
-        migrate: withDefault(field.flag("Kept for clients that send it."), false),
-      },
-      operations: {
-        update: { summary: "Enter a share.", handler: (_context, { key, reset }) => unseal(services, key, reset) },
-      },
-    }),
+    unsealPath(services),
     definePrivilegedPath("health", {
       summary: "The node's state as an HTTP status, for load balancers and probes.",
       access: "public",
@@ -82,6 +70,22 @@ export function sealPaths(services: SysServices) {
       },
     }),
   ];
+}
+
+export function unsealPath(services: StatusServices) {
+  return definePrivilegedPath("unseal", {
+    summary: "Takes one share of the unseal key.",
+    access: "public",
+    when: "always",
+    fields: {
+      key: withDefault(field.text("A share, hex or base64."), ""),
+      reset: withDefault(field.flag("Forget the shares entered so far."), false),
+      migrate: withDefault(field.flag("Kept for clients that send it."), false),
+    },
+    operations: {
+      update: { summary: "Enter a share.", handler: (_context, { key, reset }) => unseal(services, key, reset) },
+    },
+  });
 }
 
 type InitValues = {
@@ -159,7 +163,7 @@ function assertShares(kind: "secret" | "recovery", shares: number, threshold: nu
   if (shares > 1 && threshold === 1) wrong(`${kind}_threshold must be greater than 1 when there are several shares`);
 }
 
-async function unseal(services: SysServices, key: string, reset: boolean): Promise<Reply> {
+async function unseal(services: StatusServices, key: string, reset: boolean): Promise<Reply> {
   const { node } = services;
   if (reset) {
     if ((await node.refresh()) === "unsealed") throw new CofferError("invalid_request", "vault is unsealed");

@@ -4,7 +4,9 @@ import type { JsonObject } from "#common/json.ts";
 import { readCluster } from "../core/initial-records.ts";
 import type { SysServices } from "./services.ts";
 
-export async function sealStatus(services: SysServices): Promise<JsonObject> {
+export type StatusServices = Pick<SysServices, "node" | "barrier" | "clock" | "version" | "buildDate" | "storageType">;
+
+export async function sealStatus(services: StatusServices): Promise<JsonObject> {
   const { node } = services;
   const state = await node.refresh();
   const auto = node.isAutoSeal;
@@ -30,7 +32,7 @@ export async function sealStatus(services: SysServices): Promise<JsonObject> {
 }
 
 /** Why it is sealed: what each seal said at the last try. */
-function troublesOf({ node }: SysServices): readonly JsonObject[] {
+function troublesOf({ node }: StatusServices): readonly JsonObject[] {
   return node.troubles.map((trouble) => ({
     seal: trouble.seal,
     reason: trouble.fault,
@@ -39,9 +41,10 @@ function troublesOf({ node }: SysServices): readonly JsonObject[] {
   }));
 }
 
-async function clusterOf(services: SysServices): Promise<JsonObject> {
-  if (services.barrier.isSealed) return {};
-  const cluster = await readCluster(services.barrier.begin());
+/** Left out when it cannot be read: the rest of the state must be told all the same. */
+async function clusterOf({ barrier }: StatusServices): Promise<JsonObject> {
+  if (barrier.isSealed) return {};
+  const cluster = await readCluster(barrier.begin()).catch(() => undefined);
   return cluster ? { cluster_name: cluster.name, cluster_id: cluster.id } : {};
 }
 
@@ -52,7 +55,7 @@ export function haStatus(services: SysServices): JsonObject {
 }
 
 export async function health(
-  services: SysServices,
+  services: StatusServices,
 ): Promise<{ body: JsonObject; kind: "active" | "sealed" | "uninit" }> {
   const state = await services.node.refresh();
   const kind = state === "unsealed" ? "active" : state === "uninitialised" ? "uninit" : "sealed";

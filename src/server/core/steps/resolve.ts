@@ -52,7 +52,7 @@ function sealed(): never {
 }
 
 /** What paths that answer while sealed would find if they asked for storage. */
-const sealedTransaction: Transaction = {
+export const sealedTransaction: Transaction = {
   dirty: false,
   get: sealed,
   prefetch: sealed,
