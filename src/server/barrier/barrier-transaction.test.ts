@@ -30,6 +30,7 @@ async function fixture() {
       return storage.commit(batch);
     },
     watch: (onChange) => storage.watch(onChange),
+    snapshot: () => storage.snapshot(),
     close: () => storage.close(),
   };
   const barrier = new Barrier({ storage: counted, clock: new FakeClock(), log: silentLog });

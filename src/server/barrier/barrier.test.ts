@@ -19,6 +19,7 @@ function withoutNews(storage: Storage): Storage {
     scan: (range) => storage.scan(range),
     commit: (batch) => storage.commit(batch),
     watch: () => ({ [Symbol.dispose]: () => {} }),
+    snapshot: () => storage.snapshot(),
     close: () => storage.close(),
   };
 }

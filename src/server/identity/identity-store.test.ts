@@ -31,6 +31,7 @@ beforeEach(async () => {
   const storage = {
     ...{ list: memory.list.bind(memory), scan: memory.scan.bind(memory), commit: memory.commit.bind(memory) },
     ...{ watch: memory.watch.bind(memory), close: memory.close.bind(memory) },
+    snapshot: memory.snapshot.bind(memory),
     get: (keys: readonly string[]) => {
       reads++;
       return memory.get(keys);

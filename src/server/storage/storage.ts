@@ -39,8 +39,42 @@ export interface Storage {
   commit(batch: CommitBatch): Promise<"committed" | "conflict">;
   /** Tells which keys other processes changed; may say only "all". */
   watch(onChange: (keys: readonly string[] | "all") => void): Disposable;
+  /**
+   * Every entry as of one instant, in key order, in batches of about SNAPSHOT_BATCH_BYTES. The instant lies between
+   * asking for the first batch and getting it; writers are not held up meanwhile. What it costs (old pages, old rows,
+   * history kept) is held until the generator ends or is returned, so let it end. Throws `unavailable` when the instant
+   * is lost.
+   */
+  snapshot(): AsyncGenerator<readonly StoredEntry[]>;
+  /** How large the store is, as last known; undefined where that cannot be told. Cheap: asked for at each scrape. */
+  usage?(): StorageUsage | undefined;
   close(): Promise<void>;
 }
+
+/** In bytes. */
+export interface StorageUsage {
+  /** What the store takes, free pages included. */
+  readonly sizeBytes: number;
+  /** What of it is in use. */
+  readonly usedBytes: number;
+  /** What it can grow to; undefined when that is not known. */
+  readonly limitBytes?: number | undefined;
+  /** LMDB's address space. */
+  readonly mapBytes?: number;
+  /** Why it cannot be written to, or soon cannot: a sentence with the next step and nothing secret. */
+  readonly trouble?: string | undefined;
+}
+
+/** An entry without its version, which means nothing in another store. */
+export interface StoredEntry {
+  readonly key: string;
+  readonly value: Uint8Array;
+}
+
+/** Of a batch of a snapshot: enough that its overhead does not count, little beside a server's memory. */
+export const SNAPSHOT_BATCH_BYTES = 1024 * 1024;
+/** Entries of a batch, however small. */
+export const SNAPSHOT_BATCH_ENTRIES = 1_024;
 
 /**
  * Longest key in UTF-8 bytes. PostgreSQL's index takes 2,704 with its header, LMDB at page size 8192 4,026 (measured);

@@ -6,14 +6,14 @@ import { CofferError } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import { Batcher } from "../batcher.ts";
 import { assertKey, assertKeyText, assertPrefix, assertWrites } from "../key.ts";
-import type { CommitBatch, Entry, Page, Range, Storage } from "../storage.ts";
+import type { CommitBatch, Entry, Page, Range, Storage, StoredEntry } from "../storage.ts";
 import { ChangeFeed } from "./change-feed.ts";
 import { EtcdCluster, METHOD } from "./cluster.ts";
 import { GROUPED_OPERATIONS_MAX, type QueuedCommit, requestOf, resultsOf, takeGroup } from "./commit-group.ts";
 import { isConfigurationFault, storageError } from "./faults.ts";
 import { dataPrefix, pastPrefix, prepareStore } from "./format.ts";
 import { Gate } from "./gate.ts";
-import { keepHouse, statusOf } from "./housekeeping.ts";
+import { type House, keepHouse, statusOf } from "./housekeeping.ts";
 import {
   commitRequest,
   getRequest,
@@ -26,6 +26,7 @@ import {
   type Write,
 } from "./messages.ts";
 import type { EtcdOptions } from "./options.ts";
+import { readSnapshot } from "./snapshot.ts";
 import { listNames, type ReadKeys, scanKeys } from "./walk.ts";
 import type { Message } from "./wire.ts";
 
@@ -71,6 +72,7 @@ class EtcdStorage implements Storage {
   readonly #feed: ChangeFeed;
   readonly #lookups: Batcher<Lookup, Found>;
   readonly #commits: Batcher<QueuedCommit, TxnResult | CofferError>;
+  readonly #house: House;
   readonly #housekeeping: Promise<void>;
   readonly #readKeys: ReadKeys;
   readonly #gate: Gate;
@@ -89,7 +91,8 @@ class EtcdStorage implements Storage {
     this.#feed = new ChangeFeed({ cluster, first: Buffer.from(this.#prefix), end: this.#end, clock, log });
     this.#lookups = new Batcher({ lanes: LANES, take: takeLookups, run: (batch) => this.#lookUp(batch) });
     this.#commits = new Batcher({ lanes: LANES, take: takeGroup, run: (group) => this.#commitGroup(group) });
-    this.#housekeeping = keepHouse({ cluster, path, compactionMillis, clock, log });
+    this.#house = { cluster, path, compactionMillis, clock, log };
+    this.#housekeeping = keepHouse(this.#house);
     this.#readKeys = (from, to, limit, revision) => this.#readPiece(from, to, limit, revision);
   }
 
@@ -126,6 +129,16 @@ class EtcdStorage implements Storage {
 
   watch(onChange: (keys: readonly string[] | "all") => void): Disposable {
     return this.#feed.add(onChange);
+  }
+
+  async *snapshot(): AsyncGenerator<readonly StoredEntry[]> {
+    this.#cluster.assertOpen();
+    const { cluster, path, clock, log } = this.#house;
+    const pieces = readSnapshot({ cluster, path, clock, log });
+    for await (const entries of pieces) {
+      yield entries.map((entry) => ({ key: this.#keyOf(entry), value: Buffer.from(entry.value) }));
+      this.#cluster.assertOpen();
+    }
   }
 
   async close(): Promise<void> {

@@ -2,6 +2,7 @@
 //
 //   P "format"   {"format":"coffer","version":1}
 //   P "gate"     there while a commit with a large read set is made (gate.ts); no other commit is made then
+//   P "pins/" id the revision that a snapshot is being read at, under a lease (snapshot.ts); not compacted away
 //   P "kv/" key  the value; the key in UTF-8, its version is the mod_revision
 import { CofferError } from "#common/errors.ts";
 import { isJsonObject, parseJson } from "#common/json.ts";
@@ -12,6 +13,7 @@ const FORMAT_VERSION = 1;
 
 export const formatKey = (path: string) => Buffer.from(`${path}format`);
 export const gateKey = (path: string) => Buffer.from(`${path}gate`);
+export const pinsPrefix = (path: string) => `${path}pins/`;
 export const formatRecord = () => Buffer.from(JSON.stringify({ format: "coffer", version: FORMAT_VERSION }));
 /** Before every key of the store. */
 export const dataPrefix = (path: string) => `${path}kv/`;

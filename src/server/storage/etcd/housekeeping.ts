@@ -7,6 +7,7 @@ import { type EtcdCluster, METHOD } from "./cluster.ts";
 import { isCompacted, isConfigurationFault } from "./faults.ts";
 import { formatKey } from "./format.ts";
 import { compactRequest, parseRange, parseStatus, rangeRequest, type StatusResult } from "./messages.ts";
+import { oldestPin } from "./snapshot.ts";
 import { Message } from "./wire.ts";
 
 const LOOK_MILLIS: Millis = 60_000;
@@ -36,7 +37,8 @@ export async function keepHouse(house: House): Promise<void> {
       const status = await statusOf(cluster);
       if (status !== undefined) warnOfSize(status, log);
       if (clock.now() - marked.at < compactionMillis) continue;
-      if (marked.revision > 0) await compact(house, marked.revision);
+      // A snapshot that begins after this look is newer than the mark.
+      if (marked.revision > 0) await compact(house, Math.min(marked.revision, await oldestPin(house)));
       marked = { revision: await revisionOf(house), at: clock.now() };
     } catch (error) {
       if (!cluster.closing.aborted) log.debug("cannot look after etcd's database", { error: messageOf(error) });

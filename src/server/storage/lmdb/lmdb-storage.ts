@@ -2,31 +2,55 @@
 // processes of the machine. Bytes and versions are described in format.ts; opening and its errors are in open.ts.
 import type { Clock } from "#common/clock.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
+import type { Log } from "#common/log.ts";
 import { assertKey, assertKeyText, assertPrefix, assertWrites, skipScan } from "../key.ts";
-import type { CommitBatch, Entry, Page, Range, Storage } from "../storage.ts";
+import type { CommitBatch, Entry, Page, Range, Storage, StorageUsage, StoredEntry } from "../storage.ts";
+import { DiskRoom, FULL_MESSAGE } from "./disk-room.ts";
 import { encodeEntry, encodeVersion, VERSION_BYTES, VERSION_KEY } from "./format.ts";
-import { type Environment, type LmdbOptions, openEnvironment } from "./open.ts";
+import { type Environment, type LmdbOptions, openEnvironment, reopenEnvironment } from "./open.ts";
+import { LmdbSnapshot } from "./snapshot.ts";
+import { usageOf } from "./usage.ts";
 
 /** How soon a change by another process is told: one look of 5 µs at the version record each time. */
 const WATCH_INTERVAL_MILLIS = 100;
 /** The smallest key there is, where a scan of everything begins. */
 const FIRST_KEY = "\0";
+/** Between tries to open an environment again. */
+const REOPEN_MILLIS = 1_000;
 
 /** Opens or makes the store in a directory. Errors as openEnvironment. */
 export async function openLmdbStorage(options: LmdbOptions & { readonly clock: Clock }): Promise<Storage> {
-  return new LmdbStorage(await openEnvironment(options), options.clock);
+  return new LmdbStorage(await openEnvironment(options), options);
+}
+
+/** A commit on its way. */
+interface Attempt {
+  /** It has taken a version, which counts if it succeeds. */
+  hasWritten: boolean;
 }
 
 class LmdbStorage implements Storage {
-  readonly #environment: Environment;
+  readonly #options: LmdbOptions;
   readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #disk: DiskRoom;
+  #environment: Environment;
+  /** While the environment is opened again after a failure. */
+  #reopening: Promise<void> | undefined;
+  #isOpen = true;
+  readonly #underWay = new Set<Attempt>();
+  #whenIdle: () => void = () => {};
   readonly #closing = new AbortController();
+  readonly #snapshots = new Set<LmdbSnapshot>();
   /** Commits of this process that have written, to tell them from those of others. */
   #ownCommits = 0n;
 
-  constructor(environment: Environment, clock: Clock) {
+  constructor(environment: Environment, options: LmdbOptions & { readonly clock: Clock }) {
     this.#environment = environment;
-    this.#clock = clock;
+    this.#options = options;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#disk = new DiskRoom(options.path, options.clock, options.log);
   }
 
   async get(keys: readonly string[]): Promise<readonly (Entry | undefined)[]> {
@@ -57,13 +81,29 @@ class LmdbStorage implements Storage {
 
   async commit(batch: CommitBatch): Promise<"committed" | "conflict"> {
     assertWrites(batch.writes);
+    if (this.#reopening !== undefined) await this.#reopening;
     this.#assertOpen();
+    this.#disk.assertRoom(() => this.usage());
+    const environment = this.#environment;
+    const attempt: Attempt = { hasWritten: false };
+    this.#underWay.add(attempt);
     try {
-      return await this.#environment.root.transaction(() => this.#apply(batch));
-    } catch (cause) {
-      const message = `the storage could not write (${messageOf(cause)}); check the disk and its free space`;
-      throw new CofferError("unavailable", message, { cause });
+      return await environment.root.transaction(() => this.#apply(batch, attempt));
+    } catch (error) {
+      if (attempt.hasWritten) this.#ownCommits--;
+      const failure = await this.#disk.failure(error);
+      this.#renew(environment);
+      throw failure;
+    } finally {
+      this.#underWay.delete(attempt);
+      if (this.#underWay.size === 0) this.#whenIdle();
     }
+  }
+
+  usage(): StorageUsage {
+    this.#begin();
+    const usage = usageOf(this.#environment, this.#options.path, this.#disk.freeBytes());
+    return { ...usage, trouble: this.#disk.isFull ? FULL_MESSAGE : undefined };
   }
 
   watch(onChange: (keys: readonly string[] | "all") => void): Disposable {
@@ -72,15 +112,33 @@ class LmdbStorage implements Storage {
     return { [Symbol.dispose]: () => stop.abort() };
   }
 
+  async *snapshot(): AsyncGenerator<readonly StoredEntry[]> {
+    this.#begin();
+    using snapshot = new LmdbSnapshot(this.#environment.entries);
+    this.#snapshots.add(snapshot);
+    try {
+      for (let batch = snapshot.next(); batch.length > 0; batch = snapshot.next()) {
+        yield batch;
+        this.#assertOpen();
+      }
+    } finally {
+      this.#snapshots.delete(snapshot);
+    }
+  }
+
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
+    await this.#reopening;
+    // LMDB must not be closed under an open cursor.
+    for (const snapshot of this.#snapshots) snapshot[Symbol.dispose]();
+    if (!this.#isOpen) return;
     await this.#environment.root.committed;
     await this.#environment.root.close();
   }
 
   /** Runs inside the write transaction, so nothing changes between the checks and the writes. */
-  #apply({ expected, writes }: CommitBatch): "committed" | "conflict" {
+  #apply({ expected, writes }: CommitBatch, attempt: Attempt): "committed" | "conflict" {
     const { root, entries } = this.#environment;
     for (const [key, version] of expected) {
       if (this.#versionOf(key) !== version) return "conflict";
@@ -88,6 +146,7 @@ class LmdbStorage implements Storage {
     if (writes.size === 0) return "committed";
     const version = this.#lastVersion() + 1n;
     this.#ownCommits++;
+    attempt.hasWritten = true;
     root.put(VERSION_KEY, encodeVersion(version));
     for (const [key, value] of writes) {
       if (value === null) entries.remove(key);
@@ -122,6 +181,7 @@ class LmdbStorage implements Storage {
     while (!signal.aborted) {
       await this.#clock.sleep(WATCH_INTERVAL_MILLIS, signal);
       if (signal.aborted) return;
+      if (!this.#isOpen) continue;
       // An own commit counts a moment before it is visible, so the difference may dip; it never misses one for good.
       const now = byOthers();
       if (now > seen) onChange("all");
@@ -137,6 +197,31 @@ class LmdbStorage implements Storage {
 
   #assertOpen(): void {
     if (this.#closing.signal.aborted) throw new CofferError("unavailable", "the storage is closed");
+    if (!this.#isOpen) throw new CofferError("unavailable", "the storage is being opened again; try again");
+  }
+
+  /** LMDB takes no more writes after some failures (MDB_FATAL_ERROR, when its meta page could not be written). */
+  #renew(environment: Environment): void {
+    if (this.#environment !== environment || this.#reopening !== undefined) return;
+    this.#reopening = this.#reopen().finally(() => (this.#reopening = undefined));
+  }
+
+  async #reopen(): Promise<void> {
+    if (this.#underWay.size > 0) await new Promise<void>((resolve) => (this.#whenIdle = resolve));
+    this.#whenIdle = () => {};
+    for (const snapshot of this.#snapshots) snapshot[Symbol.dispose]();
+    // With nothing on its way this ends before it returns, so no read comes between.
+    void this.#environment.root.close();
+    this.#isOpen = false;
+    while (!this.#isOpen && !this.#closing.signal.aborted) {
+      try {
+        this.#environment = reopenEnvironment(this.#options);
+        this.#isOpen = true;
+      } catch (error) {
+        this.#log.error("cannot open the storage again", { error: messageOf(error) });
+        await this.#clock.sleep(REOPEN_MILLIS, this.#closing.signal);
+      }
+    }
   }
 }
 

@@ -2,7 +2,15 @@
 // array beside the map, so that listing is the same skip scan as in LMDB. Must not be chosen for real data.
 import { CofferError } from "#common/errors.ts";
 import { assertKey, assertKeyText, assertPrefix, assertWrites, compareKeys, skipScan } from "../key.ts";
-import type { CommitBatch, Entry, Page, Range, Storage } from "../storage.ts";
+import {
+  type CommitBatch,
+  type Entry,
+  type Page,
+  type Range,
+  SNAPSHOT_BATCH_ENTRIES,
+  type Storage,
+  type StoredEntry,
+} from "../storage.ts";
 
 type Listener = (keys: readonly string[] | "all") => void;
 
@@ -63,6 +71,16 @@ class MemoryStorage implements Storage {
     const listener: Listener = (keys) => onChange(keys);
     this.#listeners.add(listener);
     return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
+  }
+
+  async *snapshot(): AsyncGenerator<readonly StoredEntry[]> {
+    this.#assertOpen();
+    // Entries never change; a write puts another one in their place.
+    const entries = [...this.#order].map((key) => ({ key, value: this.#entries.get(key)?.value ?? new Uint8Array() }));
+    for (let at = 0; at < entries.length; at += SNAPSHOT_BATCH_ENTRIES) {
+      this.#assertOpen();
+      yield entries.slice(at, at + SNAPSHOT_BATCH_ENTRIES);
+    }
   }
 
   async close(): Promise<void> {

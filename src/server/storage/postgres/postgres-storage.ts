@@ -7,7 +7,7 @@ import { CofferError } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import { Batcher } from "../batcher.ts";
 import { assertKey, assertKeyText, assertPrefix, assertWrites, listStart, nameBelow, pastFolder } from "../key.ts";
-import type { CommitBatch, Entry, Page, Range, Storage } from "../storage.ts";
+import type { CommitBatch, Entry, Page, Range, Storage, StoredEntry } from "../storage.ts";
 import { byteaArray, int8Array } from "./binary-array.ts";
 import { ChangeFeed } from "./change-feed.ts";
 import { groupStatements, type PreparedCommit, prepareCommit, takeGroup } from "./commit-group.ts";
@@ -16,6 +16,7 @@ import { endsSession, isOutOfLocks, isReadOnly, isServerError, isTransient, stor
 import type { BoundStatement, Row } from "./pipeline.ts";
 import { assertLocks, prepareSchema } from "./schema.ts";
 import { SessionPool } from "./session-pool.ts";
+import { readSnapshot } from "./snapshot.ts";
 import { type Statements, statementsFor } from "./statements.ts";
 
 export interface PostgresContext {
@@ -126,6 +127,10 @@ class PostgresStorage implements Storage {
 
   watch(onChange: (keys: readonly string[] | "all") => void): Disposable {
     return this.#feed.add(onChange);
+  }
+
+  snapshot(): AsyncGenerator<readonly StoredEntry[]> {
+    return readSnapshot(this.#pool, this.#table);
   }
 
   async close(): Promise<void> {

@@ -4,6 +4,7 @@
 //   T          key bytea (primary key, UTF-8, so ordered by bytes) | version bigint | value bytea (not compressed)
 //   T_version  a sequence: the version of each group of commits; never goes back
 //   T_format   name text (primary key) | value text: ('format', 'coffer'), ('version', '1')
+import { SNAPSHOT_BATCH_BYTES, SNAPSHOT_BATCH_ENTRIES } from "../storage.ts";
 import type { Statement } from "./pipeline.ts";
 
 export interface Statements {
@@ -77,6 +78,20 @@ function listText(entries: string): string {
         walk.n + 1
       FROM walk WHERE walk.key < $2::bytea AND walk.n < $4::bigint
     ) SELECT key FROM walk WHERE key < $2::bytea ORDER BY n`;
+}
+
+/**
+ * The next entries after a key: at least one, then until their values are as large as a batch may be. The sizes
+ * are known without reading the values, which stand outside of the row when they are large.
+ */
+export function pageText(table: string, after: Buffer): string {
+  const entries = quoted(table);
+  return `SELECT key, value FROM (
+      SELECT key, value, sum(octet_length(value)) OVER (ORDER BY key) - octet_length(value) AS before FROM (
+        SELECT key, value FROM ${entries} WHERE key > '\\x${after.toString("hex")}'::bytea
+          ORDER BY key LIMIT ${SNAPSHOT_BATCH_ENTRIES}
+      ) AS next
+    ) AS sized WHERE before < ${SNAPSHOT_BATCH_BYTES} ORDER BY key`;
 }
 
 /**
