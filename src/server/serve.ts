@@ -23,6 +23,7 @@ import { registerServerMetrics } from "./server-metrics.ts";
 import { assertWhole, readMigration } from "./storage/migration-record.ts";
 import { findStorageKind, type StorageContext, type StorageKind, storageRegistry } from "./storage/registry.ts";
 import type { Storage } from "./storage/storage.ts";
+import { registerStorageMetrics } from "./storage/storage-metrics.ts";
 
 /** How the process was started. */
 export interface Start {
@@ -41,6 +42,7 @@ export async function serve(config: ServerConfig, { development, flags, io, log 
   io.signal.addEventListener("abort", () => stop.abort(), { once: true });
   if (io.signal.aborted) stop.abort();
   registerServerMetrics(parts.metrics, server.services);
+  registerStorageMetrics(parts.metrics, parts.storage);
   const listeners = await openListeners(config, server, parts);
   await writePidFile(config.pidFile);
   const comingUp = bringUpServer(config, development, server, io, log, stop.signal);

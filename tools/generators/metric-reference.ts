@@ -4,11 +4,13 @@ import { declareInjectorMetrics } from "#injector/injector-metrics.ts";
 import { declareControllerMetrics } from "#kube/controller.ts";
 import { declareLeadershipMetric, declareQueueMetric } from "#operator/operator-metrics.ts";
 import { registerServerMetrics } from "#server/server-metrics.ts";
+import { declareSupervisorMetrics } from "#server/workers/worker-metrics.ts";
+import { registerStorageMetrics } from "#server/storage/storage-metrics.ts";
 import { assembleForDescription } from "./assembled.ts";
 import type { Generator } from "./generator.ts";
 import { pageHead, table } from "./markdown.ts";
 
-const INTRODUCTION = `The server answers them at \`/v1/sys/metrics\` to a token that may read that path, with \`?format=prometheus\` (or the \`Accept\` header of a scraper) in the Prometheus text format, else as JSON in the form of go-metrics, where counters and samples are since the start of the process; operator and injector answer them, in the text format, at \`/metrics\` of their health port. No label carries anything secret, and series are bounded.
+const INTRODUCTION = `The server answers them at \`/v1/sys/metrics\` to a token that may read that path, with \`?format=prometheus\` (or the \`Accept\` header of a scraper) in the Prometheus text format, else as JSON in the form of go-metrics, where counters and samples are since the start of the server (its worker processes are one here: counters and histograms are summed, gauges are the sum, the least or the greatest, whichever means something); operator and injector answer them, in the text format, at \`/metrics\` of their health port. No label carries anything secret, and series are bounded.
 
 `;
 
@@ -30,7 +32,11 @@ function declareOperatorMetrics(metrics: Metrics): void {
 function page(): string {
   const { services } = assembleForDescription().server;
   const sections = [
-    section("Server", (metrics) => registerServerMetrics(metrics, services)),
+    section("Server", (metrics) => {
+      registerServerMetrics(metrics, services);
+      registerStorageMetrics(metrics, {});
+    }),
+    section("Server with several workers, besides", declareSupervisorMetrics),
     section("Operator", declareOperatorMetrics),
     section("Injector", (metrics) => declareInjectorMetrics(metrics, () => undefined)),
   ];

@@ -34,6 +34,17 @@ export interface StorageCapacity {
   readonly advice?: string;
 }
 
+export interface CopyOptions {
+  /** Leaves out what is free inside the store. */
+  readonly isCompact: boolean;
+  progress?(doneBytes: number, totalBytes: number): void;
+}
+
+export interface CopyResult {
+  readonly beforeBytes: number;
+  readonly afterBytes: number;
+}
+
 export interface StorageKind {
   readonly type: string;
   /** Other names in configuration files, among them Vault's for the same use. */
@@ -52,6 +63,10 @@ export interface StorageKind {
   capacity?(config: JsonObject, context: StorageContext): Promise<StorageCapacity>;
   /** The ids of the processes of this machine that have the store open, where that can be told. */
   users?(config: JsonObject, context: StorageContext): Promise<readonly number[]>;
+  /** Copies the store to a directory while it is in use. Throws `invalid_request` or `unavailable`. */
+  copy?(config: JsonObject, target: string, options: CopyOptions, context: StorageContext): Promise<CopyResult>;
+  /** Makes the store smaller while nobody uses it. Throws as `copy` does. */
+  compact?(config: JsonObject, options: CopyOptions, context: StorageContext): Promise<CopyResult>;
   startFixture(): Promise<StorageFixture | undefined>;
 }
 

@@ -38,6 +38,17 @@ export async function prepareDirectory(path: string, log: Log): Promise<void> {
     log.warn("the storage directory is on a network file system; only one machine may use it", { path });
 }
 
+/**
+ * The processes that have a lock on the file (proc_locks(5): "1: POSIX ADVISORY READ pid major:minor:inode 0 0"), each
+ * once; LMDB holds one on lock.mdb for as long as an environment is open. Those of other containers do not show.
+ */
+export async function holdersOf(file: string): Promise<readonly number[]> {
+  const inode = (await stat(file).catch(() => undefined))?.ino;
+  const locks = await readFile("/proc/locks", "utf8").catch(() => "");
+  const held = locks.split("\n").filter((line) => line.includes(`:${inode} `));
+  return [...new Set(held.map((line) => Number(line.trim().split(/\s+/)[4])))];
+}
+
 /** The directory itself, or the next one above it that is there. */
 export async function nearestFolder(path: string): Promise<string> {
   let folder = resolve(path);
@@ -77,12 +88,8 @@ async function assertLockFile(path: string): Promise<void> {
   throw new CofferError("unavailable", message);
 }
 
-/** Whether a process has a lock on the file (proc_locks(5): "1: POSIX ADVISORY READ pid major:minor:inode 0 0"). */
-async function isHeld(file: string): Promise<boolean> {
-  const { ino } = await stat(file);
-  const locks = await readFile("/proc/locks", "utf8").catch(() => "");
-  return locks.includes(`:${ino} `);
-}
+/** Whether a process of this machine has a lock on the file. */
+const isHeld = async (file: string): Promise<boolean> => (await holdersOf(file)).length > 0;
 
 async function readHead(file: string) {
   const handle = await open(file, "r").catch((cause: unknown) => {

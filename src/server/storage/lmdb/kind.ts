@@ -24,5 +24,13 @@ export const lmdbKind: StorageKind = {
     const { path } = configSchema.parse(config, "storage");
     return (await import("./processes.ts")).usersOf(path, log);
   },
+  async copy(config, target, options, context) {
+    const { path } = configSchema.parse(config, "storage");
+    return (await import("./copy.ts")).copyStore({ ...context, ...options, path, target });
+  },
+  async compact(config, options, context) {
+    const { path } = configSchema.parse(config, "storage");
+    return (await import("./copy.ts")).compactStore({ ...context, ...options, path });
+  },
   startFixture: async () => (await import("./fixture.ts")).startFixture(),
 };

@@ -1,10 +1,10 @@
-// What an LMDB store's machine has to say: which processes have it open (LMDB keeps a table of readers in lock.mdb, and a
-// process that is gone is taken out by its lock), and how much the disk has left. Never reads entries.
+// What an LMDB store's machine has to say: which processes have it open (they hold a lock on lock.mdb; those that read
+// stand in LMDB's table of readers, too), and how much the disk has left. Never reads entries.
 import { access, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "#common/log.ts";
 import type { StorageCapacity } from "../registry.ts";
-import { nearestFolder } from "./files.ts";
+import { holdersOf, nearestFolder } from "./files.ts";
 import { openEnvironment } from "./open.ts";
 
 /** Process ids of others, each once; none where there is no store. */
@@ -13,7 +13,8 @@ export async function usersOf(path: string, log: Log): Promise<readonly number[]
   const { root } = await openEnvironment({ path, log });
   try {
     root.readerCheck();
-    return readersIn(root.readerList()).filter((pid) => pid !== process.pid);
+    const pids = [...readersIn(root.readerList()), ...(await holdersOf(join(path, "lock.mdb")))];
+    return [...new Set(pids)].filter((pid) => pid !== process.pid);
   } finally {
     await root.close();
   }
