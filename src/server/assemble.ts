@@ -24,6 +24,7 @@ import { serve } from "./core/pipeline.ts";
 import type { Answer, Request } from "./core/request.ts";
 import type { CoreServices } from "./core/request-state.ts";
 import { aloneServer, type Siblings, type WholeServer } from "./core/siblings.ts";
+import { Turns } from "./core/turns.ts";
 import { noteVersion } from "./core/version-history.ts";
 import { engineRegistry } from "./engines/registry.ts";
 import { Events } from "./events/events.ts";
@@ -66,6 +67,8 @@ export interface ServerParts {
   readonly rawStorage?: boolean;
   /** sys/internal/inspect is there. */
   readonly introspection?: boolean;
+  /** For sys/pprof/cmdline. */
+  readonly commandLine?: readonly string[];
   /** The other worker processes of this server; none by default. */
   readonly siblings?: Siblings | undefined;
   /** Engines besides the registry's, for tests. */
@@ -82,6 +85,16 @@ export interface AssembledServer {
   readonly serve: (request: Request) => Promise<Answer>;
   readonly pages: (request: IncomingMessage, response: ServerResponse) => void;
   readonly crossOrigin: () => Promise<CrossOriginRules | undefined>;
+}
+
+/** What the configuration says and sys needs. */
+function settingsOf({
+  unauthenticatedRekey = false,
+  rawStorage = false,
+  introspection = false,
+  commandLine = [],
+}: ServerParts) {
+  return { unauthenticatedRekey, rawStorage, introspection, commandLine };
 }
 
 export function assemble(parts: ServerParts): AssembledServer {
@@ -115,8 +128,7 @@ export function assemble(parts: ServerParts): AssembledServer {
   const { version, buildDate, sanitizedConfig, storageType } = parts;
   const system = sysBackend({
     ...{ clock, node, barrier, backends: backendsOf, tokens, policies, identity, expiration, audit, ttl, events, held },
-    ...{ ceremonies, unauthenticatedRekey: parts.unauthenticatedRekey ?? false },
-    ...{ rawStorage: parts.rawStorage ?? false, introspection: parts.introspection ?? false },
+    ...{ ceremonies, ...settingsOf(parts) },
     ...{ log, whole, lockout, loginMfa, decisions, initial },
     ...{ storageType, version, buildDate, sanitizedConfig },
   });
@@ -140,6 +152,7 @@ export function assemble(parts: ServerParts): AssembledServer {
     expiration,
     lockout,
     loginMfa,
+    turns: new Turns(clock),
     quotas: new Quotas(clock, siblings?.rates),
     decisions,
     audit,

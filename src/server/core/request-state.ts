@@ -27,6 +27,7 @@ import type { TokenRecord } from "../tokens/token-record.ts";
 import type { TokenService } from "../tokens/token-service.ts";
 import type { Node } from "./node.ts";
 import type { Request } from "./request.ts";
+import type { Turns } from "./turns.ts";
 
 /** The services that steps work with; made once by the composition root. */
 export interface CoreServices {
@@ -45,6 +46,7 @@ export interface CoreServices {
   readonly decisions: DecisionIds;
   readonly audit: AuditService;
   readonly ttl: TtlDefaults;
+  readonly turns: Turns;
   readonly events: Events;
   /** Who tells of events: the cluster. */
   readonly eventSource: string;
