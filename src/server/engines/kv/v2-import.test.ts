@@ -51,6 +51,13 @@ describe("kv version 2: import", () => {
     });
   });
 
+  it("removes what is older than the oldest version", async () => {
+    const kv = await open();
+    for (const v of ["1", "2", "3"]) await kv.call("update", "data/app", { data: { v } });
+    await kv.call("update", "import/app", { oldest_version: 3 });
+    expect([...(await kv.dump()).keys()]).toEqual(["data/app/3", "key/app"]);
+  });
+
   it("removes the data of a version that turns out destroyed", async () => {
     const kv = await open();
     await kv.call("update", "import/app", { versions: { 1: { created_time, data: { v: "topsecret" } } } });

@@ -42,14 +42,14 @@ interface Sent {
 export const importPath = definePath("import/:path*", {
   summary: "Versions of a key as another server had them.",
   description:
-    "Adds or replaces versions under the numbers and times that are sent; what is not sent stays. A version has `created_time`, perhaps `deletion_time`, and either `data` or `destroyed`. One that is there already may be sent without `data`.",
+    "Adds or replaces versions under the numbers and times that are sent; what is not sent stays, unless it is older than `oldest_version`. A version has `created_time`, perhaps `deletion_time`, and either `data` or `destroyed`. One that is there already may be sent without `data`.",
   access: "sudo",
   fields: {
     cas: field.integer("The version that must be the current one; 0 when there must be none."),
     versions: field.object("By number: created_time, deletion_time, destroyed, data."),
     created_time: field.text("When the key was made (RFC 3339)."),
     updated_time: field.text("When it was last changed (RFC 3339)."),
-    oldest_version: field.integer("The oldest version that is kept."),
+    oldest_version: field.integer("The oldest version that is kept; older ones are removed."),
     max_versions: field.integer("Versions to keep; 0 leaves it to the engine."),
     cas_required: field.flag("Every write must carry the check-and-set parameter."),
     delete_version_after: field.seconds("Time after which a version counts as deleted."),
@@ -63,14 +63,15 @@ async function importVersions(context: Context, sent: Sent): Promise<Reply> {
   if (sent.cas !== undefined && sent.cas !== (before?.current ?? 0))
     throw new CofferError("invalid_request", "check-and-set parameter did not match the current version");
   const key = before ?? newKey(context.clock.now());
-  const versions = { ...key.versions, ...newVersions(context, sent, key) };
+  const oldest = oldestOf(sent, key);
+  const versions = withoutOlder(context, sent.path, { ...key.versions, ...newVersions(context, sent, key) }, oldest);
   const numbers = Object.keys(versions).map(Number);
   if (numbers.length > MAX_VERSIONS_LIMIT)
     throw new CofferError("invalid_request", `versions: a key has at most ${MAX_VERSIONS_LIMIT}`);
   const maxVersions = sent.max_versions ?? key.maxVersions;
   assertMaxVersions(maxVersions);
   const after: Key = {
-    ...{ versions, maxVersions, current: Math.max(key.current, ...numbers), oldest: oldestOf(sent, key) },
+    ...{ versions, maxVersions, current: Math.max(key.current, ...numbers), oldest },
     created: timeOf(sent.created_time, "created_time") ?? key.created,
     updated: timeOf(sent.updated_time, "updated_time") ?? key.updated,
     casRequired: sent.cas_required ?? key.casRequired,
@@ -81,6 +82,20 @@ async function importVersions(context: Context, sent: Sent): Promise<Reply> {
   writeKey(context, sent.path, after);
   tellV2(context, { what: "import", path: `import/${sent.path}`, dataPath: `data/${sent.path}`, key: after });
   return dataReply(metadataReply(after));
+}
+
+function withoutOlder(
+  context: Context,
+  path: string,
+  versions: Readonly<Record<string, Version>>,
+  oldest: number,
+): Record<string, Version> {
+  const kept: Record<string, Version> = {};
+  for (const [number, version] of Object.entries(versions)) {
+    if (Number(number) < oldest) deleteData(context, path, number);
+    else kept[number] = version;
+  }
+  return kept;
 }
 
 function oldestOf({ oldest_version: sent }: Sent, key: Key): number {
