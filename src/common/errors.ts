@@ -21,6 +21,10 @@ const TABLE = {
   sealed: { status: 503, doc: "The server is sealed and cannot read its storage." },
   uninitialized: { status: 503, doc: "The server has not been initialised." },
   unavailable: { status: 503, doc: "The server cannot do this at the moment; try again." },
+  unconfirmed: {
+    status: 503,
+    doc: "The storage did not confirm a write, which may or may not have been done; look, then try again.",
+  },
   conflict: { status: 503, doc: "Other requests kept changing what this one read; try again." },
 } as const;
 

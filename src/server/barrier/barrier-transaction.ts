@@ -94,6 +94,11 @@ export class BarrierTransaction implements Transaction {
     this.put(key, Buffer.from(JSON.stringify(record), "utf8"));
   }
 
+  async isCurrent(): Promise<boolean> {
+    const outcome = await this.#storage.commit({ expected: this.#expected(), writes: new Map() });
+    return outcome === "committed";
+  }
+
   async commit(): Promise<"committed" | "conflict"> {
     assert(!this.#finished, "a transaction commits once");
     this.#finished = true;

@@ -32,6 +32,8 @@ export interface Transaction {
   write<T extends object>(kind: RecordKind<T>, key: string, record: T): void;
   /** True once something was put or deleted. */
   readonly dirty: boolean;
+  /** Whether all that was read is still so. False: what was seen may never have been there together. */
+  isCurrent(): Promise<boolean>;
   commit(): Promise<"committed" | "conflict">;
 }
 

@@ -47,9 +47,12 @@ export async function fail(
     const decisionId = tx && (await decisionIdOf(state, services, tx));
     return decisionId === undefined ? answer : { ...answer, headers: { [DECISION_HEADER]: decisionId } };
   } catch (second) {
-    return encodeError(second, state.request, services.log);
+    // That a change may have been made is worth more to the client than why dealing with the failure failed, too.
+    return encodeError(isUnconfirmed(thrown) ? thrown : second, state.request, services.log);
   }
 }
+
+const isUnconfirmed = (error: unknown) => error instanceof CofferError && error.code === "unconfirmed";
 
 /** By which an administrator can look up why the policies refused this; undefined when they did not. */
 async function decisionIdOf(state: RequestState, services: CoreServices, tx: Transaction): Promise<string | undefined> {

@@ -82,9 +82,22 @@ export async function serve(request: Request, services: CoreServices): Promise<A
       await done.reply?.afterwards?.();
       return withHeaders(streamOf(state, services) ?? encodeReply(done), state);
     } catch (error) {
+      if (!committed && attempt < ATTEMPTS_MAX && (await isTornRead(error, state))) continue;
       return withHeaders(await fail(error, state, services, committed), state);
     }
   }
+}
+
+/**
+ * Whether a fault comes of records that were never there together: reads are of different moments, and nothing but a
+ * commit looks at that. A secret whose version is removed between the two reads that it takes is no damage.
+ */
+async function isTornRead(error: unknown, { tx }: RequestState): Promise<boolean> {
+  if (!tx || (error instanceof CofferError && error.code !== "internal")) return false;
+  return tx.isCurrent().then(
+    (isCurrent) => !isCurrent,
+    () => false,
+  );
 }
 
 /** The beginning of a stream, where the reply is one. */

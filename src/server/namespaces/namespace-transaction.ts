@@ -90,6 +90,9 @@ class NamespaceTransaction implements Transaction {
   write<T extends object>(kind: RecordKind<T>, key: string, record: T): void {
     this.whole.write(kind, this.#keyOf(key), record);
   }
+  isCurrent(): Promise<boolean> {
+    return this.whole.isCurrent();
+  }
   commit(): Promise<"committed" | "conflict"> {
     return this.whole.commit();
   }

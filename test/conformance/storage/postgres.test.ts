@@ -203,7 +203,8 @@ describe.skipIf(started === undefined)("the store in PostgreSQL", () => {
       }
       stop = true;
       await Promise.all(writers);
-      expect([...failures]).toEqual(["unavailable"]);
+      expect(["unavailable", "unconfirmed"]).toEqual(expect.arrayContaining([...failures]));
+      expect(failures.size).toBeGreaterThan(0);
       const found = await storage.get(acknowledged);
       expect(found.filter((entry) => entry === undefined)).toEqual([]);
     });

@@ -54,6 +54,7 @@ function sealed(): never {
 /** What paths that answer while sealed would find if they asked for storage. */
 export const sealedTransaction: Transaction = {
   dirty: false,
+  isCurrent: sealed,
   get: sealed,
   prefetch: sealed,
   put: sealed,

@@ -72,7 +72,8 @@ export function deleteKey({ storage }: Stored, path: string, key: Key): void {
 export async function readData({ storage }: Stored, path: string, version: number): Promise<JsonObject> {
   const stored = await storage.get(dataKey(path, version));
   const data = stored === undefined ? undefined : parseJson(Buffer.from(stored).toString("utf8"));
-  if (!isJsonObject(data)) throw new CofferError("internal", `the data of version ${version} of ${path} is missing or damaged`);
+  if (!isJsonObject(data))
+    throw new CofferError("internal", `the data of version ${version} of ${path} is missing or damaged`);
   return data;
 }
 

@@ -7,8 +7,12 @@ const NO_SPACE = "database space exceeded";
 const TOO_MANY_OPERATIONS = "too many operations in txn request";
 const TOO_LARGE = "request is too large";
 const COMPACTED = "required revision has been compacted";
-/** The member has refused before it did anything: it sees no leader, is a learner, or has too much to do. */
-const REFUSED = ["no leader", "too many requests", "not supported for learner", "not capable", "server stopped"];
+/**
+ * The member has refused before it did anything: it sees no leader, is a learner, or has too much to do. "server stopped"
+ * is not among them: a member that stops says it of writes that it has proposed to the others already
+ * (processInternalRaftRequestOnce in server/etcdserver/v3_server.go).
+ */
+const REFUSED = ["no leader", "too many requests", "not supported for learner", "not capable"];
 const WRONG_CREDENTIALS = ["authentication failed", "user name is empty", "authentication is not enabled"];
 const TOKEN_OVER = ["invalid auth token", "revision of auth store is old", "user name is empty"];
 
@@ -23,6 +27,22 @@ export function isTransient(error: unknown): boolean {
   if (error instanceof ConnectionError) return true;
   return error instanceof GrpcError && (error.status === GRPC.unavailable || error.status === GRPC.deadlineExceeded);
 }
+
+/** A write may have been done, now or in a moment: it may be with the members already. */
+function mayBeDone(error: unknown): boolean {
+  if (isRefused(error)) return false;
+  return error instanceof ConnectionError || (error instanceof GrpcError && !REFUSING_STATUSES.includes(error.status));
+}
+
+/** etcd answers with these before it proposes a write, or when it has not applied it. */
+const REFUSING_STATUSES: readonly number[] = [
+  GRPC.invalidArgument,
+  GRPC.permissionDenied,
+  GRPC.resourceExhausted,
+  GRPC.failedPrecondition,
+  GRPC.outOfRange,
+  GRPC.unauthenticated,
+];
 
 /** The token has run out or the users have changed: a new one may do. */
 export const isTokenOver = (error: unknown): boolean => error instanceof GrpcError && has(error, ...TOKEN_OVER);
@@ -42,7 +62,10 @@ export function storageError(what: "read" | "write", error: unknown): CofferErro
   return new CofferError(code, message, { cause: error });
 }
 
-function explained(what: "read" | "write", error: unknown): readonly ["unavailable" | "too_large", string] {
+function explained(
+  what: "read" | "write",
+  error: unknown,
+): readonly ["unavailable" | "unconfirmed" | "too_large", string] {
   const reason = messageOf(error);
   if (error instanceof GrpcError) {
     if (has(error, TOO_MANY_OPERATIONS)) return ["too_large", TOO_MANY_OPERATIONS_MESSAGE];
@@ -55,9 +78,9 @@ function explained(what: "read" | "write", error: unknown): readonly ["unavailab
     if (isConfigurationFault(error))
       return ["unavailable", `etcd refuses this user (${reason}); check storage.username and its role on storage.path`];
   }
-  if (what === "write" && isTransient(error) && !isRefused(error))
+  if (what === "write" && mayBeDone(error))
     return [
-      "unavailable",
+      "unconfirmed",
       `etcd did not confirm a write, which may or may not have been done (${reason}); look, then try again`,
     ];
   return ["unavailable", `etcd could not ${what} (${reason}); try again`];

@@ -27,6 +27,9 @@ export function isTransient(error: unknown): boolean {
   return code === SERIALIZATION_FAILURE || code === DEADLOCK || code === LOCK_TIMEOUT;
 }
 
+/** The server does not know itself whether it has committed: CockroachDB and YugabyteDB say so. */
+export const isUnknown = (error: unknown): boolean => codeOf(error) === "40003";
+
 /** The server's table of locks is full (max_locks_per_transaction). */
 export const isOutOfLocks = (error: unknown): boolean => codeOf(error) === "53200";
 

@@ -12,7 +12,15 @@ import { byteaArray, int8Array } from "./binary-array.ts";
 import { ChangeFeed } from "./change-feed.ts";
 import { groupStatements, type PreparedCommit, prepareCommit, takeGroup } from "./commit-group.ts";
 import type { PostgresOptions } from "./connect-options.ts";
-import { endsSession, isOutOfLocks, isReadOnly, isServerError, isTransient, storageError } from "./faults.ts";
+import {
+  endsSession,
+  isOutOfLocks,
+  isReadOnly,
+  isServerError,
+  isTransient,
+  isUnknown,
+  storageError,
+} from "./faults.ts";
 import type { BoundStatement, Row } from "./pipeline.ts";
 import { assertLocks, prepareSchema } from "./schema.ts";
 import { SessionPool } from "./session-pool.ts";
@@ -214,10 +222,11 @@ function outcomesOf(row: Row | undefined, length: number): readonly Outcome[] {
 
 /** With the connection gone before the answer, nobody knows whether it was written. */
 function unwritten(error: unknown): CofferError {
-  if (error instanceof CofferError || !endsSession(error) || isReadOnly(error)) return storageError("write", error);
+  if (error instanceof CofferError || isReadOnly(error) || !(endsSession(error) || isUnknown(error)))
+    return storageError("write", error);
   const message =
     "the connection to PostgreSQL broke during a write, which may or may not have been done; look, then try again";
-  return new CofferError("unavailable", message, { cause: error });
+  return new CofferError("unconfirmed", message, { cause: error });
 }
 
 function takeLookups(waiting: readonly Lookup[]): Lookup[] {
