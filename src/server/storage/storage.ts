@@ -35,7 +35,10 @@ export interface Storage {
   list(prefix: string, page: Page): Promise<readonly string[]>;
   /** Keys of a range in order (the expiry index). */
   scan(range: Range): Promise<readonly string[]>;
-  /** All of it or nothing; durable when it resolves with "committed". */
+  /**
+   * All of it or nothing; durable when it resolves with "committed". Throws `unconfirmed` when it may have been done, now
+   * or in a moment; with every other failure nothing was written.
+   */
   commit(batch: CommitBatch): Promise<"committed" | "conflict">;
   /** Tells which keys other processes changed; may say only "all". */
   watch(onChange: (keys: readonly string[] | "all") => void): Disposable;
