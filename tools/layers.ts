@@ -50,6 +50,7 @@ const AREAS: Readonly<Record<string, Area>> = {
       "server/ceremony",
       "server/recovery",
       "server/config",
+      "server/workers",
       "server/auth/token",
       ...REGISTRIES,
       ...BELOW_CORE,
@@ -60,6 +61,8 @@ const AREAS: Readonly<Record<string, Area>> = {
   "server/http": { may: ["server/core", "server/config", ...BELOW_SERVICES, ...SERVICES] },
   "server/core": { may: BELOW_CORE },
   "server/mounts": { may: BELOW_MOUNTS },
+  /** Several processes as one server: keeps for all of them what core and the services ask for. */
+  "server/workers": { may: ["server/core", "server/config", ...BELOW_CORE] },
   /** Is given the node to seal and unseal, so it sees core; core sees sys only as a backend among others. */
   "server/sys": { may: ["server/core", "server/ceremony", ...BELOW_CORE] },
   /** What several people do together to the node's keys, for sys. */

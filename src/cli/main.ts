@@ -68,6 +68,7 @@ const io: CliIo = {
   cwd: process.cwd(),
   clock: systemClock,
   signal: abortOnSignals(),
+  onHangup: (run) => void process.on("SIGHUP", run),
 };
 
 // A reader that has seen enough (`coffer list … | head`) is no failure.

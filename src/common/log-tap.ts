@@ -18,7 +18,7 @@ export interface TapSelection {
 /** How lines come to readers in another process of the same program. */
 export interface LogRelay {
   /** Whether somebody there reads. */
-  readonly isWanted: boolean;
+  isWanted(): boolean;
   send(level: LogLevel, render: (format: LogFormat) => string): void;
   /** Whether somebody here reads. */
   want(wanted: boolean): void;
@@ -35,7 +35,7 @@ export class LogTaps {
 
   /** Whether lines are read at all, here or in another process. */
   get isRead(): boolean {
-    return this.#taps.size > 0 || this.#relay?.isWanted === true;
+    return this.#taps.size > 0 || this.#relay?.isWanted() === true;
   }
 
   relayBy(relay: LogRelay): void {
@@ -63,7 +63,7 @@ export class LogTaps {
   /** Gives a line to those who want it; `render` makes it in a format. */
   offer(level: LogLevel, render: (format: LogFormat) => string): void {
     this.receive(level, render);
-    if (this.#relay?.isWanted) this.#relay.send(level, render);
+    if (this.#relay?.isWanted()) this.#relay.send(level, render);
   }
 
   /** A line of another process, which is not sent on. */

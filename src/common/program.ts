@@ -17,6 +17,8 @@ export interface ProgramIo {
   readonly clock: Clock;
   /** Aborts when the process was asked to end (SIGTERM, SIGINT); a program then ends by itself, quickly. */
   readonly signal: AbortSignal;
+  /** Runs its argument at each SIGHUP, which then ends the process no more; absent where there are no signals. */
+  readonly onHangup?: (run: () => void) => void;
 }
 
 /** Runs a program with the arguments behind its name; gives the exit code: 0 done, 1 usage or local, 2 remote. */

@@ -1,13 +1,18 @@
 // `coffer server`: reads flags and configuration and runs what they ask for. The only file of the server that sees the
 // process's environment. The server itself is in serve.ts, loaded only by the process that is one.
-import { readFile } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { resolve } from "node:path";
 import { CofferError, messageOf } from "#common/errors.ts";
-import { createLog } from "#common/log.ts";
+import { createLog, type Log } from "#common/log.ts";
 import type { ProgramIo } from "#common/program.ts";
-import { parseServerConfig, type ServerConfig } from "./config/server-config.ts";
-import { developmentSetup } from "./development.ts";
+import { type ConfigFile, parseServerConfig, type ServerConfig } from "./config/server-config.ts";
+import { type Development, developmentSetup } from "./development.ts";
 import { parseServerFlags, SERVER_HELP, type ServerFlags } from "./flags.ts";
+import { writePidFile } from "./pid-file.ts";
+import { requireStorageKind } from "./storage/registry.ts";
+import { Link } from "./workers/link.ts";
+import { isWorker, ownPort } from "./workers/process-port.ts";
+import { thisMachine, workerCount } from "./workers/worker-count.ts";
 
 /** Runs a server; gives the exit code. */
 export async function run(argv: readonly string[], io: ProgramIo): Promise<number> {
@@ -20,20 +25,61 @@ export async function run(argv: readonly string[], io: ProgramIo): Promise<numbe
   const development = flags.dev
     ? await developmentSetup({ ...flags, devStorage: flags.devStorage && resolve(io.cwd, flags.devStorage) })
     : undefined;
-  const config = development?.config ?? (await readConfig(flags, io));
+  const link = isWorker(io.env) ? new Link(ownPort(), io.clock) : undefined;
+  try {
+    return await runWith({ flags, development, link, io });
+  } finally {
+    link?.close();
+  }
+}
+
+/** What decides how this process runs. */
+interface Given {
+  readonly flags: ServerFlags;
+  readonly development: Development | undefined;
+  /** When this process is one of a server's workers. */
+  readonly link: Link | undefined;
+  readonly io: ProgramIo;
+}
+
+async function runWith({ flags, development, link, io }: Given): Promise<number> {
+  const start = await link?.started();
+  const files = start?.files ?? (development ? [] : await readFiles(flags, io));
+  const config = development?.config ?? parseServerConfig(files);
   const log = createLog({
     level: flags.logLevel ?? config.logLevel,
     format: config.logFormat === "json" ? "json" : "text",
     write: (line) => void io.stderr.write(line),
     now: () => io.clock.now(),
+    ...(start && { fields: { worker: start.number } }),
   });
-  for (const warning of config.warnings) log.warn(warning);
+  if (!link) for (const warning of config.warnings) log.warn(warning);
+  const count = countOf(config, { flags, development, link, io });
+  if (count > 1) return runSupervisor(config, { count, files, io, log });
   const { serve, serveRecovery } = await import("./serve.ts");
   if (flags.recovery) return serveRecovery(config, { io, log });
-  return serve(config, { development, flags, io, log });
+  return serve(config, { development, flags, io, log, link });
 }
 
-async function readConfig(flags: ServerFlags, io: ProgramIo): Promise<ServerConfig> {
+/** Of the process that was started by hand. */
+function countOf(config: ServerConfig, { flags, development, link }: Given): number {
+  if (development || link || flags.recovery) return 1;
+  return workerCount(config.workers, requireStorageKind(config.storage.type), thisMachine());
+}
+
+async function runSupervisor(
+  config: ServerConfig,
+  { count, files, io, log }: { count: number; files: readonly ConfigFile[]; io: ProgramIo; log: Log },
+): Promise<number> {
+  const { supervise } = await import("./workers/supervisor.ts");
+  await writePidFile(config.pidFile);
+  const { clock, signal, onHangup = () => {} } = io;
+  const code = await supervise({ count, files, clock, log, signal, onHangup });
+  if (config.pidFile !== undefined) await rm(config.pidFile, { force: true });
+  return code;
+}
+
+async function readFiles(flags: ServerFlags, io: ProgramIo): Promise<readonly ConfigFile[]> {
   if (flags.configFiles.length === 0) {
     throw new CofferError(
       "invalid_request",
@@ -41,7 +87,7 @@ async function readConfig(flags: ServerFlags, io: ProgramIo): Promise<ServerConf
     );
   }
   const files = flags.configFiles.map(async (name) => ({ name, text: await readText(resolve(io.cwd, name)) }));
-  return parseServerConfig(await Promise.all(files));
+  return Promise.all(files);
 }
 
 async function readText(file: string): Promise<string> {

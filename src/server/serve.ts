@@ -1,8 +1,7 @@
 // A server in this process: opens what the configuration names, joins the parts, listens, comes up by itself where it
 // can, and takes everything down in order when the process is asked to end.
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { resolve } from "node:path";
-import { CofferError, messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import { createMetrics } from "#common/metrics.ts";
 import type { ProgramIo } from "#common/program.ts";
@@ -12,18 +11,21 @@ import { enableAuditDevices } from "./audit/audit-config.ts";
 import type { ServerConfig } from "./config/server-config.ts";
 import { runBootstrap } from "./core/bootstrap.ts";
 import { type MetricsRequest, metricsAnswer } from "./core/metrics-answer.ts";
+import type { Request } from "./core/request.ts";
 import { bringUp } from "./core/unseal-loop.ts";
 import { type Development, developmentBanner } from "./development.ts";
-import type { ServerFlags } from "./flags.ts";
+import { type ServerFlags, shownCommandLine } from "./flags.ts";
 import { type Listener, listen } from "./http/listener.ts";
+import { writePidFile } from "./pid-file.ts";
 import { runRecovery } from "./recovery/run-recovery.ts";
 import { findSealType } from "./seal/registry.ts";
 import type { Seal } from "./seal/seal.ts";
 import { registerServerMetrics } from "./server-metrics.ts";
 import { assertWhole, readMigration } from "./storage/migration-record.ts";
-import { findStorageKind, type StorageContext, type StorageKind, storageRegistry } from "./storage/registry.ts";
+import { requireStorageKind, type StorageContext, type StorageKind } from "./storage/registry.ts";
 import type { Storage } from "./storage/storage.ts";
 import { registerStorageMetrics } from "./storage/storage-metrics.ts";
+import type { Link } from "./workers/link.ts";
 
 /** How the process was started. */
 export interface Start {
@@ -32,20 +34,32 @@ export interface Start {
   readonly flags: ServerFlags;
   readonly io: ProgramIo;
   readonly log: Log;
+  /** To the other workers of the server, when this process is one of several. */
+  readonly link?: Link | undefined;
 }
 
 /** Serves until the process is asked to end; gives the exit code. */
-export async function serve(config: ServerConfig, { development, flags, io, log }: Start): Promise<number> {
-  const parts = await openParts(config, io, log);
-  const server = assemble(parts);
+export async function serve(config: ServerConfig, start: Start): Promise<number> {
+  const { development, flags, io, log, link } = start;
+  const parts = { ...(await openParts(config, io, log)), siblings: link };
+  const server = assemble({ ...parts, commandLine: shownCommandLine(flags) });
   const stop = new AbortController();
   io.signal.addEventListener("abort", () => stop.abort(), { once: true });
   if (io.signal.aborted) stop.abort();
-  registerServerMetrics(parts.metrics, server.services);
+  const { requests } = registerServerMetrics(parts.metrics, server.services);
   registerStorageMetrics(parts.metrics, parts.storage);
-  const listeners = await openListeners(config, server, parts);
-  await writePidFile(config.pidFile);
-  const comingUp = bringUpServer(config, development, server, io, log, stop.signal);
+  // Before it listens: a worker that is started again is unsealed when it gets its first request.
+  await link?.attach({ node: server.services.node, inFlight: server.inFlight, log, metrics: parts.metrics });
+  const worker = String(link?.place.number ?? 1);
+  const counted = (request: Request) => {
+    requests.add({ worker });
+    return server.serve(request);
+  };
+  const listeners = await openListeners(config, { ...server, serve: counted }, parts);
+  if (!link) await writePidFile(config.pidFile);
+  if (!development) rereadOnHangup(io, log, listeners);
+  link?.ready();
+  const comingUp = bringUpServer(config, server, start, stop.signal);
   if (development) {
     await comingUp;
     io.stdout.write(developmentBanner(listeners[0]?.address ?? "", development.rootToken, flags.devStorage));
@@ -61,7 +75,7 @@ export async function serve(config: ServerConfig, { development, flags, io, log 
     [...parts.seals, ...parts.retiredSeals].map(async (seal) => (seal.kind === "auto" ? seal.close() : undefined)),
   );
   await parts.storage.close();
-  if (config.pidFile !== undefined) await rm(config.pidFile, { force: true });
+  if (!link && config.pidFile !== undefined) await rm(config.pidFile, { force: true });
   return 0;
 }
 
@@ -70,13 +84,11 @@ export async function serveRecovery(config: ServerConfig, { io, log }: Pick<Star
   return runRecovery(await openParts(config, io, log), config, io);
 }
 
-async function writePidFile(file: string | undefined): Promise<void> {
-  if (file === undefined) return;
-  try {
-    await writeFile(file, `${process.pid}\n`, { mode: 0o644 });
-  } catch (error) {
-    throw new CofferError("invalid_request", `pid_file cannot be written: ${messageOf(error)}`, { cause: error });
-  }
+function rereadOnHangup({ onHangup }: ProgramIo, log: Log, listeners: readonly Listener[]): void {
+  onHangup?.(() => {
+    log.info("reading certificates again");
+    for (const listener of listeners) listener.reload();
+  });
 }
 
 async function openParts(config: ServerConfig, io: ProgramIo, log: Log): Promise<ServerParts> {
@@ -86,7 +98,7 @@ async function openParts(config: ServerConfig, io: ProgramIo, log: Log): Promise
       config.seals.filter((seal) => seal.disabled === disabled).map((stanza) => openSeal(stanza, config, io)),
     );
   const [seals, retiredSeals] = [await open(false), await open(true)];
-  const kind = storageKindOf(config);
+  const kind = requireStorageKind(config.storage.type);
   const storage = await openWhole(kind, config, { log, clock, environment: io.env });
   return {
     storage,
@@ -121,13 +133,6 @@ async function openWhole(kind: StorageKind, config: ServerConfig, context: Stora
   }
 }
 
-function storageKindOf(config: ServerConfig): StorageKind {
-  const kind = findStorageKind(config.storage.type);
-  if (kind) return kind;
-  const known = storageRegistry.map((candidate) => candidate.type).join(", ");
-  throw new CofferError("invalid_request", `there is no storage type ${config.storage.type}; the types are ${known}`);
-}
-
 function openSeal(stanza: ServerConfig["seals"][number], config: ServerConfig, io: ProgramIo): Promise<Seal> {
   return findSealType(stanza.type).parse(stanza.config, {
     clusterName: config.clusterName,
@@ -158,9 +163,9 @@ function sanitized(config: ServerConfig) {
   };
 }
 
-function openListeners(
+async function openListeners(
   config: ServerConfig,
-  { serve, pages, crossOrigin, whole }: AssembledServer,
+  { serve, pages, crossOrigin, whole }: Pick<AssembledServer, "serve" | "pages" | "crossOrigin" | "whole">,
   { log, clock }: ServerParts,
 ): Promise<readonly Listener[]> {
   const showMetrics = (asked: MetricsRequest) => metricsAnswer(whole, asked, clock.now());
@@ -169,15 +174,16 @@ function openListeners(
     ...listener,
     unauthenticatedMetrics: listener.unauthenticatedMetrics || config.unauthenticatedMetrics,
   }));
-  return Promise.all(open.map((listener) => listen(listener, services)));
+  const listeners: Listener[] = [];
+  // One after the other: workers must come in the same order to what is any port (port 0).
+  for (const listener of open) listeners.push(await listen(listener, services));
+  return listeners;
 }
 
 async function bringUpServer(
   config: ServerConfig,
-  development: Development | undefined,
   server: AssembledServer,
-  io: ProgramIo,
-  log: Log,
+  { development, io, log, link }: Start,
   signal: AbortSignal,
 ): Promise<void> {
   const { node } = server.services;
@@ -186,6 +192,9 @@ async function bringUpServer(
     await node.refresh();
     return;
   }
+  // One worker asks the seals for all.
+  if (link) await stopped(AbortSignal.any([link.leading, signal]));
+  if (signal.aborted) return;
   const initialize = config.bootstrap.length === 0 ? undefined : () => selfInitialize(config, development, server);
   await bringUp({ node, clock: io.clock, log, initialize }, signal);
   if (development && !signal.aborted) await ensureRootToken(development, server);

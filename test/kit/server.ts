@@ -26,6 +26,8 @@ export interface RunningServer {
   stop(): Promise<void>;
   /** Ends it as a power failure would (SIGKILL); its data stays. */
   kill9(): Promise<void>;
+  /** Sends SIGSTOP, SIGCONT; does nothing when it has ended. */
+  signal(name: "SIGSTOP" | "SIGCONT"): void;
 }
 
 export interface OpenServer extends RunningServer {
@@ -55,6 +57,7 @@ export async function startServer(argv: readonly string[], nodeFlags: readonly s
     output,
     stop: () => endBy(child, "SIGTERM"),
     kill9: () => endBy(child, "SIGKILL"),
+    signal: (name) => void child.kill(name),
   };
 }
 
@@ -95,6 +98,8 @@ export async function writeConfig(folder: string, extra: JsonObject): Promise<st
   const document = {
     storage: { lmdb: { path: join(folder, "data") } },
     listener: { tcp: { address: "127.0.0.1:0", tls_disable: true } },
+    // Tests start many servers at once; those of several workers ask for them.
+    workers: 1,
     ...extra,
   };
   await writeFile(file, JSON.stringify(document), { mode: 0o600 });

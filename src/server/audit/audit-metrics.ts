@@ -19,6 +19,6 @@ export function declareAuditMetrics(metrics: Metrics): AuditMetrics {
     ),
     lost: metrics.counter("coffer_audit_lost_lines_total", "Lines that found the queue of a device full.", ["device"]),
     queue: metrics.gauge("coffer_audit_queue_lines", "Lines that wait for an audit device.", ["device"]),
-    answering: metrics.gauge("coffer_audit_device_up", "1 while an audit device accepts lines.", ["device"]),
+    answering: metrics.gauge("coffer_audit_device_up", "1 while an audit device accepts lines.", ["device"], "min"),
   };
 }

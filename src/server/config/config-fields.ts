@@ -53,8 +53,14 @@ export function flag(doc: string, fallback: boolean): ConfigField<boolean> {
   return field("true or false", doc, fallback, (value) => FLAG_WORDS.get(scalarText(value)?.toLowerCase() ?? ""));
 }
 
-/** A whole number within limits. */
-export function integer(doc: string, fallback: number, limits: { min: number; max: number }): ConfigField<number> {
+/** A whole number within limits. Without a fallback: what counts is decided elsewhere. */
+export function integer(doc: string, fallback: number, limits: { min: number; max: number }): ConfigField<number>;
+export function integer(
+  doc: string,
+  fallback: undefined,
+  limits: { min: number; max: number },
+): ConfigField<number | undefined>;
+export function integer(doc: string, fallback: number | undefined, limits: { min: number; max: number }) {
   return field(`a whole number from ${limits.min} to ${limits.max}`, doc, fallback, (value) => {
     const digits = scalarText(value) ?? "";
     const number = Number(digits);

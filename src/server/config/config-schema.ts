@@ -59,7 +59,12 @@ export const TOP_FIELDS = {
   ),
   introspection_endpoint: flag("Serve sys/internal/inspect, which shows routes and requests; it wants sudo.", false),
   pid_file: text("File that holds the process id while the server runs."),
-  workers: integer("Processes that serve the store, each a full node.", 1, { min: 1, max: WORKERS_MAX }),
+  workers: integer(
+    "Processes that serve the store on the same addresses, each a full node. By default one for each core that the " +
+      "process may use, as far as its memory limit is enough for 192 MiB each, with storage in lmdb; 1 with any other.",
+    undefined,
+    { min: 1, max: WORKERS_MAX },
+  ),
   ui: flag("Accepted from existing files; true gives a warning, there is no web interface.", false),
   disable_mlock: ignored("memory is never locked; give the machine no swap, or an encrypted one"),
   plugin_directory: ignored(NO_PLUGINS),

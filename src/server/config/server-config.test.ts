@@ -182,7 +182,7 @@ describe("parseServerConfig", () => {
       maxLeaseTtlSeconds: 2_764_800,
       logLevel: "info",
       logFormat: "text",
-      workers: 1,
+      workers: undefined,
       warnings: [],
     });
   });

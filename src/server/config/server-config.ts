@@ -66,7 +66,8 @@ export interface ServerConfig {
   readonly logLevel: LogLevel;
   readonly logFormat: "json" | "text";
   readonly pidFile: string | undefined;
-  readonly workers: number;
+  /** Undefined: as many as suit the machine. */
+  readonly workers: number | undefined;
   readonly unauthenticatedMetrics: boolean;
   /** Whether sys/rekey and sys/generate-root take shares as proof and want no token. */
   readonly unauthenticatedRekey: boolean;

@@ -35,6 +35,10 @@ export class EnteredShares {
     if (this.#nonce === "") this.#nonce = randomUUID();
     this.#shares.push(share);
   }
+  /** The shares themselves, to be copied at once. */
+  exposed(): readonly Buffer[] {
+    return this.#shares.map((share) => share.expose());
+  }
   copies(): readonly SecretBytes[] {
     return this.#shares.map((share) => share.clone());
   }

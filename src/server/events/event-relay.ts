@@ -4,7 +4,7 @@ import type { ServerEvent } from "./event.ts";
 
 export interface EventRelay {
   /** Whether somebody on another worker wants events. */
-  readonly isWanted: boolean;
+  isWanted(): boolean;
   send(event: ServerEvent): void;
   /** Whether somebody here wants events. Resolves when every other worker sends its own. */
   want(wanted: boolean): Promise<void>;
@@ -14,7 +14,7 @@ export interface EventRelay {
 
 /** Nobody is there. */
 export const noRelay: EventRelay = {
-  isWanted: false,
+  isWanted: () => false,
   send: () => {},
   want: async () => {},
   onEvent: () => {},

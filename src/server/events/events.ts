@@ -30,7 +30,7 @@ export class Events {
 
   /** Notes what a transaction does; nobody hears of it before `publish`. */
   note(tx: Transaction, event: BackendEvent, mount: ServerEvent["mount"], namespace = ""): void {
-    if (this.#subscriptions.size === 0 && !this.#relay.isWanted) return;
+    if (this.#subscriptions.size === 0 && !this.#relay.isWanted()) return;
     const made = eventOfMount(event, mount, { time: this.#clock.now(), namespace });
     const whole = namespaceView(tx, "");
     const noted = this.#noted.get(whole);
@@ -46,7 +46,7 @@ export class Events {
     this.#noted.delete(whole);
     for (const event of noted) {
       this.#offer(event);
-      if (this.#relay.isWanted) this.#relay.send(event);
+      if (this.#relay.isWanted()) this.#relay.send(event);
     }
   }
 
@@ -57,7 +57,15 @@ export class Events {
   #receive(event: ServerEvent | "lost"): void {
     if (event === "lost") for (const subscription of this.#subscriptions) subscription.overflow();
     else if (this.#subscriptions.size > 0) this.#offer(event);
-    else if (this.#clock.now() > this.#preparedUntil) void this.#relay.want(false);
+    else if (this.#clock.now() > this.#preparedUntil) void this.#unwant();
+  }
+
+  async #unwant(): Promise<void> {
+    try {
+      await this.#relay.want(false);
+    } catch {
+      // The next event that nobody wants asks again.
+    }
   }
 
   /** Before a subscription: resolves when what other worker processes do from now on will be told here. */

@@ -34,6 +34,8 @@ const CLOSE_POLL_MILLIS = 25;
 export interface Listener {
   /** "https://127.0.0.1:8200", with the port that was really taken. */
   readonly address: string;
+  /** Reads the certificate's files again. */
+  reload(): void;
   /** Stops taking connections, lets what runs end. */
   close(): Promise<void>;
 }
@@ -83,6 +85,7 @@ export async function listen(config: ListenerConfig, services: ListenerServices)
   const running = deadlines.run();
   return {
     address,
+    reload: () => watcher?.look(),
     async close() {
       watcher?.[Symbol.dispose]();
       webSockets.close();

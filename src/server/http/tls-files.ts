@@ -36,21 +36,31 @@ async function readFiles(config: TlsConfig): Promise<{ cert: Buffer; key: Buffer
   }
 }
 
+export interface TlsWatch extends Disposable {
+  /** Looks at once. */
+  look(): void;
+}
+
 /** Gives the server new certificates when the files have changed. A pair that does not fit leaves the old one in use. */
 export function watchTlsFiles(
   config: TlsConfig,
   server: Pick<TlsServer, "setSecureContext">,
   services: { readonly log: Log; readonly clock: Clock },
-): Disposable {
+): TlsWatch {
   const stop = new AbortController();
-  void look(config, server, services, stop.signal);
-  return { [Symbol.dispose]: () => stop.abort() };
+  const pause = { end: new AbortController() };
+  const rest = async () => {
+    pause.end = new AbortController();
+    await services.clock.sleep(LOOK_MILLIS, AbortSignal.any([pause.end.signal, stop.signal]));
+  };
+  void look(config, server, { log: services.log, rest }, stop.signal);
+  return { look: () => pause.end.abort("asked to look"), [Symbol.dispose]: () => stop.abort() };
 }
 
 async function look(
   config: TlsConfig,
   server: Pick<TlsServer, "setSecureContext">,
-  { log, clock }: { readonly log: Log; readonly clock: Clock },
+  { log, rest }: { readonly log: Log; readonly rest: () => Promise<void> },
   signal: AbortSignal,
 ): Promise<void> {
   let seen = "";
@@ -66,7 +76,7 @@ async function look(
     } catch (error) {
       log.warn("the listener's certificate was not reloaded; the one in use stays", { error: messageOf(error) });
     }
-    await clock.sleep(LOOK_MILLIS, signal);
+    await rest();
   }
 }
 

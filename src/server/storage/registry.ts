@@ -1,6 +1,7 @@
 // Every kind of storage, by the name that configuration uses. The only place that knows them all: a new one is its
 // folder and one line here. Heavy modules are loaded when a kind is opened, never before.
 import type { Clock } from "#common/clock.ts";
+import { CofferError } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { Log } from "#common/log.ts";
 import { etcdKind } from "./etcd/kind.ts";
@@ -71,6 +72,14 @@ export interface StorageKind {
 }
 
 export const storageRegistry: readonly StorageKind[] = [lmdbKind, etcdKind, postgresKind, memoryKind];
+
+/** Throws `invalid_request` naming the kinds that there are. */
+export function requireStorageKind(name: string): StorageKind {
+  const kind = findStorageKind(name);
+  if (kind) return kind;
+  const known = storageRegistry.map((candidate) => candidate.type).join(", ");
+  throw new CofferError("invalid_request", `there is no storage type ${name}; the types are ${known}`);
+}
 
 /** The kind of this name or alias. */
 export function findStorageKind(name: string): StorageKind | undefined {

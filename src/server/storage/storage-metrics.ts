@@ -4,7 +4,8 @@ import type { Storage, StorageUsage } from "./storage.ts";
 
 export function registerStorageMetrics(metrics: Metrics, storage: Pick<Storage, "usage">): void {
   const gauge = (name: string, help: string, pick: (usage: StorageUsage) => number | undefined) =>
-    metrics.gaugeOf(name, help, () => pick(usageOf(storage)) ?? Number.NaN);
+    // Worker processes see one store.
+    metrics.gaugeOf(name, help, () => pick(usageOf(storage)) ?? Number.NaN, "max");
   gauge(
     "coffer_storage_size_bytes",
     "What the store takes: LMDB's file, etcd's database, PostgreSQL's table.",

@@ -1,0 +1,82 @@
+// What supervisor and workers say to each other over the channel that a worker inherits at its start. Both ends are one
+// program of one version, so the kind of a message tells its whole shape. Bytes travel as bytes ("advanced"
+// serialisation), never as texts, and key material only in the messages that are named for it here:
+//
+//   add-share, entered   shares of the unseal key          opened, open, attached   the root key
+import type { LogLevel } from "#common/log.ts";
+import type { MetricsSnapshot } from "#common/metrics-snapshot.ts";
+import type { ConfigFile } from "../config/server-config.ts";
+import type { FlightNote } from "../core/in-flight.ts";
+import type { SealTrouble } from "../core/siblings.ts";
+import type { ProgressStatus } from "../core/unseal-progress.ts";
+import type { ServerEvent } from "../events/event.ts";
+import type { Allowance, RateVerdict } from "../quotas/rate-limiter.ts";
+
+/** A line of a worker's log, in both formats that readers may want. */
+export interface RelayedLine {
+  readonly level: LogLevel;
+  readonly json: string;
+  readonly text: string;
+}
+
+/** What others want to be sent. */
+export interface Wanted {
+  readonly events: boolean;
+  readonly log: boolean;
+}
+
+export type ToSupervisor =
+  /** The worker's parts are there: from now on it follows. Answered by "attached". */
+  | { readonly kind: "attach" }
+  | { readonly kind: "ready" }
+  | { readonly kind: "add-share"; readonly share: Uint8Array }
+  | { readonly kind: "progress" }
+  | { readonly kind: "reset-shares" }
+  | { readonly kind: "opened"; readonly rootKey: Uint8Array }
+  | { readonly kind: "sealed" }
+  | { readonly kind: "troubles"; readonly troubles: readonly SealTrouble[] }
+  | { readonly kind: "want"; readonly topic: keyof Wanted; readonly wanted: boolean }
+  | { readonly kind: "event"; readonly event: ServerEvent }
+  | { readonly kind: "line"; readonly line: RelayedLine }
+  /** Some events or lines were too many to be sent. */
+  | { readonly kind: "lost" }
+  | { readonly kind: "level"; readonly level: LogLevel | undefined }
+  | { readonly kind: "take"; readonly client: string; readonly allowance: Allowance }
+  | { readonly kind: "all-metrics" }
+  | { readonly kind: "all-in-flight" };
+
+export type ToWorker =
+  | { readonly kind: "start"; readonly number: number; readonly count: number; readonly files: readonly ConfigFile[] }
+  | { readonly kind: "open"; readonly rootKey: Uint8Array }
+  | { readonly kind: "seal" }
+  /** This one of the workers asks the seals. */
+  | { readonly kind: "lead" }
+  | { readonly kind: "troubles"; readonly troubles: readonly SealTrouble[] }
+  | { readonly kind: "wanted"; readonly wanted: Wanted }
+  | { readonly kind: "event"; readonly event: ServerEvent }
+  | { readonly kind: "line"; readonly line: RelayedLine }
+  | { readonly kind: "lost" }
+  | { readonly kind: "level"; readonly level: LogLevel | undefined }
+  | { readonly kind: "metrics" }
+  | { readonly kind: "in-flight" };
+
+/** What a worker begins with once it follows. */
+export interface Attached {
+  readonly kind: "attached";
+  readonly rootKey: Uint8Array | undefined;
+  readonly lead: boolean;
+  readonly level: LogLevel | undefined;
+  readonly wanted: Wanted;
+  readonly troubles: readonly SealTrouble[];
+}
+
+export type Answer =
+  | { readonly kind: "done" }
+  | Attached
+  | { readonly kind: "entered"; readonly shares: readonly Uint8Array[] }
+  | { readonly kind: "progress"; readonly progress: ProgressStatus }
+  | { readonly kind: "verdict"; readonly verdict: RateVerdict }
+  | { readonly kind: "metrics"; readonly snapshot: MetricsSnapshot; readonly seconds: number }
+  | { readonly kind: "in-flight"; readonly notes: readonly FlightNote[] };
+
+export const done: Answer = { kind: "done" };

@@ -1,0 +1,343 @@
+// Workers of one server inside this process: real nodes and a real hub; only the channel between them is in memory, and
+// copies what it carries as the one between processes does.
+import { afterEach, describe, expect, it } from "vitest";
+import { FakeClock } from "#common/clock.ts";
+import { createLog, silentLog } from "#common/log.ts";
+import { createMetrics } from "#common/metrics.ts";
+import { renderMetrics } from "#common/metrics-snapshot.ts";
+import { SecretBytes } from "#common/secret-bytes.ts";
+import { testSeal } from "#test/kit/core.ts";
+import { Barrier } from "../barrier/barrier.ts";
+import { InFlight } from "../core/in-flight.ts";
+import { Node } from "../core/node.ts";
+import type { ServerEvent } from "../events/event.ts";
+import { Events } from "../events/events.ts";
+import type { Seal } from "../seal/seal.ts";
+import { createShamirSeal } from "../seal/shamir/shamir-seal.ts";
+import { openMemoryStorage } from "../storage/memory/memory-storage.ts";
+import { Backoff, LIVED_MILLIS, WAIT_MILLIS_MAX } from "./backoff.ts";
+import { Channel, UNSENT_MAX } from "./channel.ts";
+import { Hub, type Member } from "./hub.ts";
+import { type ClosablePort, Link } from "./link.ts";
+import type { Answer, ToSupervisor, ToWorker } from "./messages.ts";
+
+/** Two ends of one channel. A cut channel delivers nothing more and nobody is told, as when a process hangs. */
+function portPair() {
+  const ends = [0, 1].map(() => ({ receive: (_: unknown) => {}, closed: () => {} }));
+  const state = { isCut: false };
+  const portTo = (own: number): ClosablePort => ({
+    send: (message, sent) => {
+      const copy = structuredClone(message);
+      setImmediate(() => {
+        if (!state.isCut) ends[1 - own]?.receive(copy);
+        sent();
+      });
+    },
+    onMessage: (receive) => Object.assign(ends[own] ?? {}, { receive }),
+    onClose: (closed) => Object.assign(ends[own] ?? {}, { closed }),
+    close: () => {},
+  });
+  return {
+    supervisor: portTo(0),
+    worker: portTo(1),
+    cut: () => {
+      state.isCut = true;
+    },
+    close: () => {
+      for (const { closed } of ends) closed();
+    },
+  };
+}
+
+interface TestWorker {
+  readonly node: Node;
+  readonly link: Link;
+  readonly events: Events;
+  readonly lines: string[];
+  readonly log: ReturnType<typeof createLog>;
+  readonly requests: { add(labels: { worker: string }): void };
+  isKilled(): boolean;
+  /** Ends as a process does. */
+  end(): void;
+  hang(): void;
+}
+
+function startServer(makeSeals: () => readonly Seal[] = () => [createShamirSeal("shamir")]) {
+  const storage = openMemoryStorage();
+  const clock = new FakeClock();
+  const metrics = createMetrics();
+  const hub = new Hub({ clock, log: silentLog, metrics });
+  const startWorker = async (number: number): Promise<TestWorker> => {
+    const pair = portPair();
+    let killed = false;
+    const end = () => {
+      pair.cut();
+      pair.close();
+      hub.leave(member);
+    };
+    const channel = new Channel<ToWorker, ToSupervisor, Answer>(pair.supervisor, clock, (message) =>
+      hub.receive(member, message),
+    );
+    const kill = () => {
+      killed = true;
+      end();
+    };
+    const member: Member = { number, channel, kill };
+    const link = new Link(pair.worker, clock);
+    const lines: string[] = [];
+    const log = createLog({ level: "info", format: "text", write: (line) => void lines.push(line), now: () => 0 });
+    const barrier = new Barrier({ storage, clock, log });
+    const node = new Node({ storage, barrier, seals: makeSeals(), retiredSeals: [], clock, log, shared: link.unseal });
+    const own = createMetrics();
+    own.gaugeOf("x_unsealed", "X.", () => (node.state === "unsealed" ? 1 : 0), "min");
+    const requests = own.counter("x_total", "X.", ["worker"]);
+    channel.tell({ kind: "start", number, count: 2, files: [] });
+    await link.started();
+    await link.attach({ node, log, metrics: own, inFlight: new InFlight(clock) });
+    const events = new Events(clock, link.events);
+    return { node, link, events, lines, log, requests, isKilled: () => killed, end, hang: pair.cut };
+  };
+  return { storage, clock, hub, startWorker };
+}
+
+const SPLIT = { shares: 5, threshold: 3, recoveryShares: 0, recoveryThreshold: 0, fill: async () => {} };
+const shareOf = (bytes: Buffer | undefined) => new SecretBytes(Buffer.from(bytes ?? []));
+const EVENT: ServerEvent = {
+  ...{ id: "1", time: 0, type: "kv-v2/data-write", namespace: "", dataPath: "a/b", metadata: {} },
+  mount: { path: "a/", type: "kv", accessor: "kv_1", options: {} },
+};
+
+async function startShamir() {
+  const server = startServer();
+  const one = await server.startWorker(1);
+  const two = await server.startWorker(2);
+  const { keys } = await one.node.initialize(SPLIT);
+  return { ...server, one, two, keys };
+}
+
+async function unseal({ one, two, keys }: Awaited<ReturnType<typeof startShamir>>): Promise<void> {
+  for (const [i, { node }] of [one, two, one].entries()) await node.submitShare(shareOf(keys[i]));
+}
+
+/** Lets time pass while what depends on it is waited for. */
+async function settle<T>(clock: FakeClock, work: Promise<T>): Promise<T> {
+  let isDone = false;
+  const finish = () => {
+    isDone = true;
+  };
+  work.then(finish, finish);
+  for (let i = 0; i < 100 && !isDone; i++) await clock.advance(1_000);
+  return work;
+}
+
+describe("one unseal for all workers", () => {
+  it("takes shares at any of them, and opens all with the last one", async () => {
+    const server = await startShamir();
+    const { one, two, keys } = server;
+    await one.node.submitShare(shareOf(keys[4]));
+    expect((await two.node.progress()).count).toBe(1);
+    await two.node.submitShare(shareOf(keys[4]));
+    expect((await two.node.progress()).count).toBe(1);
+    await two.node.submitShare(shareOf(keys[0]));
+    const { nonce } = await one.node.progress();
+    expect(await two.node.progress()).toEqual({ count: 2, nonce });
+    await two.node.submitShare(shareOf(keys[2]));
+    expect([one.node.state, two.node.state]).toEqual(["unsealed", "unsealed"]);
+    expect((await one.node.progress()).count).toBe(0);
+  });
+
+  it("forgets shares for all", async () => {
+    const { one, two, keys } = await startShamir();
+    await one.node.submitShare(shareOf(keys[0]));
+    await two.node.resetShares();
+    expect(await one.node.progress()).toEqual({ count: 0, nonce: "" });
+  });
+
+  it("gives a worker that is started again the key, and none once the server was sealed", async () => {
+    const server = await startShamir();
+    await unseal(server);
+    server.two.end();
+    const again = await server.startWorker(2);
+    expect(again.node.state).toBe("unsealed");
+    await again.node.seal();
+    expect([server.one.node.state, again.node.state]).toEqual(["sealed", "sealed"]);
+    server.one.end();
+    const sealed = await server.startWorker(1);
+    expect([await sealed.node.refresh(), sealed.link.leading.aborted]).toEqual(["sealed", false]);
+    for (const i of [0, 1, 2]) await sealed.node.submitShare(shareOf(server.keys[i]));
+    expect([sealed.node.state, again.node.state]).toEqual(["unsealed", "unsealed"]);
+  });
+
+  it("ends a worker that does not seal itself in time", async () => {
+    const server = await startShamir();
+    await unseal(server);
+    server.two.hang();
+    await settle(server.clock, server.one.node.seal());
+    expect([server.one.node.state, server.two.isKilled(), server.hub.size]).toEqual(["sealed", true, 1]);
+  });
+
+  it("follows a key that was replaced, also where a worker is started later", async () => {
+    const server = await startShamir();
+    await unseal(server);
+    server.one.end();
+    const wrong = { ...server.two.link.unseal };
+    await wrong.opened(SecretBytes.random(32));
+    const again = await server.startWorker(1);
+    expect([again.node.state, again.link.leading.aborted]).toEqual(["sealed", true]);
+  });
+});
+
+describe("the worker that asks the seals", () => {
+  const auto = () => startServer(() => [testSeal()]);
+
+  it("is one alone, and another when that one ends", async () => {
+    const { startWorker } = auto();
+    const one = await startWorker(1);
+    const two = await startWorker(2);
+    expect([one.link.leading.aborted, two.link.leading.aborted]).toEqual([true, false]);
+    one.node.noteTrouble(new Error("the KMS is away"));
+    await two.node.progress();
+    expect(two.node.troubles).toMatchObject([{ message: "the KMS is away" }]);
+    one.end();
+    await two.node.progress();
+    expect(two.link.leading.aborted).toBe(true);
+  });
+
+  it("opens the others, who have no trouble then", async () => {
+    const { startWorker } = auto();
+    const [one, two] = [await startWorker(1), await startWorker(2)];
+    one.node.noteTrouble(new Error("the KMS is away"));
+    await one.node.initialize({ ...SPLIT, shares: 1, threshold: 1 });
+    expect([two.node.state, two.node.troubles]).toEqual(["unsealed", []]);
+  });
+});
+
+describe("what the server shows as one", () => {
+  it("are its metrics, which never go back when a worker ends", async () => {
+    const { one, two, startWorker } = await startShamir();
+    one.requests.add({ worker: "1" });
+    two.requests.add({ worker: "2" });
+    const shown = async () => renderMetrics(await one.link.whole.metrics());
+    expect(await shown()).toContain('x_total{worker="1"} 1\nx_total{worker="2"} 1');
+    two.end();
+    expect(await shown()).toContain('x_total{worker="2"} 1');
+    const again = await startWorker(2);
+    again.requests.add({ worker: "2" });
+    expect(await shown()).toContain('x_total{worker="2"} 2');
+  });
+
+  it("are the metrics of a worker that hangs as they were last", async () => {
+    const { one, two, clock } = await startShamir();
+    two.requests.add({ worker: "2" });
+    await one.link.whole.metrics();
+    two.hang();
+    expect(renderMetrics(await settle(clock, one.link.whole.metrics()))).toContain('x_total{worker="2"} 1');
+  });
+
+  it("is a rate that all of them keep together", async () => {
+    const { one, two } = await startShamir();
+    const allowance = { rate: 3, intervalSeconds: 60, blockSeconds: 0 };
+    const takes = [one, two, one, two].map(({ link }) => link.rates.take("client", allowance));
+    const verdicts = (await Promise.all(takes)).map(({ allowed }) => allowed);
+    expect(verdicts.filter(Boolean)).toHaveLength(3);
+  });
+
+  it("is a log level, for workers that are started later too", async () => {
+    const { one, two, startWorker } = await startShamir();
+    await one.link.whole.setLogLevel("error");
+    two.end();
+    const again = await startWorker(2);
+    expect([one, again].map(({ log }) => log.threshold.level)).toEqual(["error", "error"]);
+  });
+
+  it("is the log, as long as somebody reads it", async () => {
+    const { one, two } = await startShamir();
+    const tap = one.log.taps.open({ wants: () => true, format: "json" });
+    await one.node.progress();
+    two.log.info("told by two");
+    await one.node.progress();
+    await one.node.progress();
+    expect(tap.take().join("")).toContain('"message":"told by two"');
+    tap.close();
+    await one.node.progress();
+    two.log.info("told to nobody");
+    expect(one.lines.join("")).not.toContain("told");
+  });
+
+  it("are events, from when a subscription is promised until somebody subscribes no more", async () => {
+    const { one, two, clock } = await startShamir();
+    const heard = two.link.events;
+    expect(heard.isWanted()).toBe(false);
+    await one.events.prepare();
+    expect(heard.isWanted()).toBe(true);
+    const subscription = one.events.subscribe({ types: "*", namespace: "", namespaces: [], dataPath: "" });
+    heard.send(EVENT);
+    await one.node.progress();
+    await two.node.progress();
+    expect(subscription.take()).toEqual([EVENT]);
+    subscription.close();
+    await clock.advance(120_000);
+    heard.send(EVENT);
+    for (let i = 0; i < 4; i++) await one.node.progress();
+    expect(heard.isWanted()).toBe(false);
+  });
+});
+
+describe("a channel", () => {
+  const ends: (() => void)[] = [];
+  afterEach(() => {
+    for (const end of ends.splice(0)) end();
+  });
+
+  function pair(answer: (message: string) => Promise<string> | string) {
+    const clock = new FakeClock();
+    const { supervisor, worker, cut, close } = portPair();
+    ends.push(close);
+    const asking = new Channel<string, string, string>(supervisor, clock, (message) => message);
+    new Channel<string, string, string>(worker, clock, answer);
+    return { asking, clock, cut, close };
+  }
+
+  it("says what went wrong on the other side", async () => {
+    const { asking } = pair(() => Promise.reject(new Error("no such thing")));
+    await expect(asking.ask("x", 1_000)).rejects.toMatchObject({ code: "unavailable", message: "no such thing" });
+  });
+
+  it("does not wait for ever, nor for a process that ends", async () => {
+    const { asking, clock, cut, close } = pair((message) => message);
+    cut();
+    const late = expect(asking.ask("x", 1_000)).rejects.toMatchObject({ code: "unavailable" });
+    await clock.advance(1_000);
+    await late;
+    const gone = expect(asking.ask("x", 1_000)).rejects.toMatchObject({ code: "unavailable" });
+    close();
+    await gone;
+    await expect(asking.ask("x", 1_000)).rejects.toMatchObject({ code: "unavailable" });
+  });
+
+  it("drops what is too much, and says so once there is room", async () => {
+    const got: string[] = [];
+    const { asking } = pair((message) => {
+      got.push(message);
+      return message;
+    });
+    for (let i = 0; i < UNSENT_MAX + 2; i++) asking.offer("event", "lost");
+    await asking.ask("asked", 1_000);
+    expect([got.filter((text) => text === "event").length, got.includes("lost")]).toEqual([UNSENT_MAX, false]);
+    asking.offer("event", "lost");
+    await asking.ask("asked", 1_000);
+    expect(got.slice(-3)).toEqual(["lost", "event", "asked"]);
+  });
+});
+
+describe("the pause before a worker is started again", () => {
+  it("is none after a life, and grows to a limit when it ends again and again", () => {
+    const backoff = new Backoff();
+    expect([backoff.next(LIVED_MILLIS), backoff.next(10), backoff.next(10), backoff.next(10)]).toEqual([
+      0, 100, 200, 400,
+    ]);
+    for (let i = 0; i < 20; i++) backoff.next(10);
+    expect(backoff.next(10)).toBe(WAIT_MILLIS_MAX);
+    expect([backoff.next(LIVED_MILLIS), backoff.next(10)]).toEqual([0, 100]);
+  });
+});
