@@ -1,4 +1,5 @@
-// identity/entity-alias: the names by which auth methods know an entity, at most one for each mount.
+// identity/entity-alias, and its elders alias and persona: the names by which auth methods know an entity, at most one
+// for each mount.
 import { randomUUID } from "node:crypto";
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
@@ -19,6 +20,7 @@ const aliasFields = {
   canonical_id: field.text("Id of the entity; without it a new one is made."),
   entity_id: field.text("The old name of canonical_id.", { deprecated: true }),
   custom_metadata: field.pairs("Metadata of your own; replaces what there was."),
+  metadata: field.pairs("The old name of custom_metadata.", { deprecated: true }),
 } as const;
 type AliasValues = Values<typeof aliasFields> & { readonly id?: string | undefined };
 
@@ -27,42 +29,54 @@ interface Held {
   readonly alias: Alias;
 }
 
+/** The same under the names that it has had; the elder ones as old clients write them. */
+const BASES = ["entity-alias", "alias", "persona"] as const;
+type Base = (typeof BASES)[number];
+
 export function aliasPaths() {
-  return [
-    definePrivilegedPath("entity-alias", {
-      summary: "Makes an alias of an entity, or changes it.",
-      fields: { ...aliasFields, id: field.text("Id of the alias, to change it.") },
-      operations: { update: { summary: "Write an alias.", handler: (context, values) => write(context, values) } },
+  return BASES.flatMap((base) => [writePath(base), listPath(base), aliasPath(base)]);
+}
+
+function writePath(base: Base) {
+  return definePrivilegedPath(base, {
+    summary: "Makes an alias of an entity, or changes it.",
+    fields: { ...aliasFields, id: field.text("Id of the alias, to change it.") },
+    operations: { update: { summary: "Write an alias.", handler: (context, values) => write(context, values) } },
+  });
+}
+
+function listPath(base: Base) {
+  return withTrailingSlash(
+    definePrivilegedPath(`${base}/id`, {
+      summary: "All aliases by id.",
+      operations: { list: { summary: "List them.", handler: listAliases } },
     }),
-    withTrailingSlash(
-      definePrivilegedPath("entity-alias/id", {
-        summary: "All aliases by id.",
-        operations: { list: { summary: "List them.", handler: listAliases } },
-      }),
-    ),
-    definePrivilegedPath("entity-alias/id/:id", {
-      summary: "An alias by its id.",
-      fields: aliasFields,
-      operations: {
-        read: {
-          summary: "Show it.",
-          handler: async ({ transaction: tx }, { id }) => {
-            const held = await aliasById(tx, id);
-            return held && dataReply(aliasReply(held.entity, held.alias));
-          },
-        },
-        update: { summary: "Change it.", handler: (context, values) => write(context, values) },
-        delete: {
-          summary: "Delete it; its entity stays.",
-          handler: async ({ transaction: tx }, { id }) => {
-            const held = await aliasById(tx, id);
-            if (held) await putEntity(tx, held.entity, without(held.entity, id));
-            return noContent;
-          },
+  );
+}
+
+function aliasPath(base: Base) {
+  return definePrivilegedPath(`${base}/id/:id`, {
+    summary: "An alias by its id.",
+    fields: aliasFields,
+    operations: {
+      read: {
+        summary: "Show it.",
+        handler: async ({ transaction: tx }, { id }) => {
+          const held = await aliasById(tx, id);
+          return held && dataReply(aliasReply(held.entity, held.alias));
         },
       },
-    }),
-  ];
+      update: { summary: "Change it.", handler: (context, values) => write(context, values) },
+      delete: {
+        summary: "Delete it; its entity stays.",
+        handler: async ({ transaction: tx }, { id }) => {
+          const held = await aliasById(tx, id);
+          if (held) await putEntity(tx, held.entity, without(held.entity, id));
+          return noContent;
+        },
+      },
+    },
+  });
 }
 
 function listAliases(context: PrivilegedContext): Promise<Reply | undefined> {
@@ -97,7 +111,8 @@ function without(entity: Entity, aliasId: string): Entity {
 async function write(context: PrivilegedContext, values: AliasValues): Promise<Reply> {
   const { id, name, mount_accessor: accessor } = values;
   if (!id && !(name && accessor)) throw invalid("'id' or 'mount_accessor' and 'name' must be provided");
-  if (values.custom_metadata) assertMetadata("custom_metadata", values.custom_metadata);
+  const metadata = values.custom_metadata ?? values.metadata;
+  if (metadata) assertMetadata(values.custom_metadata ? "custom_metadata" : "metadata", metadata);
   const tx = context.transaction;
   const held = id ? await aliasById(tx, id) : await aliasByFactors(tx, accessor ?? "", name ?? "");
   if (id && !held) throw invalid("invalid alias id");
@@ -117,7 +132,7 @@ async function create({ transaction: tx, clock }: PrivilegedContext, values: Ali
     mountType: mount.type,
     name: values.name ?? "",
     metadata: {},
-    customMetadata: values.custom_metadata ?? {},
+    customMetadata: values.custom_metadata ?? values.metadata ?? {},
     created: clock.now(),
     updated: clock.now(),
   };
@@ -133,7 +148,7 @@ async function change({ transaction: tx, clock }: PrivilegedContext, held: Held,
     ...held.alias,
     ...(mount && { mountAccessor: mount.accessor, mountPath: mount.path, mountType: mount.type }),
     name: values.name || held.alias.name,
-    customMetadata: values.custom_metadata ?? held.alias.customMetadata,
+    customMetadata: values.custom_metadata ?? values.metadata ?? held.alias.customMetadata,
     updated: clock.now(),
   };
   const others = without(target, alias.id);

@@ -155,6 +155,37 @@ describe("identity: aliases", () => {
   });
 });
 
+describe("identity: what old clients write", () => {
+  it.each(["alias", "persona"])("%s is an entity-alias", async (base) => {
+    const canonical = await made("entity", { name: "e" });
+    const data = { name: "u", mount_accessor: accessor, entity_id: canonical, metadata: { team: "red" } };
+    const alias = await made(base, data);
+    const read = (await call("read", `${base}/id/${alias}`))?.data;
+    expect(read).toMatchObject({
+      id: alias,
+      canonical_id: canonical,
+      custom_metadata: { team: "red" },
+      metadata: null,
+    });
+    expect((await call("read", `entity-alias/id/${alias}`))?.data).toEqual(read);
+    await write(`${base}/id/${alias}`, { name: "v", mount_accessor: accessor });
+    expect((await call("list", `${base}/id`))?.data).toMatchObject({
+      keys: [alias],
+      key_info: { [alias]: { name: "v" } },
+    });
+    await call("delete", `${base}/id/${alias}`);
+    expect(await call("read", `${base}/id/${alias}`)).toBeUndefined();
+  });
+
+  it.each(["entity", "group"])("%s/name takes an id, and then gives the name", async (kind) => {
+    const id = await made(kind, { name: "old" });
+    await write(`${kind}/name/new`, { id, policies: "p" });
+    expect((await call("read", `${kind}/id/${id}`))?.data).toMatchObject({ name: "new", policies: ["p"] });
+    expect(await call("read", `${kind}/name/old`)).toBeUndefined();
+    await expect(write(`${kind}/name/x`, { id: "none" })).rejects.toMatchObject(refused(`${kind} not found from id`));
+  });
+});
+
 describe("identity: merge", () => {
   it("hands over aliases and groups, and leads tokens of the old entity to the new one", async () => {
     const [to, from] = [await made("entity", { name: "to", policies: "t" }), await made("entity", { policies: "f" })];

@@ -10,6 +10,7 @@ import { deleteEntity, entityByName, newEntity, putEntity, readEntity } from "./
 import { groupsOf } from "./groups.ts";
 import { assertMetadata, ENTITY_NAME_PREFIX, ENTITY_PREFIX, type Entity, entityKey } from "./identity-records.ts";
 import { mergeEntities, mergeFields } from "./merge.ts";
+import { dropSecrets } from "./mfa/entity-secrets.ts";
 import { listRecords } from "./record-lists.ts";
 import { entityReply, factors } from "./replies.ts";
 
@@ -62,7 +63,7 @@ export function entityPaths() {
     }),
     definePrivilegedPath("entity/name/:name*", {
       summary: "An entity by its name.",
-      fields: entityFields,
+      fields: { ...entityFields, ...idField },
       operations: {
         read: {
           summary: "Show it.",
@@ -84,8 +85,10 @@ export async function show(tx: Tx, entity: Entity | undefined): Promise<Reply | 
   return entity && dataReply(entityReply(entity, await groupsOf(tx, entity)));
 }
 
-function remove(tx: Tx, entity: Entity | undefined): Reply {
-  if (entity) deleteEntity(tx, entity);
+async function remove(tx: Tx, entity: Entity | undefined): Promise<Reply> {
+  if (!entity) return noContent;
+  await dropSecrets(tx, [entity.id]);
+  deleteEntity(tx, entity);
   return noContent;
 }
 
@@ -152,6 +155,12 @@ async function deleteSeveral({ transaction: tx }: PrivilegedContext, ids: readon
   if (ids.length > BATCH_DELETE_MAX)
     throw new CofferError("invalid_request", `entity_ids has more than ${BATCH_DELETE_MAX} ids; send fewer at a time`);
   await tx.prefetch(ids.map(entityKey));
-  for (const id of ids) remove(tx, await readEntity(tx, id));
+  const entities = await Promise.all([...new Set(ids)].map((id) => readEntity(tx, id)));
+  const found = entities.filter((entity) => entity !== undefined);
+  await dropSecrets(
+    tx,
+    found.map((entity) => entity.id),
+  );
+  for (const entity of found) deleteEntity(tx, entity);
   return noContent;
 }

@@ -29,13 +29,14 @@ const groupFields = {
   member_entity_ids: field.list("Entities in the group; replaces what there was."),
   member_group_ids: field.list("Groups in the group; replaces what there was."),
 } as const;
+const idField = { id: field.text("Id of the group, to change it.") } as const;
 type GroupValues = Values<typeof groupFields> & { readonly id?: string | undefined };
 
 export function groupPaths() {
   return [
     definePrivilegedPath("group", {
       summary: "Makes a group, or changes the one of this id or name.",
-      fields: { ...groupFields, id: field.text("Id of the group, to change it.") },
+      fields: { ...groupFields, ...idField },
       operations: { update: { summary: "Write a group.", handler: (context, values) => write(context, values) } },
     }),
     listPath("id"),
@@ -57,7 +58,7 @@ export function groupPaths() {
     }),
     definePrivilegedPath("group/name/:name*", {
       summary: "A group by its name.",
-      fields: groupFields,
+      fields: { ...groupFields, ...idField },
       operations: {
         read: {
           summary: "Show it.",

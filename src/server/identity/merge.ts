@@ -1,11 +1,12 @@
-// Merging entities: aliases, group memberships and the ids of the others go to the one that stays, so that their tokens
-// become its tokens. Policies and metadata of the others end with them.
+// Merging entities: aliases, group memberships, MFA keys and the ids of the others go to the one that stays, so that
+// their tokens become its tokens. Policies and metadata of the others end with them.
 import { CofferError } from "#common/errors.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import { field, type Values } from "../framework/fields.ts";
 import { noContent, type Reply } from "../framework/reply.ts";
 import { deleteEntity, putEntity, readEntity } from "./entities.ts";
 import type { Alias, Entity } from "./identity-records.ts";
+import { moveSecrets } from "./mfa/entity-secrets.ts";
 
 /** Entities merged in one request: each is several writes of one transaction. */
 export const MERGE_MAX = 1_000;
@@ -14,7 +15,7 @@ export const mergeFields = {
   from_entity_ids: field.list("Entities that end."),
   to_entity_id: field.text("The entity that stays."),
   conflicting_alias_ids_to_keep: field.list("Where two have an alias on one mount: the alias to keep."),
-  force: field.flag("Kept for clients."),
+  force: field.flag("Where two have a key of one MFA method: keep that of the entity that stays."),
 } as const;
 
 export async function mergeEntities(
@@ -34,6 +35,7 @@ export async function mergeEntities(
     const from = await readEntity(tx, id);
     if (!from) throw invalid(`entity id to merge from is invalid: there is no entity ${JSON.stringify(id)}`);
     after = absorb(after, from, keep);
+    await moveSecrets(tx, id, toId, values.force ?? false);
     deleteEntity(tx, from);
   }
   await putEntity(tx, before, { ...after, updated: clock.now() });

@@ -139,6 +139,27 @@ describe("a login in two phases", () => {
   });
 });
 
+describe("what a login in two phases vouches for", () => {
+  it("is what it was before the second: not what a client put into a secret id", async () => {
+    await core.root("update", "sys/auth/ar", { type: "approle" });
+    await core.policy("own", 'path "secret/{{token.metadata.team}}" { capabilities = ["read"] }');
+    await core.root("update", "sys/mounts/secret", { type: "kv" });
+    await core.root("update", "secret/red", { v: 1 });
+    await core.root("update", "auth/ar/role/r", { token_policies: ["own"] });
+    const role_id = textOf((await core.root("read", "auth/ar/role/r/role-id")).data, "role_id");
+    const made = await core.root("update", "auth/ar/role/r/secret-id", { metadata: '{"team":"red"}' });
+    const login = { role_id, secret_id: textOf(made.data, "secret_id") };
+    const first = await core.send("", "update", "auth/ar/login", login);
+    url = await makeSecret(method, textOf(first.auth, "entity_id"));
+    await enforce("f", { auth_method_types: ["approle"] });
+    const asked = await core.send("", "update", "auth/ar/login", login);
+    const { auth } = await validate(requestIdOf(asked.auth), [code()]);
+    expect(auth["metadata"]).toEqual({ role_name: "r", team: "red" });
+    for (const token of [first.auth, auth])
+      expect((await core.send(textOf(token, "client_token"), "read", "secret/red")).status).toBe(403);
+  });
+});
+
 describe("a login in one phase", () => {
   it("takes the code in a header, by the method's id or name", async () => {
     await core.root("update", `identity/mfa/method/totp/${method}`, { method_name: "phone" });
@@ -321,6 +342,38 @@ describe("a key", () => {
     const { data } = await core.root("update", "identity/mfa/method/totp/admin-generate", ask);
     expect(data["url"]).not.toBe(url);
     expect(Buffer.from(textOf(data, "barcode"), "base64").subarray(1, 4).toString()).toBe("PNG");
+  });
+
+  it("goes with its entity to the one that it is merged into", async () => {
+    const { data: other } = await core.root("update", "identity/entity", { name: "other" });
+    const merge = { from_entity_ids: [entityId], to_entity_id: textOf(other, "id") };
+    const used = code();
+    expect((await withHeader(`${method}:${used}`)).status).toBe(200);
+    await core.root("update", "identity/entity/merge", merge);
+    expect((await withHeader(`${method}:${used}`)).status).toBe(403);
+    expect((await withHeader(`${method}:${code(1)}`)).auth["entity_id"]).toBe(textOf(other, "id"));
+    expect([...(await core.dump("identity/mfa/secret/")).keys()].join()).not.toContain(entityId);
+  });
+
+  it("stops a merge where the other has one as well, unless that is to stay", async () => {
+    const { data } = await core.root("update", "identity/entity", { name: "other" });
+    const to = textOf(data, "id");
+    const theirs = await makeSecret(method, to);
+    const merge = { from_entity_ids: [entityId], to_entity_id: to };
+    const { status, error } = await core.send(core.rootToken, "update", "identity/entity/merge", merge);
+    expect({ status, error }).toEqual({
+      ...{ status: 400, error: expect.stringContaining(`conflicting MFA config ID "${method}" in entity ID`) },
+    });
+    await core.root("update", "identity/entity/merge", { ...merge, force: true });
+    expect((await withHeader(`${method}:${code()}`)).status).toBe(403);
+    expect((await withHeader(`${method}:${code(0, SETTINGS, theirs)}`)).status).toBe(200);
+  });
+
+  it.each(["identity/entity/id/", "identity/entity/batch-delete"])("ends with its entity: %s", async (path) => {
+    const isBatch = path.endsWith("batch-delete");
+    if (isBatch) await core.root("update", path, { entity_ids: [entityId, entityId] });
+    else await core.root("delete", path + entityId);
+    expect([...(await core.dump("identity/mfa/secret/")).keys()]).toEqual([]);
   });
 
   it("may be made by users themselves", async () => {

@@ -70,6 +70,7 @@ const grantSchema = object({
   displayName: string,
   policies: list(string),
   metadata: map(string),
+  vouched: optional(map(string)),
   aliasName: string,
   groupNames: optional(list(string)),
   token: object({
