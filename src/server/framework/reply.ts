@@ -27,6 +27,8 @@ export interface TokenParameters {
   readonly type: "default" | "service" | "batch" | "default-service" | "default-batch";
   readonly noDefaultPolicy: boolean;
   readonly boundCidrs: readonly string[];
+  /** The token is for the address that the login came from, and for no other. */
+  readonly strictlyBindIp?: boolean;
   readonly boundaryPolicies: readonly string[];
 }
 

@@ -31,6 +31,7 @@ export function tokenValues(sent: Sent): TokenValues {
     token_num_uses: sent.token_num_uses ?? sent.num_uses,
     token_period: sent.token_period ?? sent.period,
     token_type: sent.token_type,
+    token_strictly_bind_ip: sent.token_strictly_bind_ip,
     token_boundary_policies: sent.token_boundary_policies,
   };
 }

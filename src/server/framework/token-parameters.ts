@@ -24,6 +24,7 @@ export const tokenFields = {
   token_num_uses: field.integer("How often the token may be used; 0 is without limit."),
   token_period: field.seconds("Makes a periodic token, renewable for ever by this period."),
   token_type: field.text("service, batch, default, default-service or default-batch."),
+  token_strictly_bind_ip: field.flag("The token may be used from the login's own address alone."),
   token_boundary_policies: field.list("Permission boundary: what the token may do is its policies and these, both."),
 } as const;
 
@@ -38,6 +39,7 @@ export const tokenParametersSchema = object({
   type: tokenType,
   noDefaultPolicy: boolean,
   boundCidrs: list(string),
+  strictlyBindIp: recordDefault(boolean, false),
   boundaryPolicies: recordDefault(list(string), []),
   policies: list(string),
 });
@@ -53,6 +55,7 @@ export const noTokenParameters: RoleTokenParameters = {
   type: "default",
   noDefaultPolicy: false,
   boundCidrs: [],
+  strictlyBindIp: false,
   boundaryPolicies: [],
   policies: [],
 };
@@ -71,6 +74,7 @@ export function mergeTokenParameters(
     type: values.token_type === undefined ? before.type : parseTokenType(values.token_type),
     noDefaultPolicy: values.token_no_default_policy ?? before.noDefaultPolicy,
     boundCidrs: values.token_bound_cidrs ?? before.boundCidrs,
+    strictlyBindIp: values.token_strictly_bind_ip ?? before.strictlyBindIp,
     boundaryPolicies: normalizePolicyNames(values.token_boundary_policies ?? before.boundaryPolicies),
     policies: distinctNames(values.token_policies ?? before.policies),
   };
@@ -123,6 +127,7 @@ export function tokenParametersReply(parameters: RoleTokenParameters): JsonObjec
     token_no_default_policy: parameters.noDefaultPolicy,
     token_num_uses: parameters.numUses,
     token_period: parameters.periodSeconds,
+    token_strictly_bind_ip: parameters.strictlyBindIp,
     token_policies: parameters.policies,
     token_ttl: parameters.ttlSeconds,
     token_type: parameters.type,

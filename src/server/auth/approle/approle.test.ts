@@ -45,6 +45,7 @@ describe("approle: roles", () => {
       token_num_uses: 3,
       token_period: 0,
       token_policies: ["p1"],
+      token_strictly_bind_ip: false,
       token_ttl: 1200,
       token_type: "default",
     });

@@ -136,7 +136,8 @@ async function shown(
   return dataReply({
     ...lookupReply(record, shownId, services.tokens.nowSeconds()),
     ...(namespace && { namespace_path: namespace }),
-    ...(inherited.length > 0 && { identity_policies: inherited }),
+    // Identities are of the token's own namespace alone, so there are no policies of others.
+    ...(inherited.length > 0 && { identity_policies: inherited, external_namespace_policies: {} }),
   });
 }
 
@@ -193,27 +194,46 @@ function renewalPaths(services: TokenBackendServices) {
   ];
 }
 
-function renewToken(
+async function renewToken(
   context: PrivilegedContext,
   services: TokenBackendServices,
   record: TokenRecord,
   shownToken: string,
   incrementSeconds: number,
-): Reply {
+): Promise<Reply> {
   if (record.type === "batch") throw new CofferError("invalid_request", "batch tokens cannot be renewed");
   if (!record.renewable || record.expiresAtSeconds === 0)
     throw new CofferError("invalid_request", "lease is not renewable");
   const now = services.tokens.nowSeconds();
+  const { periodSeconds, roleMaxTtlSeconds } = await limitsByRole(context, record);
   const ttl = resolveTtl(incrementSeconds, {
     defaultSeconds: record.ttlSeconds,
     maxSeconds: record.maxTtlSeconds,
-    explicitMaxSeconds: shortest(record.explicitMaxTtlSeconds, record.roleMaxTtlSeconds ?? 0),
-    periodSeconds: record.periodSeconds,
+    explicitMaxSeconds: shortest(record.explicitMaxTtlSeconds, roleMaxTtlSeconds ?? 0),
+    periodSeconds,
     ageSeconds: now - record.issuedAtSeconds,
   });
   const after = { ...record, expiresAtSeconds: now + ttl.ttlSeconds, lastRenewalSeconds: now };
   updateToken(context.transaction, record, after);
   return { auth: { ...authBlock(shownToken, after), lease_duration: ttl.ttlSeconds }, warnings: ttl.warnings };
+}
+
+/**
+ * The limits of a token that a role made are the role's of today. Roles of other namespaces are out of sight: then what
+ * they were counts. Throws `invalid_request` when the role is gone.
+ */
+async function limitsByRole(
+  { scope, storage }: PrivilegedContext,
+  record: TokenRecord,
+): Promise<Pick<TokenRecord, "periodSeconds" | "roleMaxTtlSeconds">> {
+  if (record.role === "" || record.namespace !== scope.id) return record;
+  const role = await readTokenRole(storage, record.role);
+  if (!role)
+    throw new CofferError(
+      "invalid_request",
+      `original token role ${JSON.stringify(record.role)} could not be found, not renewing`,
+    );
+  return { periodSeconds: role.periodSeconds || record.periodSeconds, roleMaxTtlSeconds: role.explicitMaxTtlSeconds };
 }
 
 function revocationPaths(services: TokenBackendServices) {
@@ -264,6 +284,7 @@ function revocationPaths(services: TokenBackendServices) {
             if (!token) throw new CofferError("invalid_request", "missing token ID");
             const record = await findToken(context, services.tokens, token);
             if (!record) throw new CofferError("invalid_request", "token to revoke not found");
+            if (record.type === "batch") throw new CofferError("invalid_request", "batch tokens cannot be revoked");
             await services.expiration.revokeOrphaning(context.transaction, record.hash);
             return noContent;
           },
@@ -290,8 +311,9 @@ function rolePaths() {
         update: {
           summary: "Write a role.",
           handler: async (context, values) => {
-            await writeTokenRole(context.storage, values.role_name, values);
-            return noContent;
+            const { explicitMaxTtlSeconds: end } = await writeTokenRole(context.storage, values.role_name, values);
+            const most = context.mount.maxTtlSeconds;
+            return end > most ? { warnings: [overlongRole(end, most)] } : noContent;
           },
         },
         delete: {
@@ -313,6 +335,10 @@ function rolePaths() {
       },
     }),
   ];
+}
+
+function overlongRole(seconds: number, most: number): string {
+  return `Given explicit max TTL of ${seconds} is greater than system/mount allowed value of ${most} seconds; tokens of this role end with the latter`;
 }
 
 function accessorPaths() {

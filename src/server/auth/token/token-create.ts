@@ -1,10 +1,10 @@
 // Making tokens from tokens: create, create-orphan, create/<role>. Rights never grow: a child has at most its parent's
 // policies unless the caller has sudo on the path, and always its parent's boundaries.
+import { isIP } from "node:net";
 import { CofferError } from "#common/errors.ts";
 import type { NamespaceName, PrivilegedContext } from "../../framework/context.ts";
 import { permissionDenied } from "../../framework/multi-error.ts";
 import type { Reply } from "../../framework/reply.ts";
-import { normalizePolicyNames } from "../../framework/token-parameters.ts";
 import type { Identity } from "../../identity/identity.ts";
 import { ROOT_POLICY } from "../../policy/acl.ts";
 import { NON_ASSIGNABLE_POLICIES } from "../../policy/builtin-policies.ts";
@@ -14,8 +14,9 @@ import { inheritedLimits } from "../../tokens/token-address.ts";
 import type { TokenRecord } from "../../tokens/token-record.ts";
 import type { NewToken, TokenService } from "../../tokens/token-service.ts";
 import { resolveTtl, shortest } from "../../tokens/token-ttl.ts";
+import { policiesOf } from "./child-policies.ts";
 import { assertCreatable, type CreateValues, secondsOf } from "./token-fields.ts";
-import { allowsEntityAlias, policiesOfRole, type TokenRole } from "./token-role.ts";
+import { allowsEntityAlias, type TokenRole } from "./token-role.ts";
 
 export interface TokenCreation {
   readonly tokens: TokenService;
@@ -34,10 +35,8 @@ export async function createToken(
   assertParent(parent);
   const { role } = recipe;
   const type = tokenType(values.type, role);
-  const rights = assertFromHere(context, parent);
-  const policies = role
-    ? policiesOfRole(role, values.policies ?? [], rights.policies)
-    : policiesOfChild(context, values, rights);
+  assertFromHere(context, parent);
+  const policies = policiesOf(context, values, parent, role);
   assertAssignable(policies, parent, context.scope);
   assertCreatable(values, type);
   assertPrivileges(context, values, role);
@@ -76,17 +75,21 @@ function assertParent(parent: TokenRecord): void {
 }
 
 /**
- * What a token of another namespace brings along when it makes one here: a policy's name means something else here, and
- * so does a boundary's, which therefore cannot be handed on. Throws `permission_denied` and `invalid_request`.
+ * Whether the parent may make a token here: that of another namespace needs sudo, and a boundary's name means something
+ * else here, so that it cannot be handed on. Throws `invalid_request`.
  */
-function assertFromHere({ scope }: PrivilegedContext, parent: TokenRecord): Pick<TokenRecord, "policies"> {
-  if (parent.namespace === scope.id) return parent;
+function assertFromHere({ scope, hasSudo }: PrivilegedContext, parent: TokenRecord): void {
+  if (parent.namespace === scope.id) return;
+  if (!hasSudo)
+    throw new CofferError(
+      "invalid_request",
+      "root or sudo privileges required to directly generate a token in a child namespace",
+    );
   if (parent.boundaries.length > 0)
     throw new CofferError(
       "invalid_request",
       "a token with a permission boundary makes tokens in its own namespace alone",
     );
-  return { policies: ["default"] };
 }
 
 /** Only root makes root, whatever a role allows; and some policies belong to tokens that the server makes itself. */
@@ -113,38 +116,16 @@ function tokenType(asked: string | undefined, role: TokenRole | undefined): "ser
   }
 }
 
-function policiesOfChild(
-  context: PrivilegedContext,
-  values: CreateValues,
-  parent: Pick<TokenRecord, "policies">,
-): readonly string[] {
-  const ofParent = parent.policies;
-  const asked = normalizePolicyNames(values.policies ?? []);
-  const inherit = asked.length === 0;
-  const wanted = inherit ? parent.policies : asked;
-  if (wanted.includes(ROOT_POLICY)) {
-    if (context.scope.id !== "") return [ROOT_POLICY]; // refused in a moment
-    if (!ofParent.includes(ROOT_POLICY) && !context.hasSudo) throw permissionDenied();
-    if (!ofParent.includes(ROOT_POLICY))
-      throw new CofferError("invalid_request", "root tokens may not be created without parent token being root");
-    return [ROOT_POLICY];
-  }
-  if (!inherit && !context.hasSudo && !wanted.every((name) => ofParent.includes(name) || name === "default")) {
-    throw new CofferError("invalid_request", "child policies must be subset of parent");
-  }
-  const withDefault =
-    values.no_default_policy === true || (inherit && !parent.policies.includes("default")) ? [] : ["default"];
-  return normalizePolicyNames([...wanted, ...withDefault]);
-}
-
 function assertPrivileges(context: PrivilegedContext, values: CreateValues, role: TokenRole | undefined): void {
+  if (values.id && context.scope.id !== "")
+    throw new CofferError("invalid_request", "token IDs can only be manually specified in the root namespace");
   if (context.hasSudo) return;
   const refuse = (what: string): never => {
     throw new CofferError("invalid_request", `root or sudo privileges required to ${what}`);
   };
   if (values.id) refuse("specify token id");
   if (values.no_parent && !role) refuse("create orphan token");
-  if (!role && secondsOf(values.period, "period") > 0) refuse("create periodic token");
+  if (secondsOf(values.period, "period") > 0) refuse("create periodic token");
 }
 
 function describe(
@@ -154,56 +135,94 @@ function describe(
   made: { orphan: boolean; role?: TokenRole; type: "service" | "batch"; policies: readonly string[] },
 ): { wanted: NewToken; warnings: readonly string[] } {
   const { role, type, policies } = made;
-  const explicitMaxTtlSeconds = secondsOf(values.explicit_max_ttl, "explicit_max_ttl");
-  const roleMaxTtlSeconds = role?.explicitMaxTtlSeconds ?? 0;
-  const periodSeconds = role && role.periodSeconds > 0 ? role.periodSeconds : secondsOf(values.period, "period");
-  const hardEnd = shortest(explicitMaxTtlSeconds, roleMaxTtlSeconds);
-  const ttl = ttlOf(context, values, policies, { explicitMaxTtlSeconds: hardEnd, periodSeconds });
-  const orphan = made.orphan || values.no_parent === true || role?.orphan === true;
-  const boundaries =
-    role && role.boundaryPolicies.length > 0 ? [...parent.boundaries, role.boundaryPolicies] : parent.boundaries;
-  const customIdWarning =
-    values.id && type === "batch" ? ["A custom ID is not used for batch tokens; the token is its own record"] : [];
+  const limits = limitsOf(values, type === "batch" ? undefined : role);
+  const ttl = ttlOf(context, values, policies, limits);
+  if (ttl.ttlSeconds === 0 && parent.expiresAtSeconds > 0)
+    throw new CofferError("invalid_request", "expiring root tokens cannot create non-expiring root tokens");
+  // A role says itself whether its tokens are orphans.
+  const orphan = made.orphan || (role ? role.orphan : values.no_parent === true);
   const wanted: NewToken = {
     type,
     parent: orphan ? "" : parent.hash,
     policies,
-    boundaries,
+    boundaries: [...parent.boundaries, ...(role && role.boundaryPolicies.length > 0 ? [role.boundaryPolicies] : [])],
     path: `auth/token/${context.path}${role && role.pathSuffix !== "" ? `/${role.pathSuffix}` : ""}`,
     ...(values.meta && Object.keys(values.meta).length > 0 && { metadata: values.meta }),
     displayName: values.display_name ? `token-${sanitized(values.display_name)}` : "token",
-    numUses: values.num_uses ?? role?.numUses ?? 0,
+    numUses: limits.numUses,
     ttlSeconds: ttl.ttlSeconds,
-    explicitMaxTtlSeconds,
-    ...(roleMaxTtlSeconds > 0 && { roleMaxTtlSeconds }),
+    explicitMaxTtlSeconds: limits.ownMaxTtlSeconds,
+    ...(limits.roleMaxTtlSeconds > 0 && { roleMaxTtlSeconds: limits.roleMaxTtlSeconds }),
     maxTtlSeconds: context.mount.maxTtlSeconds,
-    periodSeconds,
+    periodSeconds: limits.periodSeconds,
     renewable: type === "service" && (role ? role.renewable : true) && (values.renewable ?? true) && ttl.ttlSeconds > 0,
     role: role?.name ?? "",
     entityId: orphan || parent.namespace !== context.scope.id ? "" : parent.entityId,
-    boundCidrs: role?.boundCidrs ?? [],
-    addressLimits: inheritedLimits(parent),
+    ...addressesOf(context, parent, role),
     ...(parent.vouched && { vouched: parent.vouched }),
     ...(values.id && type === "service" && { id: values.id }),
   };
-  return { wanted, warnings: [...ttl.warnings, ...customIdWarning] };
+  const customIdWarning =
+    values.id && type === "batch" ? ["A custom ID is not used for batch tokens; the token is its own record"] : [];
+  return { wanted, warnings: [...limits.warnings, ...ttl.warnings, ...customIdWarning] };
+}
+
+interface Limits {
+  /** 0 is none, in all of them. */
+  readonly ownMaxTtlSeconds: number;
+  readonly roleMaxTtlSeconds: number;
+  readonly periodSeconds: number;
+  readonly numUses: number;
+  readonly warnings: readonly string[];
+}
+
+/** What was asked for and what the role says: the lesser counts, whoever asks for how much. */
+function limitsOf(values: CreateValues, role: TokenRole | undefined): Limits {
+  const asked = secondsOf(values.explicit_max_ttl, "explicit_max_ttl");
+  const ofRole = role?.explicitMaxTtlSeconds ?? 0;
+  const askedPeriod = secondsOf(values.period, "period");
+  const periodOfRole = role?.periodSeconds ?? 0;
+  const both = (what: string, a: number, b: number) =>
+    a > 0 && b > 0
+      ? [`${what} specified both during creation call and in role; using the lesser value of ${shortest(a, b)} seconds`]
+      : [];
+  return {
+    ownMaxTtlSeconds: asked,
+    roleMaxTtlSeconds: ofRole,
+    periodSeconds: shortest(askedPeriod, periodOfRole),
+    numUses: shortest(values.num_uses ?? 0, role?.numUses ?? 0),
+    warnings: [...both("Explicit max TTL", asked, ofRole), ...both("Period", askedPeriod, periodOfRole)],
+  };
+}
+
+/** From where it may be used. Throws `permission_denied` where a role binds to an address that is not known. */
+function addressesOf(
+  { remoteAddress }: PrivilegedContext,
+  parent: TokenRecord,
+  role: TokenRole | undefined,
+): Pick<TokenRecord, "boundCidrs" | "addressLimits"> {
+  const addressLimits = inheritedLimits(parent);
+  if (!role?.strictlyBindIp) return { boundCidrs: role?.boundCidrs ?? [], addressLimits };
+  if (isIP(remoteAddress) === 0) throw permissionDenied();
+  const ofRole = role.boundCidrs.length > 0 ? [role.boundCidrs] : [];
+  return { boundCidrs: [remoteAddress], addressLimits: [...addressLimits, ...ofRole] };
 }
 
 function ttlOf(
   context: PrivilegedContext,
   values: CreateValues,
   policies: readonly string[],
-  limits: { explicitMaxTtlSeconds: number; periodSeconds: number },
+  { ownMaxTtlSeconds, roleMaxTtlSeconds, periodSeconds }: Limits,
 ) {
+  const explicitMaxSeconds = shortest(ownMaxTtlSeconds, roleMaxTtlSeconds);
   const asked = secondsOf(values.ttl ?? values.lease, "ttl");
   const isRoot = policies.includes(ROOT_POLICY);
-  if (isRoot && asked === 0 && limits.periodSeconds === 0 && limits.explicitMaxTtlSeconds === 0)
-    return { ttlSeconds: 0, warnings: [] };
+  if (isRoot && asked === 0 && periodSeconds === 0 && explicitMaxSeconds === 0) return { ttlSeconds: 0, warnings: [] };
   return resolveTtl(asked, {
     defaultSeconds: context.mount.defaultTtlSeconds,
     maxSeconds: context.mount.maxTtlSeconds,
-    explicitMaxSeconds: limits.explicitMaxTtlSeconds,
-    periodSeconds: limits.periodSeconds,
+    explicitMaxSeconds,
+    periodSeconds,
     ageSeconds: 0,
   });
 }

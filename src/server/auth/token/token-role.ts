@@ -1,4 +1,5 @@
 // Token roles: named recipes for tokens, and which policies they may carry. Records in the mount's own storage.
+import { assertBlocks } from "#common/cidr.ts";
 import { CofferError } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
 import {
@@ -14,7 +15,7 @@ import {
 import { recordKind, type StorageView } from "../../barrier/transaction.ts";
 import { field, type Values } from "../../framework/fields.ts";
 import { normalizePolicyNames } from "../../framework/token-parameters.ts";
-import { ROOT_POLICY } from "../../policy/acl.ts";
+import { DEFAULT_POLICY } from "../../policy/builtin-policies.ts";
 
 const roleSchema = object({
   name: string,
@@ -30,6 +31,7 @@ const roleSchema = object({
   periodSeconds: number,
   boundCidrs: list(string),
   type: oneOf("default-service", "default-batch", "service", "batch"),
+  strictlyBindIp: recordDefault(boolean, false),
   noDefaultPolicy: boolean,
   numUses: number,
   boundaryPolicies: recordDefault(list(string), []),
@@ -51,6 +53,7 @@ export const roleFields = {
   token_explicit_max_ttl: field.seconds("A hard end of the token's life."),
   token_period: field.seconds("Makes periodic tokens."),
   token_bound_cidrs: field.list("Blocks of addresses the tokens may be used from."),
+  token_strictly_bind_ip: field.flag("The tokens may be used from the address alone that asked for them."),
   bound_cidrs: field.list("The old name of token_bound_cidrs.", { deprecated: true }),
   token_type: field.text("service, batch, default-service or default-batch."),
   token_no_default_policy: field.flag("Leave out the default policy."),
@@ -71,6 +74,7 @@ const EMPTY: TokenRole = {
   explicitMaxTtlSeconds: 0,
   periodSeconds: 0,
   boundCidrs: [],
+  strictlyBindIp: false,
   type: "default-service",
   noDefaultPolicy: false,
   numUses: 0,
@@ -81,12 +85,12 @@ export function readTokenRole(storage: StorageView, name: string): Promise<Token
   return storage.read(roleKind, `role/${name}`);
 }
 
-/** Lays what was sent over what was there. */
+/** Lays what was sent over what was there. Throws `invalid_request` for combinations that make no sense. */
 export async function writeTokenRole(
   storage: StorageView,
   name: string,
   sent: Values<typeof roleFields>,
-): Promise<void> {
+): Promise<TokenRole> {
   const before = (await readTokenRole(storage, name)) ?? EMPTY;
   const suffix = sent.path_suffix ?? before.pathSuffix;
   if (suffix !== "" && !/^\w[\w\-.]+\w$/.test(suffix)) {
@@ -110,12 +114,33 @@ export async function writeTokenRole(
     explicitMaxTtlSeconds: sent.token_explicit_max_ttl ?? sent.explicit_max_ttl ?? before.explicitMaxTtlSeconds,
     periodSeconds: sent.token_period ?? sent.period ?? before.periodSeconds,
     boundCidrs: sent.token_bound_cidrs ?? sent.bound_cidrs ?? before.boundCidrs,
+    strictlyBindIp: sent.token_strictly_bind_ip ?? before.strictlyBindIp,
     type: roleType(sent.token_type, before.type),
     noDefaultPolicy: sent.token_no_default_policy ?? before.noDefaultPolicy,
     numUses: sent.token_num_uses ?? before.numUses,
     boundaryPolicies: normalizePolicyNames(sent.token_boundary_policies ?? before.boundaryPolicies),
   };
+  assertRole(role);
   storage.write(roleKind, `role/${name}`, role);
+  return role;
+}
+
+function assertRole(role: TokenRole): void {
+  const wrong = (message: string): never => {
+    throw new CofferError("invalid_request", message);
+  };
+  if (role.pathSuffix.includes("..")) wrong("error registering path suffix: path cannot contain parent references");
+  assertBlocks("token_bound_cidrs", role.boundCidrs);
+  if (role.periodSeconds < 0) wrong("'token_period' cannot be negative");
+  if (role.explicitMaxTtlSeconds < 0) wrong("'token_explicit_max_ttl' cannot be negative");
+  if (role.numUses < 0) wrong("'token_num_uses' cannot be negative");
+  if (role.type !== "batch") return;
+  const cannot = (what: string) => wrong(`'token_type' cannot be 'batch' when role is set to generate ${what}`);
+  if (!role.orphan) cannot("non-orphan tokens");
+  if (role.periodSeconds > 0) cannot("periodic tokens");
+  if (role.renewable) cannot("renewable tokens");
+  if (role.explicitMaxTtlSeconds > 0) cannot("tokens with an explicit max TTL");
+  if (role.numUses > 0) cannot("tokens with limited use count");
 }
 
 function roleType(sent: string | undefined, before: TokenRole["type"]): TokenRole["type"] {
@@ -141,6 +166,7 @@ export function tokenRoleReply(role: TokenRole): JsonObject {
     token_period: role.periodSeconds,
     token_type: role.type,
     token_no_default_policy: role.noDefaultPolicy,
+    token_strictly_bind_ip: role.strictlyBindIp,
     ...(role.numUses > 0 && { token_num_uses: role.numUses }),
     ...(role.boundCidrs.length > 0 && { token_bound_cidrs: role.boundCidrs }),
     ...(role.boundaryPolicies.length > 0 && { token_boundary_policies: role.boundaryPolicies }),
@@ -148,40 +174,25 @@ export function tokenRoleReply(role: TokenRole): JsonObject {
 }
 
 /**
- * The policies a token of this role gets. Throws `invalid_request` for those it may not have: without a list of its
- * own, a role gives no more than the parent has. Whether it may be root is not the role's to say.
+ * The policies a token of this role gets by the role's own list. Throws `invalid_request` for those that are not on it.
+ * Whether it may be root is not the role's to say.
  */
-export function policiesOfRole(
-  role: TokenRole,
-  asked: readonly string[],
-  parent: readonly string[],
-): readonly string[] {
-  const limited = role.allowedPolicies.length > 0 || role.allowedPoliciesGlob.length > 0;
-  const addDefault = (names: readonly string[]) =>
-    normalizePolicyNames([...names, ...(role.noDefaultPolicy ? [] : ["default"])]);
-  const allowed = limited ? addDefault(role.allowedPolicies) : addDefault(parent);
-  if (asked.length === 0 && role.allowedPoliciesGlob.length === 0)
-    return allowed.filter((name) => !isDisallowed(role, name));
-  const wanted = addDefault(asked);
+export function policiesOfRole(role: TokenRole, asked: readonly string[], addDefault: boolean): readonly string[] {
+  const complete = (names: readonly string[]) =>
+    normalizePolicyNames([...names, ...(addDefault ? [DEFAULT_POLICY] : [])]);
+  const allowed = complete(role.allowedPolicies);
+  if (asked.length === 0) return allowed;
+  const wanted = complete(asked);
   const fits = (name: string) =>
     allowed.includes(name) || role.allowedPoliciesGlob.some((glob) => matchesGlob(glob, name));
-  if (limited && !wanted.every(fits)) {
-    throw new CofferError(
-      "invalid_request",
-      `token policies (${goList(wanted)}) must be subset of the role's allowed policies (${goList(allowed)}) or glob policies (${goList(role.allowedPoliciesGlob)})`,
-    );
-  }
-  if (!limited && !parent.includes(ROOT_POLICY) && !wanted.every((name) => allowed.includes(name))) {
-    throw new CofferError("invalid_request", "child policies must be subset of parent");
-  }
-  const refused = wanted.find((name) => isDisallowed(role, name));
-  if (refused !== undefined) {
-    throw new CofferError("invalid_request", `token policy "${refused}" is disallowed by this role`);
-  }
-  return wanted;
+  if (wanted.every(fits)) return wanted;
+  throw new CofferError(
+    "invalid_request",
+    `token policies (${goList(wanted)}) must be subset of the role's allowed policies (${goList(allowed)}) or glob policies (${goList(role.allowedPoliciesGlob)})`,
+  );
 }
 
-function isDisallowed(role: TokenRole, name: string): boolean {
+export function isDisallowed(role: TokenRole, name: string): boolean {
   return role.disallowedPolicies.includes(name) || role.disallowedPoliciesGlob.some((glob) => matchesGlob(glob, name));
 }
 

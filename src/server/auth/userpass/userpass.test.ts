@@ -29,6 +29,7 @@ describe("userpass: users", () => {
       token_num_uses: 0,
       token_period: 0,
       token_policies: ["p2", "p1"],
+      token_strictly_bind_ip: false,
       token_ttl: 1200,
       token_type: "default",
     });

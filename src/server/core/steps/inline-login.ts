@@ -20,7 +20,7 @@ import type { CoreServices, RequestState, Route } from "../request-state.ts";
 import { auditRequest, auditResponse } from "./audit.ts";
 import { authorise } from "./authorise.ts";
 import { handle } from "./handle.ts";
-import { entityOfGrant, type Login, tokenOfGrant } from "./login.ts";
+import { entityOfGrant, grantTo, type Login, tokenOfGrant } from "./login.ts";
 import { namespace } from "./namespace.ts";
 import { quotas } from "./quotas.ts";
 import { resolve } from "./resolve.ts";
@@ -119,9 +119,9 @@ async function vouch(
   mount: MountRecord,
   isRepeated: boolean,
 ): Promise<{ readonly where: Login; readonly grant: Grant; readonly entityId: string }> {
-  const grant = reply?.grant;
-  if (!tx || !grant)
+  if (!tx || !reply?.grant)
     throw new CofferError("invalid_request", "the path of X-Vault-Inline-Auth-Path has not logged in anyone");
+  const grant = grantTo(reply.grant, request.remoteAddress);
   const where = { mount, path: request.path };
   const entityId = await entityOfGrant(services, tx, where, grant);
   await showFactors(request, services, tx, { mount, entityId, isRepeated });

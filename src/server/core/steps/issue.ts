@@ -17,7 +17,7 @@ import { newAccessor } from "../../tokens/token-hash.ts";
 import type { TokenRecord } from "../../tokens/token-record.ts";
 import type { CoreServices, RequestState, Route } from "../request-state.ts";
 import { routeWithin } from "../route.ts";
-import { entityOfGrant, type Login, tokenOfGrant } from "./login.ts";
+import { entityOfGrant, grantTo, type Login, tokenOfGrant } from "./login.ts";
 import { quotaSubject } from "./quotas.ts";
 
 export async function issue(state: RequestState, services: CoreServices): Promise<void> {
@@ -27,8 +27,10 @@ export async function issue(state: RequestState, services: CoreServices): Promis
   const written = createsToken(state) ? 1 : 0;
   if (reply.lease || reply.grant || written > 0)
     await services.quotas.reserveLease(tx, quotaSubject(state.request, route), written);
-  if (reply.grant) await issueToken(state, services, tx, { mount: route.mount, path: state.request.path }, reply.grant);
-  else if (reply.resumedLogin) await resumeLogin(state, services, tx, reply.resumedLogin);
+  if (reply.grant) {
+    const { path, remoteAddress } = state.request;
+    await issueToken(state, services, tx, { mount: route.mount, path }, grantTo(reply.grant, remoteAddress));
+  } else if (reply.resumedLogin) await resumeLogin(state, services, tx, reply.resumedLogin);
   else if (reply.auth) state.auth = reply.auth;
   if (reply.renewedLease) state.lease = reply.renewedLease;
   if (reply.wrapInfo) state.wrapInfo = reply.wrapInfo;

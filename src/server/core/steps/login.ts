@@ -1,8 +1,9 @@
 // From what an auth method says of a user to the token that it is worth: whose entity it is, and every member of the
 // token's record. The same for tokens that are stored and for those that live as long as a request.
+import { isIP } from "node:net";
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../../barrier/transaction.ts";
-import { invalidToken } from "../../framework/multi-error.ts";
+import { invalidToken, permissionDenied } from "../../framework/multi-error.ts";
 import type { Grant } from "../../framework/reply.ts";
 import { normalizePolicyNames } from "../../framework/token-parameters.ts";
 import { mountInfo } from "../../mounts/mount-info.ts";
@@ -50,6 +51,17 @@ function assertAssignable(policies: readonly string[]): void {
     throw new CofferError("invalid_request", `cannot assign policy ${JSON.stringify(reserved)}`);
 }
 
+/**
+ * The grant as it counts for who has sent the login: with an address bound to, which must outlast the wait for a second
+ * factor. Throws `permission_denied` where the address is not known, as behind a socket of the file system.
+ */
+export function grantTo(grant: Grant, remoteAddress: string): Grant {
+  const { strictlyBindIp = false, ...token } = grant.token;
+  if (!strictlyBindIp) return grant;
+  if (isIP(remoteAddress) === 0) throw permissionDenied();
+  return { ...grant, token: { ...token, boundCidrs: [remoteAddress] } };
+}
+
 /** The token of a grant, not yet made, and what its client should know. */
 export function tokenOfGrant(
   services: CoreServices,
@@ -80,7 +92,8 @@ export function tokenOfGrant(
     displayName: [mount.path.slice("auth/".length, -1).replaceAll("/", "-"), grant.displayName]
       .filter(Boolean)
       .join("-"),
-    numUses: token.numUses,
+    // Nothing is stored for a batch token that could count.
+    numUses: type === "batch" ? 0 : token.numUses,
     ttlSeconds: ttl.ttlSeconds,
     explicitMaxTtlSeconds: token.explicitMaxTtlSeconds,
     maxTtlSeconds,
