@@ -93,8 +93,11 @@ function settingsOf({
   rawStorage = false,
   introspection = false,
   commandLine = [],
+  ...parts
 }: ServerParts) {
-  return { unauthenticatedRekey, rawStorage, introspection, commandLine };
+  const { storageType, version, buildDate, sanitizedConfig } = parts;
+  const built = { storageType, version, buildDate, sanitizedConfig };
+  return { unauthenticatedRekey, rawStorage, introspection, commandLine, ...built };
 }
 
 export function assemble(parts: ServerParts): AssembledServer {
@@ -125,12 +128,11 @@ export function assemble(parts: ServerParts): AssembledServer {
     return lazy.services;
   });
   const expiration = new Expiration({ backends: backendsOf, clock, log, ttl, events });
-  const { version, buildDate, sanitizedConfig, storageType } = parts;
+  const { version, buildDate, sanitizedConfig } = parts;
   const system = sysBackend({
     ...{ clock, node, barrier, backends: backendsOf, tokens, policies, identity, expiration, audit, ttl, events, held },
-    ...{ ceremonies, ...settingsOf(parts) },
-    ...{ log, whole, lockout, loginMfa, decisions, initial },
-    ...{ storageType, version, buildDate, sanitizedConfig },
+    ...{ log, whole, lockout, loginMfa, decisions, initial, ceremonies },
+    ...settingsOf(parts),
   });
   const identities = identityBackend({ tokens, apiAddress: apiAddressOf(sanitizedConfig) });
   const singletons = [system, tokenBackend({ tokens, policies, expiration, identity }), identities];

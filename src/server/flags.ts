@@ -64,6 +64,18 @@ export function parseServerFlags(argv: readonly string[]): ServerFlags {
   };
 }
 
+/** The command line again, without the root token of a development server. */
+export function shownCommandLine(flags: ServerFlags): readonly string[] {
+  return [
+    ...["coffer", "server"],
+    ...(flags.dev ? ["-dev", `-dev-listen-address=${flags.devListenAddress}`] : []),
+    ...(flags.devRootToken === "" ? [] : ["-dev-root-token-id=[redacted]"]),
+    ...(flags.devStorage === "" ? [] : [`-dev-storage=${flags.devStorage}`]),
+    ...flags.configFiles.map((file) => `-config=${file}`),
+    ...(flags.logLevel === undefined ? [] : [`-log-level=${flags.logLevel}`]),
+  ];
+}
+
 function logLevelOf(text: string): LogLevel | undefined {
   if (text === "") return undefined;
   if (isLogLevel(text)) return text;

@@ -220,10 +220,30 @@ describe("a root token from shares", () => {
     const { body } = await give("generate-root/update", begun["nonce"], server.keys.slice(1));
     expect(body["encoded_token"]).toBe(body["encoded_root_token"]);
     const token = decode(body["encoded_token"], String(begun["otp"]));
+    const sent = { encoded_token: body["encoded_token"] ?? "", otp: begun["otp"] ?? "" };
+    expect((await put("decode-token", sent)).data).toEqual({ token });
     expect((await server.call("read", "auth/token/lookup-self", {}, { token })).data).toMatchObject({
       policies: ["root"],
     });
     expect((await server.call("read", "sys/generate-root/attempt")).body["started"]).toBe(false);
+  });
+
+  it("is begun, seen and given up at the elder path too", async () => {
+    const begun = (await put("generate-root")).body;
+    expect((await server.call("read", "sys/generate-root", {}, UNTRUSTED)).body["nonce"]).toBe(begun["nonce"]);
+    expect((await server.call("delete", "sys/generate-root", {}, UNTRUSTED)).status).toBe(204);
+    expect((await server.call("read", "sys/generate-root/attempt", {}, UNTRUSTED)).body["started"]).toBe(false);
+  });
+
+  it.each([
+    [{ otp: "x" }, "encoded_token"],
+    [{ encoded_token: "AAAA" }, "otp"],
+    [{ encoded_token: "no base64!", otp: "x" }, "encoded_token"],
+    [{ encoded_token: "AAAA", otp: "xx" }, "lengths differ"],
+    [{ encoded_token: "A".repeat(1025), otp: "x" }, "1024"],
+  ])("decodes nothing of %j", async (data, message) => {
+    const { status, error } = await put("decode-token", data);
+    expect([status, error]).toEqual([400, expect.stringContaining(message)]);
   });
 
   it("takes the client's pad, if it is as long as a token", async () => {

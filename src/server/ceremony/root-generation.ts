@@ -22,6 +22,8 @@ import { encryptTo, readRecipients } from "./pgp.ts";
 const NAME = "generate-root";
 /** A service token: "hvs." and 28 characters. */
 export const PAD_LENGTH = 32;
+/** Longer than any token that is made from shares. */
+const TOKEN_TEXT_MAX = 1024;
 const PAD_CHARACTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 export interface RootGenerationDependencies {
@@ -113,6 +115,19 @@ export function encodeToken(token: string, pad: string): string {
   return Buffer.from(a.map((byte, i) => byte ^ (b[i] ?? 0)))
     .toString("base64")
     .replace(/=+$/, "");
+}
+
+/** The token that was combined with the pad. Throws `invalid_request` naming what is wrong. */
+export function decodeToken(encoded: string, pad: string): string {
+  if (encoded === "") throw invalid("missing encoded_token");
+  if (pad === "") throw invalid("missing otp");
+  if (encoded.length > TOKEN_TEXT_MAX || pad.length > TOKEN_TEXT_MAX)
+    throw invalid(`encoded_token and otp have at most ${TOKEN_TEXT_MAX} characters`);
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(encoded)) throw invalid("encoded_token must be base64");
+  const [bytes, padBytes] = [Buffer.from(encoded, "base64"), Buffer.from(pad)];
+  if (bytes.length !== padBytes.length)
+    throw invalid("encoded_token and otp are not of one attempt: their lengths differ");
+  return Buffer.from(bytes.map((byte, i) => byte ^ (padBytes[i] ?? 0))).toString("utf8");
 }
 
 function newPad(): string {

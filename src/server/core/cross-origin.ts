@@ -1,11 +1,15 @@
 // Which web pages of other origins may use the API (sys/config/cors). One record; without it no origin is treated in
 // any way. Decides, knows nothing of HTTP messages.
-import { type Infer, list, object, string } from "#common/schema.ts";
+import { boolean, type Infer, list, object, string, withDefault } from "#common/schema.ts";
 import { recordKind, type Transaction } from "../barrier/transaction.ts";
 
-const corsKind = recordKind("cors configuration", object({ origins: list(string), headers: list(string) }), {
-  cached: true,
-});
+const corsKind = recordKind(
+  "cors configuration",
+  object({ origins: list(string), headers: list(string), credentials: withDefault(boolean, false) }),
+  {
+    cached: true,
+  },
+);
 export type CrossOriginRules = Infer<typeof corsKind.schema>;
 const CORS_KEY = "core/config/cors";
 

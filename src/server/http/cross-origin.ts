@@ -25,7 +25,11 @@ export async function judgeOrigin(
   const rules = await readRules();
   if (!rules) return undefined;
   if (!isOriginAllowed(rules, origin)) throw new CofferError("permission_denied", "origin not allowed");
-  const headers = { "Access-Control-Allow-Origin": origin, Vary: "Origin" };
+  const headers = {
+    "Access-Control-Allow-Origin": origin,
+    Vary: "Origin",
+    ...(rules.credentials && { "Access-Control-Allow-Credentials": "true" }),
+  };
   if (method !== "OPTIONS") return { headers, isPreflight: false };
   const wanted = message.headers["access-control-request-method"];
   if (wanted === undefined || !METHODS.includes(wanted)) throw new CofferError("unsupported_operation", "");

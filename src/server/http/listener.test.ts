@@ -389,7 +389,7 @@ describe("a listener that wants the header X-Vault-Request", () => {
 });
 
 describe("pages of other origins", () => {
-  const rules = { origins: ["https://a.example"], headers: ["X-Vault-Token"] };
+  const rules = { origins: ["https://a.example"], headers: ["X-Vault-Token"], credentials: false };
   const from = (origin: string, more: Record<string, string> = {}) => ({ headers: { Origin: origin, ...more } });
 
   it("are not treated in any way without a configuration", async () => {
@@ -403,6 +403,13 @@ describe("pages of other origins", () => {
     const answer = await ask(started, "/v1/a", from("https://a.example"));
     expect(answer.headers.get("access-control-allow-origin")).toBe("https://a.example");
     expect(answer.headers.get("vary")).toBe("Origin");
+    expect(answer.headers.get("access-control-allow-credentials")).toBe(null);
+    const trusting = await ask(
+      await start({ rules: { ...rules, credentials: true } }),
+      "/v1/a",
+      from("https://a.example"),
+    );
+    expect(trusting.headers.get("access-control-allow-credentials")).toBe("true");
     expect((await ask(started, "/v1/a", from("https://b.example"))).status).toBe(403);
     expect((await ask(started, "/v1/a")).headers.get("access-control-allow-origin")).toBe(null);
     expect(started.seen).toHaveLength(2);

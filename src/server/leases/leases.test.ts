@@ -52,6 +52,31 @@ describe("a lease", () => {
     expect((await lookUp(core, ids[0] ?? "")).data).toMatchObject({ id: ids[0], ttl: 3600, renewable: true });
   });
 
+  it("is renewed and revoked by the name that paths give its id", async () => {
+    const { core, probe } = await startLeasing();
+    const id = await lease(core, "a");
+    expect((await core.root("update", "sys/leases/renew", { url_lease_id: id })).body["lease_id"]).toBe(id);
+    await core.root("update", "sys/leases/revoke", { url_lease_id: id });
+    await core.settle();
+    expect(probe.ended).toHaveLength(1);
+  });
+
+  it("is listed from the top with and without the slash, by who has sudo", async () => {
+    const { core } = await startLeasing();
+    await lease(core, "a");
+    const policy = (capabilities: string) =>
+      `path "sys/leases/lookup" { capabilities = [${capabilities}] }\npath "sys/leases/lookup/*" { capabilities = [${capabilities}] }`;
+    await core.policy("sees", policy('"list", "update"'));
+    await core.policy("lists", policy('"list", "sudo"'));
+    const [sees, lists] = [await core.token({ policies: ["sees"] }), await core.token({ policies: ["lists"] })];
+    for (const path of ["sys/leases/lookup", "sys/leases/lookup/"]) {
+      const { status, data } = await core.send(lists, "list", path);
+      expect([path, status, data["keys"]]).toEqual([path, 200, expect.arrayContaining(["p/"])]);
+      expect([path, (await core.send(sees, "list", path)).status]).toEqual([path, 403]);
+    }
+    expect((await core.send(lists, "list", "sys/leases/lookup/p/lease")).data["keys"]).toEqual(["a/"]);
+  });
+
   it("ends at its time through its backend, not before, and leaves nothing", async () => {
     const { core, probe } = await startLeasing();
     await lease(core, "a", "60s");

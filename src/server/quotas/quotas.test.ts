@@ -121,6 +121,14 @@ describe("quotas through the API", () => {
     await server.call("update", "sys/mounts/a", { type: "kv", options: { version: "1" } });
     await server.call("update", "a/k", { v: "1" });
   });
+  it("says what it is, and is nothing else", async () => {
+    const write = (path: string, data: JsonObject) => server.call("update", `sys/quotas/${path}`, data);
+    expect((await write("rate-limit/q", { rate: 5, type: "rate-limit" })).status).toBe(204);
+    expect((await server.call("read", "sys/quotas/rate-limit/q")).data["type"]).toBe("rate-limit");
+    expect((await write("rate-limit/q", { rate: 5, type: "lease-count" })).error).toContain("'type'");
+    expect((await write("lease-count/q", { max_leases: 5, type: "rate-limit" })).error).toContain("'type'");
+  });
+
   const limit = (name: string, data: JsonObject) => server.call("update", `sys/quotas/rate-limit/${name}`, data);
   const get = (address = "10.0.0.1") => server.call("read", "a/k", {}, { remoteAddress: address });
 

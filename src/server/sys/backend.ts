@@ -10,6 +10,7 @@ import { eventPaths } from "./event-paths.ts";
 import { explainPaths } from "./explain-paths.ts";
 import { generateRootPaths } from "./generate-root-paths.ts";
 import { hostPaths } from "./host-paths.ts";
+import { inspectPaths } from "./inspect-paths.ts";
 import { internalPaths } from "./internal-paths.ts";
 import { leasePaths } from "./lease-paths.ts";
 import { leaseTroublePaths } from "./lease-trouble-paths.ts";
@@ -22,6 +23,7 @@ import { namespacePaths } from "./namespace-paths.ts";
 import { passwordPolicyPaths } from "./password-policy-paths.ts";
 import { pluginPaths } from "./plugin-paths.ts";
 import { policyPaths } from "./policy-paths.ts";
+import { pprofPaths } from "./pprof-paths.ts";
 import { quotaPaths } from "./quota-paths.ts";
 import { rawPaths } from "./raw-paths.ts";
 import { rekeyPaths } from "./rekey-paths.ts";
@@ -59,6 +61,8 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...hostPaths(services),
       ...monitorPaths(services),
       ...(services.rawStorage ? rawPaths() : []),
+      ...(services.introspection ? inspectPaths() : []),
+      ...pprofPaths(services),
       ...metricsPaths(services),
       ...configPaths(),
       ...counterPaths(),

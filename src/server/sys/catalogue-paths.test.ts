@@ -24,6 +24,19 @@ describe("sys/plugins/catalog", () => {
     });
     expect((await server.call("read", "sys/plugins/catalog/secret/no-such")).status).toBe(404);
     expect((await server.call("list", "sys/plugins/catalog/other")).error).toContain("auth, database, secret");
+    expect((await server.call("read", "sys/plugins/catalog/approle")).data).toMatchObject({ name: "approle" });
+    expect((await server.call("read", "sys/plugins/catalog/no-such")).status).toBe(404);
+  });
+
+  it("cannot be changed, and says so", async () => {
+    const plugin = { type: "secret", command: "x", sha256: "00" };
+    for (const path of ["sys/plugins/catalog/x", "sys/plugins/catalog/secret/x"])
+      for (const operation of ["update", "delete"] as const) {
+        const { status, error } = await server.call(operation, path, plugin);
+        expect([status, error]).toEqual([400, expect.stringContaining("read-only")]);
+      }
+    const { status, error } = await server.call("update", "sys/plugins/reload/backend", { plugin: "kv" });
+    expect([status, error]).toEqual([400, expect.stringContaining("no external plugins")]);
   });
 });
 

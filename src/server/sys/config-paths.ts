@@ -23,7 +23,29 @@ function assertHeader(name: string, count: number): void {
 }
 
 export function configPaths() {
-  return [...corsPaths(), ...pageHeaderPaths(), ...auditedHeaderPaths()];
+  return [...corsPaths(), ...pageHeaderPaths(), ...auditedHeaderPaths(), reloadPath()];
+}
+
+/** Nothing waits for it: certificates and audit files are looked at again and again, the rest is read at the start. */
+function reloadPath() {
+  return definePrivilegedPath("config/reload/:subsystem", {
+    summary: "Reloading a part of the configuration: refused, with the reason.",
+    access: "sudo",
+    operations: {
+      update: {
+        summary: "The reason.",
+        handler: (_context, { subsystem }) => {
+          const name = JSON.stringify(subsystem);
+          throw new CofferError("invalid_request", `subsystem ${name} cannot be reloaded: ${reloadReason(subsystem)}`);
+        },
+      },
+    },
+  });
+}
+
+function reloadReason(subsystem: string): string {
+  if (subsystem === "license") return "there is no licence";
+  return "certificates and audit files are read again by themselves when they change, all else at the next start";
 }
 
 function corsPaths() {
@@ -35,16 +57,20 @@ function corsPaths() {
         enable: withDefault(field.flag("False is as good as deleting the configuration."), true),
         allowed_origins: withDefault(field.list('Origins such as https://a.example; "*" is every one.'), []),
         allowed_headers: withDefault(field.list("Headers that pages may send besides those of the API."), []),
+        allow_credentials: withDefault(
+          field.flag('Whether browsers send cookies and client certificates along; not with the origin "*".'),
+          false,
+        ),
       },
       operations: {
         read: { summary: "Show it.", handler: (context) => showCors(context) },
         update: {
           summary: "Set it.",
-          handler: ({ transaction }, { enable, allowed_origins, allowed_headers }) => {
-            if (enable) assertOrigins(allowed_origins);
+          handler: ({ transaction }, { enable, allowed_origins, allowed_headers, allow_credentials: credentials }) => {
+            if (enable) assertOrigins(allowed_origins, credentials);
             const headers = [...new Set([...HEADERS_ALWAYS_ALLOWED, ...allowed_headers])];
             for (const name of headers) assertHeader(name, 0);
-            writeCrossOrigin(transaction, enable ? { origins: allowed_origins, headers } : undefined);
+            writeCrossOrigin(transaction, enable ? { origins: allowed_origins, headers, credentials } : undefined);
             return noContent;
           },
         },
@@ -60,19 +86,27 @@ function corsPaths() {
   ];
 }
 
-function assertOrigins(origins: readonly string[]): void {
+function assertOrigins(origins: readonly string[], credentials: boolean): void {
   if (origins.length === 0)
     throw new CofferError("invalid_request", "at least one origin or the wildcard must be provided");
   if (origins.length > ORIGINS_MAX)
     throw new CofferError("invalid_request", `allowed_origins has more than ${ORIGINS_MAX} entries`);
   if (origins.length > 1 && origins.includes("*"))
     throw new CofferError("invalid_request", "to allow all origins the '*' must be the only value for allowed_origins");
+  // Otherwise every page in the world could act with what a browser sends by itself (Fetch standard, 3.3.5).
+  if (credentials && origins.includes("*"))
+    throw new CofferError("invalid_request", "allow_credentials needs named origins in allowed_origins, not '*'");
 }
 
 async function showCors({ transaction }: PrivilegedContext): Promise<Reply> {
   const rules = await readCrossOrigin(transaction);
   const data = rules
-    ? { enabled: true, allowed_origins: rules.origins, allowed_headers: rules.headers }
+    ? {
+        enabled: true,
+        allowed_origins: rules.origins,
+        allowed_headers: rules.headers,
+        allow_credentials: rules.credentials,
+      }
     : { enabled: false };
   return { data, repeatAtTop: true };
 }

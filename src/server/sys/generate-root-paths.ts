@@ -1,10 +1,10 @@
 // sys/generate-root and its twin that always wants a token, sys/generate-root-token: a root token from shares.
 import type { JsonObject } from "#common/json.ts";
 import type { RootStatus } from "../ceremony/root-generation.ts";
-import { PAD_LENGTH } from "../ceremony/root-generation.ts";
+import { decodeToken, PAD_LENGTH } from "../ceremony/root-generation.ts";
 import { field, withDefault } from "../framework/fields.ts";
 import { type Access, definePrivilegedPath } from "../framework/path.ts";
-import { noContent, type Reply } from "../framework/reply.ts";
+import { dataReply, noContent, type Reply } from "../framework/reply.ts";
 import { elderAccess, shareOf } from "./rekey-paths.ts";
 import type { SysServices } from "./services.ts";
 
@@ -12,40 +12,61 @@ export function generateRootPaths(services: SysServices) {
   return [
     ...pathSet(services, "generate-root", elderAccess(services), (bare) => ({ bare })),
     ...pathSet(services, "generate-root-token", "sudo", (data) => ({ data, repeatAtTop: true })),
+    decodePath(),
   ];
+}
+
+/** Takes a token and its pad apart, for who has no tool at hand. Stateless; whoever has both has the token. */
+function decodePath() {
+  return definePrivilegedPath("decode-token", {
+    summary: "The token of an encoded token and its one-time pad.",
+    access: "public",
+    fields: {
+      encoded_token: withDefault(field.text("As sys/generate-root gave it."), ""),
+      otp: withDefault(field.text("The pad."), ""),
+    },
+    operations: {
+      update: {
+        summary: "Decode it.",
+        handler: (_context, { encoded_token, otp }) => dataReply({ token: decodeToken(encoded_token, otp) }),
+      },
+    },
+  });
 }
 
 function pathSet(services: SysServices, base: string, access: Access, answer: (body: JsonObject) => Reply) {
   const { rootGeneration } = services.ceremonies;
   return [
-    definePrivilegedPath(`${base}/attempt`, {
-      summary: "A root token from shares: begins, shows and ends an attempt.",
-      access,
-      fields: {
-        otp: withDefault(field.text("One-time pad as long as a token; the server makes one by default."), ""),
-        pgp_key: withDefault(field.text("PGP public key to encrypt the token to, in place of a pad."), ""),
-      },
-      operations: {
-        read: {
-          summary: "Show it.",
-          handler: async ({ transaction }) => answer(shown(await rootGeneration.status(transaction))),
+    ...[`${base}/attempt`, ...(base === "generate-root" ? [base] : [])].map((pattern) =>
+      definePrivilegedPath(pattern, {
+        summary: "A root token from shares: begins, shows and ends an attempt.",
+        access,
+        fields: {
+          otp: withDefault(field.text("One-time pad as long as a token; the server makes one by default."), ""),
+          pgp_key: withDefault(field.text("PGP public key to encrypt the token to, in place of a pad."), ""),
         },
-        update: {
-          summary: "Begin.",
-          handler: async ({ transaction }, { otp, pgp_key }) => {
-            const { pad, ...status } = await rootGeneration.start(transaction, otp, pgp_key);
-            return answer({ ...shown(status), otp: pad });
+        operations: {
+          read: {
+            summary: "Show it.",
+            handler: async ({ transaction }) => answer(shown(await rootGeneration.status(transaction))),
+          },
+          update: {
+            summary: "Begin.",
+            handler: async ({ transaction }, { otp, pgp_key }) => {
+              const { pad, ...status } = await rootGeneration.start(transaction, otp, pgp_key);
+              return answer({ ...shown(status), otp: pad });
+            },
+          },
+          delete: {
+            summary: "End it.",
+            handler: ({ transaction }) => {
+              rootGeneration.cancel(transaction);
+              return noContent;
+            },
           },
         },
-        delete: {
-          summary: "End it.",
-          handler: ({ transaction }) => {
-            rootGeneration.cancel(transaction);
-            return noContent;
-          },
-        },
-      },
-    }),
+      }),
+    ),
     definePrivilegedPath(`${base}/update`, {
       summary: "A root token from shares: takes one.",
       access,

@@ -17,6 +17,30 @@ describe("what a node says of itself", () => {
     expect(Object.keys(data)).toEqual(expect.arrayContaining(["cpu", "cpu_times", "host", "memory", "timestamp"]));
   });
 
+  it("shows the disks that are mounted, with what is left of them", async () => {
+    const { data } = await server.call("read", "sys/host-info");
+    const disks = Array.isArray(data["disk"]) ? data["disk"] : [];
+    for (const disk of disks)
+      expect(disk).toMatchObject({
+        path: expect.stringMatching(/^\//),
+        total: expect.any(Number),
+        free: expect.any(Number),
+      });
+    expect(data["host"]).toMatchObject({ hostname: expect.any(String), kernelArch: expect.any(String) });
+  });
+
+  it("has none to step down", async () => {
+    expect((await server.call("update", "sys/step-down")).status).toBe(204);
+    expect((await server.call("read", "sys/seal-status")).body["sealed"]).toBe(false);
+  });
+
+  it("says what reloads by itself", async () => {
+    for (const subsystem of ["license", "tls"]) {
+      const { status, error } = await server.call("update", `sys/config/reload/${subsystem}`);
+      expect([status, error]).toEqual([400, expect.stringContaining(subsystem)]);
+    }
+  });
+
   it("lists the request that asks", async () => {
     const { body } = await server.call("read", "sys/in-flight-req");
     expect(Object.values(body)).toEqual([

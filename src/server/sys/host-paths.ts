@@ -1,6 +1,7 @@
 // sys: what this process is and does: its machine, its requests, its log, the versions that have been here. All but the
 // versions is of this process alone; other nodes are asked one by one.
-import { cpus, freemem, hostname, loadavg, platform, release, totalmem, uptime } from "node:os";
+import { readFile, statfs } from "node:fs/promises";
+import { cpus, freemem, hostname, loadavg, machine, platform, release, totalmem, uptime } from "node:os";
 import { CofferError } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
 import { isLogLevel, LOG_LEVELS } from "#common/log.ts";
@@ -16,13 +17,18 @@ export function hostPaths(services: SysServices) {
   return [
     definePrivilegedPath("host-info", {
       summary: "The machine that this node runs on.",
-      operations: { read: { summary: "Show it.", handler: () => dataReply(hostInfo(services)) } },
+      operations: { read: { summary: "Show it.", handler: async () => dataReply(await hostInfo(services)) } },
     }),
     definePrivilegedPath("ha-status", {
       summary: "This node, among nodes that are all active.",
       operations: {
         read: { summary: "Show it.", handler: () => ({ data: haStatus(services), repeatAtTop: true }) },
       },
+    }),
+    definePrivilegedPath("step-down", {
+      summary: "Kept for clients: every node is active, and none leads that could step down.",
+      access: "sudo",
+      operations: { update: { summary: "Does nothing.", handler: () => noContent } },
     }),
     definePrivilegedPath("in-flight-req", {
       summary: "The requests that this node is working on, in all its worker processes.",
@@ -38,7 +44,7 @@ export function hostPaths(services: SysServices) {
   ];
 }
 
-function hostInfo({ clock }: SysServices): JsonObject {
+async function hostInfo({ clock }: SysServices): Promise<JsonObject> {
   const [total, free] = [totalmem(), freemem()];
   const processors = cpus();
   const bootSeconds = Math.floor(clock.now() / 1000 - uptime());
@@ -53,15 +59,53 @@ function hostInfo({ clock }: SysServices): JsonObject {
       nice: times.nice / 1000,
       irq: times.irq / 1000,
     })),
+    disk: await disks(),
     host: {
       hostname: hostname(),
       os: platform(),
       kernelVersion: release(),
+      kernelArch: machine(),
       bootTime: bootSeconds,
       uptime: Math.floor(uptime()),
     },
     memory: { total, free, available: free, used: total - free, usedPercent: ((total - free) / total) * 100 },
     load: { load1: loadavg()[0] ?? 0, load5: loadavg()[1] ?? 0, load15: loadavg()[2] ?? 0 },
+  };
+}
+
+/** What is mounted from a device, as Linux lists it; elsewhere there is no such list. */
+async function disks(): Promise<readonly JsonObject[]> {
+  const table = await readFile("/proc/self/mounts", "utf8").catch(() => "");
+  const mounted = table.split("\n").map((line) => line.split(" "));
+  const places = new Map(
+    mounted.flatMap(([device = "", path = "", type = ""]) =>
+      device.startsWith("/dev/") ? [[unescaped(path), type] as const] : [],
+    ),
+  );
+  const shown = await Promise.all([...places].map(([path, fstype]) => diskAt(path, fstype)));
+  return shown.filter((disk) => disk !== undefined);
+}
+
+/** Spaces and the like stand there in octal (fstab(5)). */
+function unescaped(path: string): string {
+  return path.replace(/\\([0-7]{3})/g, (_match, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
+}
+
+/** Undefined for one that may not be looked at. */
+async function diskAt(path: string, fstype: string): Promise<JsonObject | undefined> {
+  const found = await statfs(path).catch(() => undefined);
+  if (!found || found.blocks === 0) return undefined;
+  const [total, free] = [found.blocks * found.bsize, found.bavail * found.bsize];
+  const used = (found.blocks - found.bfree) * found.bsize;
+  return {
+    path,
+    fstype,
+    total,
+    free,
+    used,
+    usedPercent: (used / (used + free)) * 100,
+    inodesTotal: found.files,
+    inodesFree: found.ffree,
   };
 }
 

@@ -4,8 +4,10 @@ import type { JsonObject } from "#common/json.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import { field, withDefault } from "../framework/fields.ts";
+import { permissionDenied } from "../framework/multi-error.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, listReply, noContent, type Reply } from "../framework/reply.ts";
+import { busy } from "../leases/expiration.ts";
 import { LEASE_PREFIX, type LeaseRecord } from "../leases/lease-record.ts";
 import { readLease } from "../leases/lease-store.ts";
 import { isWithin, namespaceOfText } from "../namespaces/namespace-scope.ts";
@@ -15,6 +17,7 @@ import type { SysServices } from "./services.ts";
 
 const leaseFields = {
   lease_id: withDefault(field.text("The lease."), ""),
+  url_lease_id: withDefault(field.text("The same, by the name that it has in the path."), ""),
   increment: withDefault(field.seconds("How long it is to live from now."), 0),
   sync: withDefault(field.flag("Wait until it has ended; Coffer always does for what fits one commit."), true),
 } as const;
@@ -38,25 +41,30 @@ function lookupPaths(services: SysServices) {
             return dataReply(await shownLease(context, services, lease));
           },
         },
+        // Without the slash at its end this is the same path as the lookup, which needs no sudo.
+        list: {
+          summary: "List all, one level; wants sudo.",
+          handler: (context) => {
+            if (!context.hasSudo) throw permissionDenied();
+            return listLeases(context);
+          },
+        },
       },
     }),
-    ...["leases/lookup", "leases/lookup/:prefix*"].map((pattern) =>
+    ...["leases/lookup/", "leases/lookup/:prefix*"].map((pattern) =>
       definePrivilegedPath(pattern, {
         summary: "Leases below a prefix, one level.",
         access: "sudo",
-        operations: {
-          list: {
-            summary: "List them.",
-            handler: async (context) => {
-              const prefix = context.path.slice("leases/lookup".length).replace(/^\//, "");
-              const folder = prefix === "" || prefix.endsWith("/") ? prefix : `${prefix}/`;
-              return listReply(await context.transaction.list(LEASE_PREFIX + folder, context.page));
-            },
-          },
-        },
+        operations: { list: { summary: "List them.", handler: listLeases } },
       }),
     ),
   ];
+}
+
+async function listLeases(context: PrivilegedContext): Promise<Reply | undefined> {
+  const prefix = context.path.slice("leases/lookup".length).replace(/^\//, "");
+  const folder = prefix === "" || prefix.endsWith("/") ? prefix : `${prefix}/`;
+  return listReply(await context.transaction.list(LEASE_PREFIX + folder, context.page));
 }
 
 /** The namespace's part of the transaction that a lease's id names, if it is this one or one below. */
@@ -73,7 +81,7 @@ async function liveLease(
 ): Promise<LeaseRecord | undefined> {
   const lease = await readLease(await viewOfLease(context, leaseId), leaseId);
   const expired = lease && lease.expiresAtSeconds > 0 && lease.expiresAtSeconds <= services.tokens.nowSeconds();
-  return expired ? undefined : lease;
+  return expired || lease?.claim ? undefined : lease;
 }
 
 async function shownLease(context: PrivilegedContext, services: SysServices, lease: LeaseRecord): Promise<JsonObject> {
@@ -113,7 +121,8 @@ function renewPaths(services: SysServices) {
         operations: {
           update: {
             summary: "Renew it.",
-            handler: (context, { lease_id, increment }) => renew(context, lease_id, increment),
+            handler: (context, { lease_id, url_lease_id, increment }) =>
+              renew(context, lease_id || url_lease_id, increment),
           },
         },
       }),
@@ -141,7 +150,8 @@ function lastOf(context: PrivilegedContext, pattern: string): string {
 function revokePaths(services: SysServices) {
   const revoke = async (context: PrivilegedContext, leaseId: string): Promise<Reply> => {
     if (leaseId === "") throw new CofferError("invalid_request", "lease_id must be specified");
-    await services.expiration.end(await viewOfLease(context, leaseId), leaseId);
+    const ended = await services.expiration.end(await viewOfLease(context, leaseId), leaseId);
+    if (ended === "busy") throw busy(leaseId);
     return noContent;
   };
   const byPrefix = (pattern: string, force: boolean) =>
@@ -172,7 +182,10 @@ function revokePaths(services: SysServices) {
         summary: "Ends a lease.",
         fields: leaseFields,
         operations: {
-          update: { summary: "Revoke it.", handler: (context, { lease_id }) => revoke(context, lease_id) },
+          update: {
+            summary: "Revoke it.",
+            handler: (context, { lease_id, url_lease_id }) => revoke(context, lease_id || url_lease_id),
+          },
         },
       }),
       definePrivilegedPath(`${pattern}/:url_lease_id*`, {

@@ -63,19 +63,27 @@ export function namespacePaths() {
   ];
 }
 
+const lockFields = {
+  path: withDefault(field.text("A namespace below this one, where the API path names none; this one by default."), ""),
+} as const;
+
 function lockPaths() {
   return ["namespaces/api-lock/lock", "namespaces/api-lock/lock/:path*"]
     .map((pattern) =>
       definePrivilegedPath(pattern, {
         summary: "Locks the API of a namespace and of those below it.",
-        operations: { update: { summary: "Lock it.", handler: lock } },
+        fields: lockFields,
+        operations: { update: { summary: "Lock it.", handler: (context, values) => lock(context, values) } },
       }),
     )
     .concat(
       ["namespaces/api-lock/unlock", "namespaces/api-lock/unlock/:path*"].map((pattern) =>
         definePrivilegedPath(pattern, {
           summary: "Unlocks the API of a namespace.",
-          fields: { unlock_key: withDefault(field.text("The key that locking it gave; root needs none."), "") },
+          fields: {
+            ...lockFields,
+            unlock_key: withDefault(field.text("The key that locking it gave; root needs none."), ""),
+          },
           operations: { update: { summary: "Unlock it.", handler: (context, values) => unlock(context, values) } },
         }),
       ),
@@ -166,8 +174,8 @@ async function remove(context: PrivilegedContext, path: string): Promise<Reply> 
 }
 
 /** The namespace that a lock path is about: its own, or the one that it names below. */
-async function lockTarget(context: PrivilegedContext, prefix: string): Promise<NamespaceRecord> {
-  const below = context.path.slice(prefix.length).replace(/^\/+|\/+$/g, "");
+async function lockTarget(context: PrivilegedContext, prefix: string, sent: string): Promise<NamespaceRecord> {
+  const below = (context.path.slice(prefix.length) || sent).replace(/^\/+|\/+$/g, "");
   const path = below === "" ? context.scope.path : pathOf(context, below);
   if (path === "") throw invalid("the root namespace cannot be locked; name one below it");
   const record = await readNamespace(context.transaction, path);
@@ -175,16 +183,19 @@ async function lockTarget(context: PrivilegedContext, prefix: string): Promise<N
   return record;
 }
 
-async function lock(context: PrivilegedContext): Promise<Reply> {
-  const record = await lockTarget(context, "namespaces/api-lock/lock");
+async function lock(context: PrivilegedContext, { path }: { path: string }): Promise<Reply> {
+  const record = await lockTarget(context, "namespaces/api-lock/lock", path);
   if (record.lockedBy !== undefined) throw invalid(`namespace ${JSON.stringify(record.path)} is locked already`);
   const unlockKey = randomBytes(UNLOCK_KEY_BYTES).toString("base64url");
   writeNamespace(context.transaction, { ...record, lockedBy: digest(unlockKey).toString("hex") });
   return dataReply({ unlock_key: unlockKey });
 }
 
-async function unlock(context: PrivilegedContext, { unlock_key }: { unlock_key: string }): Promise<Reply> {
-  const { lockedBy, ...record } = await lockTarget(context, "namespaces/api-lock/unlock");
+async function unlock(
+  context: PrivilegedContext,
+  { unlock_key, path }: { unlock_key: string; path: string },
+): Promise<Reply> {
+  const { lockedBy, ...record } = await lockTarget(context, "namespaces/api-lock/unlock", path);
   if (lockedBy === undefined) throw invalid(`namespace ${JSON.stringify(record.path)} is not locked`);
   const isRoot = context.caller?.policies.includes("root") === true;
   if (unlock_key === "" && !isRoot) throw invalid("unlock_key must be given");

@@ -37,13 +37,18 @@ const ruleFields = {
 
 const rateFields = {
   ...ruleFields,
+  type: withDefault(field.text("rate-limit, which is what it is anyway."), "rate-limit"),
   rate: field.json("Requests of a client in an interval; may be a fraction."),
   interval: withDefault(field.seconds("The interval; 1 second by default."), 1),
   block_interval: withDefault(field.seconds("How long who went beyond is refused altogether."), 0),
   group_by: withDefault(field.text(`What a client is: ${GROUPINGS.join(", ")}.`), "ip"),
 } as const;
 
-const leaseFields = { ...ruleFields, max_leases: withDefault(field.integer("Leases that there may be."), 0) } as const;
+const leaseFields = {
+  ...ruleFields,
+  type: withDefault(field.text("lease-count, which is what it is anyway."), "lease-count"),
+  max_leases: withDefault(field.integer("Leases that there may be."), 0),
+} as const;
 
 export function quotaPaths() {
   return [
@@ -98,6 +103,7 @@ async function remove({ transaction, namespace }: PrivilegedContext, kind: Quota
 
 interface RuleValues {
   readonly name: string;
+  readonly type: string;
   readonly path: string;
   readonly role: string;
   readonly inheritable: boolean;
@@ -105,6 +111,7 @@ interface RuleValues {
 
 async function ruleOf(context: PrivilegedContext, kind: QuotaKind, values: RuleValues): Promise<QuotaRule> {
   const { name, role, inheritable } = values;
+  if (values.type !== kind) throw invalid(`'type' must be ${kind} here, not ${JSON.stringify(values.type)}`);
   const path = values.path.replace(/^\/+/, "");
   const common = { kind, name, namespace: context.namespace, role, inheritable };
   if (path === "") {

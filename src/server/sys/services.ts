@@ -46,6 +46,8 @@ export interface SysServices {
   readonly rawStorage: boolean;
   /** Whether sys/internal/inspect is there. */
   readonly introspection: boolean;
+  /** How the process was started, without what could be secret in it. */
+  readonly commandLine: readonly string[];
   readonly initial: InitialRecords;
   readonly storageType: string;
   readonly version: string;

@@ -18,6 +18,11 @@ describe("sys/tools", () => {
     expect(bytesOf(await post("random/7", { format: "hex" }), "hex")).toBe(7);
     expect(bytesOf(await post("random/platform/9"), "base64")).toBe(9);
     expect(bytesOf(await post("random/platform", { bytes: 11 }), "base64")).toBe(11);
+    expect(bytesOf(await post("random", { urlbytes: "13" }), "base64")).toBe(13);
+    expect(bytesOf(await post("random/15", { urlbytes: "13" }), "base64")).toBe(15);
+    expect((await post("random", { urlbytes: "x" })).error).toContain("url-set byte count");
+    const { data } = await post("hash", { input: "YQ==", urlalgorithm: "sha2-512" });
+    expect(data).toEqual((await post("hash/sha2-512", { input: "YQ==" })).data);
     expect((await post("random")).data).not.toEqual((await post("random")).data);
   });
 

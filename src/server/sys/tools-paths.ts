@@ -35,11 +35,14 @@ const hashFields = {
   format: withDefault(field.text("hex or base64."), "hex"),
 } as const;
 
+const urlBytes = { urlbytes: field.text("How many bytes, where the path does not say.") } as const;
+const urlAlgorithm = { urlalgorithm: field.text("The algorithm, where the path does not name one.") } as const;
+
 export function toolsPaths() {
   const make = (pattern: "tools/random" | "tools/random/:first" | "tools/random/:source/:urlbytes") =>
     definePrivilegedPath(pattern, {
       summary: "Random bytes.",
-      fields: randomFields,
+      fields: { ...randomFields, ...urlBytes },
       operations: {
         update: { summary: "Make some.", handler: (_context, values) => random(values) },
       },
@@ -47,12 +50,11 @@ export function toolsPaths() {
   const hash = (pattern: "tools/hash" | "tools/hash/:urlalgorithm") =>
     definePrivilegedPath(pattern, {
       summary: "A hash of the input.",
-      fields: hashFields,
+      fields: { ...hashFields, ...urlAlgorithm },
       operations: {
         update: {
           summary: "Hash.",
-          handler: (_context, values) =>
-            digest({ ...values, algorithm: ("urlalgorithm" in values && values.urlalgorithm) || values.algorithm }),
+          handler: (_context, values) => digest({ ...values, algorithm: values.urlalgorithm || values.algorithm }),
         },
       },
     });
@@ -71,13 +73,13 @@ interface RandomValues {
   readonly source: string;
   /** One segment after "random": a source or a number. */
   readonly first?: string;
-  readonly urlbytes?: string;
+  readonly urlbytes?: string | undefined;
 }
 
 function random(values: RandomValues): Reply {
   const { first } = values;
   const source = first !== undefined && SOURCES.includes(first) ? first : values.source;
-  const inPath = values.urlbytes ?? (first !== undefined && first !== source ? first : undefined);
+  const inPath = (first !== undefined && first !== source ? first : undefined) ?? values.urlbytes;
   const bytes = inPath === undefined ? values.bytes : numberInPath(inPath);
   if (bytes < 1) throw invalid("'bytes' cannot be less than 1");
   if (bytes > RANDOM_BYTES_MAX) throw invalid(`'bytes' should be less than ${RANDOM_BYTES_MAX}`);
