@@ -24,7 +24,7 @@ export default defineConfig({
       project("parts", ["test/parts/**/*.test.ts"], 180),
       project("wire", ["test/wire/**/*.test.ts"], 120),
       project("clients", ["test/clients/**/*.test.ts"], 240),
-      project("crash", ["test/crash/**/*.test.ts"], 300),
+      project("crash", ["test/crash/**/*.test.ts", "test/linearizability/**/*.test.ts"], 300),
       project("e2e", ["test/e2e/**/*.test.ts"], 1500, false),
     ],
   },
