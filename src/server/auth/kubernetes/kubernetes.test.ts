@@ -1,5 +1,11 @@
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
-import { createServer as createHttpServer, type RequestListener, type Server } from "node:http";
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import { decodeJwt, SignJWT } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -7,10 +13,10 @@ import { FakeClock, systemClock } from "#common/clock.ts";
 import type { JsonObject } from "#common/json.ts";
 import { createCertificateAuthority, issueServerCertificate } from "#common/x509.ts";
 import { createHarness, type Harness, type HarnessOptions } from "../../framework/harness.ts";
+import { ANSWER_BYTES_MAX } from "./api-server.ts";
 import { JWT_BYTES_MAX } from "./claims.ts";
 import { kubernetesType } from "./kubernetes.ts";
 import { LOCAL_CA_FILE, LOCAL_TOKEN_FILE } from "./login.ts";
-import { REVIEW_BYTES_MAX } from "./token-review.ts";
 
 const NOW_SECONDS = Date.UTC(2026, 0, 1) / 1000;
 const AUDIENCE = "https://kubernetes.default.svc";
@@ -36,6 +42,7 @@ function token({ namespace = "prod", name = "app", claims = {}, key = privateKey
 interface Seen {
   bearer?: string;
   audiences?: unknown;
+  namespaces?: number;
   count: number;
 }
 
@@ -47,17 +54,30 @@ function reviewer(seen: Seen): RequestListener {
       text += chunk;
     });
     request.on("end", () => {
+      if (request.method === "GET") return answerNamespace(request, response, seen);
       const { spec }: { spec: { token: string; audiences?: readonly string[] } } = JSON.parse(text);
       seen.count++;
       seen.bearer = (request.headers.authorization ?? "").slice("Bearer ".length);
       seen.audiences = spec.audiences;
       const answer = (status: number, body: string) => response.writeHead(status).end(body);
       if (seen.bearer === "denied") return answer(403, "{}");
-      if (seen.bearer === "huge") return answer(201, " ".repeat(REVIEW_BYTES_MAX + 1));
+      if (seen.bearer === "huge") return answer(201, " ".repeat(ANSWER_BYTES_MAX + 1));
       if (seen.bearer === "rubbish") return answer(201, "<html>");
       return answer(201, JSON.stringify({ status: statusOf(spec.token, spec.audiences ?? [], seen.bearer) }));
     });
   };
+}
+
+/** A namespace, labelled by the first part of its name. */
+function answerNamespace(request: IncomingMessage, response: ServerResponse, seen: Seen): void {
+  seen.namespaces = (seen.namespaces ?? 0) + 1;
+  seen.bearer = (request.headers.authorization ?? "").slice("Bearer ".length);
+  const name = (request.url ?? "").replace("/api/v1/namespaces/", "");
+  const labels = { team: name.split("-")[0] };
+  const metadata = { name: seen.bearer === "confused" ? "another" : name, ...(name !== "bare" && { labels }) };
+  if (seen.bearer === "narrow") response.writeHead(403).end("{}");
+  else if (name === "missing") response.writeHead(404).end("{}");
+  else response.writeHead(200).end(JSON.stringify({ kind: "Namespace", metadata }));
 }
 
 function statusOf(jwt: string, wanted: readonly string[], bearer: string): JsonObject {
@@ -124,6 +144,9 @@ async function open(config: JsonObject = {}, role: JsonObject = {}, options: Har
   return kubernetes;
 }
 
+const SELECTOR_ERROR =
+  'bound_service_account_namespace_selector is no selector, such as {"matchLabels": {"team": "a"}}';
+
 const login = (kubernetes: Harness, jwt: string) => kubernetes.call("update", "login", { role: "app", jwt });
 const DENIED = { code: "permission_denied" };
 
@@ -179,7 +202,11 @@ describe("kubernetes auth: roles", () => {
 
   it.each([
     [{ bound_service_account_names: "" }, '"bound_service_account_names" can not be empty'],
-    [{ bound_service_account_namespaces: "" }, '"bound_service_account_namespaces" can not be empty'],
+    [
+      { bound_service_account_namespaces: "" },
+      '"bound_service_account_namespaces" can not be empty if "bound_service_account_namespace_selector" is not set',
+    ],
+    [{ bound_service_account_namespace_selector: "team=a" }, SELECTOR_ERROR],
     [{ bound_service_account_names: "*,x" }, 'can not mix "*" with values'],
     [{ bound_service_account_namespaces: ["x", "*"] }, 'can not mix "*" with values'],
   ])("refuse %j", async (role, message) => {
@@ -313,5 +340,51 @@ describe("kubernetes auth: login", () => {
     const before = seen.count;
     await expect(login(kubernetes, await token())).rejects.toMatchObject(DENIED);
     expect(seen.count).toBe(before);
+  });
+});
+
+describe("kubernetes auth: namespaces by their labels", () => {
+  const SELECTOR = '{"matchLabels":{"team":"red"}}';
+  const bySelector = (config: JsonObject = {}, selector = SELECTOR) =>
+    open(config, { bound_service_account_namespaces: "", bound_service_account_namespace_selector: selector });
+
+  it.each([SELECTOR, "matchLabels:\n  team: red"])(
+    "let in what the selector takes, and nothing else: %j",
+    async (text) => {
+      const kubernetes = await bySelector({}, text);
+      const red = await login(kubernetes, await token({ namespace: "red-1" }));
+      expect(red?.grant?.displayName).toBe("red-1-app");
+      expect(seen.bearer).toBe("reviewer");
+      for (const namespace of ["blue-1", "bare"])
+        await expect(login(kubernetes, await token({ namespace }))).rejects.toThrow("namespace not authorized");
+      expect((await kubernetes.call("read", "role/app"))?.data).toMatchObject({
+        ...{ bound_service_account_namespaces: [], bound_service_account_namespace_selector: text },
+      });
+    },
+  );
+
+  it("count beside the names, which are looked at first", async () => {
+    const kubernetes = await open({}, { bound_service_account_namespace_selector: SELECTOR });
+    const before = seen.namespaces;
+    expect((await login(kubernetes, await token()))?.grant?.displayName).toBe("prod-app");
+    expect(seen.namespaces).toBe(before);
+    expect((await login(kubernetes, await token({ namespace: "red" })))?.grant?.displayName).toBe("red-app");
+  });
+
+  it("are not asked for before the token is reviewed", async () => {
+    const kubernetes = await bySelector();
+    const before = seen.namespaces;
+    const forged = token({ namespace: "red", claims: { iss: "elsewhere" } });
+    await expect(login(kubernetes, await forged)).rejects.toMatchObject(DENIED);
+    expect(seen.namespaces).toBe(before);
+  });
+
+  it.each(["narrow", "confused"])("let nobody in when they cannot be read: %s", async (bearer) => {
+    const kubernetes = await bySelector({ token_reviewer_jwt: bearer });
+    await expect(login(kubernetes, await token({ namespace: "red" }))).rejects.toMatchObject(DENIED);
+  });
+
+  it("let nobody in from a namespace that is gone", async () => {
+    await expect(login(await bySelector(), await token({ namespace: "missing" }))).rejects.toMatchObject(DENIED);
   });
 });

@@ -3,7 +3,8 @@
 import { assertBlocks } from "#common/cidr.ts";
 import { CofferError } from "#common/errors.ts";
 import { matchesGlob } from "#common/glob.ts";
-import { type Infer, list, object, oneOf, string } from "#common/schema.ts";
+import { parseLabelSelector } from "#common/label-selector.ts";
+import { type Infer, list, object, oneOf, withDefault as recordDefault, string } from "#common/schema.ts";
 import { recordKind, type StorageView } from "../../barrier/transaction.ts";
 import { field } from "../../framework/fields.ts";
 import { namesPath } from "../../framework/listing.ts";
@@ -19,11 +20,15 @@ import {
 } from "../../framework/token-parameters.ts";
 
 const ROLE_FOLDER = "role/";
+/** Named in messages about what is in it. */
+export const SELECTOR_FIELD = "bound_service_account_namespace_selector";
 const aliasSource = oneOf("serviceaccount_uid", "serviceaccount_name");
 
 const roleSchema = object({
   names: list(string),
   namespaces: list(string),
+  /** A label selector as it was written, JSON or YAML; "" without. A namespace that it selects is bound as well. */
+  namespaceSelector: recordDefault(string, ""),
   audience: string,
   aliasSource,
   token: tokenParametersSchema,
@@ -34,6 +39,7 @@ const roleKind = recordKind("kubernetes auth role", roleSchema, { cached: true }
 const NEW_ROLE: Role = {
   names: [],
   namespaces: [],
+  namespaceSelector: "",
   audience: "",
   aliasSource: "serviceaccount_uid",
   token: noTokenParameters,
@@ -55,6 +61,7 @@ const roleFields = {
   ...tokenAliases,
   bound_service_account_names: field.list("ServiceAccounts that may log in; * stands for any characters."),
   bound_service_account_namespaces: field.list("Their namespaces; * stands for any characters."),
+  [SELECTOR_FIELD]: field.text("Label selector, JSON or YAML, of namespaces that may log in besides those."),
   audience: field.text("Audience that the token must be for; without it, any."),
   alias_name_source: field.text("serviceaccount_uid or serviceaccount_name: what the identity's alias is named by."),
 } as const;
@@ -77,6 +84,7 @@ export const rolePath = definePath("role/:name", {
             ...(role.audience !== "" && { audience: role.audience }),
             bound_service_account_names: role.names,
             bound_service_account_namespaces: role.namespaces,
+            [SELECTOR_FIELD]: role.namespaceSelector,
           })
         );
       },
@@ -88,11 +96,12 @@ export const rolePath = definePath("role/:name", {
         const role: Role = {
           names: values.bound_service_account_names ?? before.names,
           namespaces: values.bound_service_account_namespaces ?? before.namespaces,
+          namespaceSelector: values[SELECTOR_FIELD] ?? before.namespaceSelector,
           audience: values.audience ?? before.audience,
           aliasSource: values.alias_name_source ? parseAliasSource(values.alias_name_source) : before.aliasSource,
           token: mergeTokenParameters(tokenValues(values), before.token),
         };
-        assertRole(role);
+        await assertRole(role);
         storage.write(roleKind, ROLE_FOLDER + values.name.toLowerCase(), role);
         return noContent;
       },
@@ -115,14 +124,17 @@ function parseAliasSource(text: string): Role["aliasSource"] {
   );
 }
 
-function assertRole(role: Role): void {
+async function assertRole(role: Role): Promise<void> {
   assertBound("bound_service_account_names", role.names);
-  assertBound("bound_service_account_namespaces", role.namespaces);
+  if (role.namespaceSelector === "") assertBound("bound_service_account_namespaces", role.namespaces, SELECTOR_FIELD);
+  else await parseLabelSelector(SELECTOR_FIELD, role.namespaceSelector);
+  if (role.namespaces.length > 0) assertBound("bound_service_account_namespaces", role.namespaces);
   assertBlocks("token_bound_cidrs", role.token.boundCidrs);
 }
 
-function assertBound(name: string, patterns: readonly string[]): void {
-  if (patterns.length === 0) throw new CofferError("invalid_request", `"${name}" can not be empty`);
+function assertBound(name: string, patterns: readonly string[], otherwise?: string): void {
+  const unless = otherwise === undefined ? "" : ` if "${otherwise}" is not set`;
+  if (patterns.length === 0) throw new CofferError("invalid_request", `"${name}" can not be empty${unless}`);
   if (patterns.length > 1 && patterns.includes("*"))
     throw new CofferError("invalid_request", 'can not mix "*" with values');
 }
