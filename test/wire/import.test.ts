@@ -90,7 +90,9 @@ describe("an import", () => {
     expect(at(await there("auth/kubernetes/role/web"), "data")).toMatchObject({ bound_service_account_names: ["web"] });
     expect(at(await there("auth/token/roles/batch"), "data")).toMatchObject({ orphan: true });
     const accessor = at(await there("sys/auth"), "data", "people/", "accessor");
-    const policy = String(at(await there("sys/policies/acl/reader"), "data", "policy"));
+    const reader = at(await there("sys/policies/acl/reader"), "data");
+    expect(reader).toMatchObject({ expiration: "2100-01-31T12:00:00.000Z" });
+    const policy = String(at(reader, "policy"));
     expect(policy).toContain(`aliases.${String(accessor)}.name`);
   });
 
@@ -171,6 +173,7 @@ async function fill(from: (method: string, path: string, body?: JsonObject) => P
   const accessor = String(at(await from("GET", "sys/auth"), "data", "people/", "accessor"));
   await from("PUT", "sys/policies/acl/reader", {
     policy: `path "team/{{identity.entity.aliases.${accessor}.name}}" { capabilities = ["read"] }`,
+    ...{ expiration: "2100-01-31T12:00:00Z", cas_required: true },
   });
   await from("PUT", "sys/policies/acl/other", { policy: 'path "a" { capabilities = ["read"] }' });
   await from("POST", "auth/people/users/alice", { password: PASSWORD, token_policies: "reader" });

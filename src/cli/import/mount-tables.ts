@@ -1,7 +1,7 @@
 // The mounts of both servers: tables of sys/mounts and sys/auth, enabling and tuning, and which mount of one server is
 // which of the other. Accessors are made by each server, so whatever names one has to be translated.
 import type { ApiClient } from "#client/api-client.ts";
-import { isJsonObject, type JsonObject } from "#common/json.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "#common/json.ts";
 import { isSame, pick } from "./compare-records.ts";
 import type { Ends, Plan } from "./import-item.ts";
 
@@ -64,13 +64,21 @@ export function planMount(ends: Ends, group: MountGroup, wanted: MountRow, prese
   }
   if (present.type !== type || kvVersionOf(present) !== kvVersionOf(wanted))
     return { action: "skip", reason: `the destination has another engine at ${wanted.path}; move or disable that one` };
-  const isTuned = isSame(wanted.config, present.config, TUNE_FIELDS) && wanted.description === present.description;
+  const isTuned =
+    isSame(plain(wanted.config), plain(present.config), TUNE_FIELDS) && wanted.description === present.description;
   if (isTuned) return { action: "unchanged" };
   const cleared = Object.fromEntries(
     TUNE_FIELDS.filter((name) => present.config[name]).map((name) => [name, EMPTY[name] ?? ""]),
   );
   const tune = { ...cleared, ...textTimes(pick(wanted.config, TUNE_FIELDS)), description: wanted.description };
   return { action: "update", apply: () => ends.target.write(`${place}/tune`, tune) };
+}
+
+/** Without what a server may say or leave out: these settings are so by themselves. */
+function plain(config: JsonObject): JsonObject {
+  const isDefault = (name: string, value: JsonValue) =>
+    (name === "listing_visibility" && value === "hidden") || (name === "token_type" && value === "default-service");
+  return Object.fromEntries(Object.entries(config).filter(([name, value]) => !isDefault(name, value)));
 }
 
 /** How a setting of the destination that the source does not have is set back. */

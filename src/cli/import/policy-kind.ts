@@ -33,10 +33,18 @@ async function planPolicy(ends: Ends, name: string, accessors: Awaited<ReturnTyp
   }
   if (GROUP_IDS.test(text)) losses.push("names groups by id, and the destination gives its own ids; use names");
   return planRecord({
-    wanted: { policy: text },
-    present: to && { policy: textOf(to) },
-    ...{ fields: ["policy"], losses, write: (body) => ends.target.write(path, body) },
+    wanted: { policy: text, ...endOf(from) },
+    present: to && { policy: textOf(to), ...endOf(to) },
+    ...{ fields: ["policy", "expiration"], losses },
+    write: (body) =>
+      ends.target.write(path, { ...body, ...(to?.["cas_required"] === true && { cas: to["version"] ?? 0 }) }),
   });
+}
+
+/** When a policy ends by itself, in one form whatever the server's. */
+function endOf({ expiration }: JsonObject): JsonObject {
+  const millis = typeof expiration === "string" ? Date.parse(expiration) : Number.NaN;
+  return Number.isNaN(millis) ? {} : { expiration: new Date(millis).toISOString() };
 }
 
 function textOf(data: JsonObject): string {
