@@ -31,6 +31,11 @@ const secretIdFields = {
   num_uses: field.integer("Logins it is good for; the role's number by default."),
   ttl: field.seconds("How long it lives; the role's time by default."),
 } as const;
+/** Of lists; every list takes them, and clients of OpenBao know them here as fields. */
+const pageFields = {
+  after: field.text("Lists begin behind this accessor."),
+  limit: field.integer("Accessors that a list answers at most."),
+} as const;
 type SecretIdValues = Values<typeof secretIdFields>;
 
 /** Vault's own ids have 36 bytes; longer ones than this are a mistake. */
@@ -43,7 +48,7 @@ export const secretIdsPath = withTrailingSlash(
   definePath("role/:role_name/secret-id", {
     caseless: true,
     summary: "A role's secret ids.",
-    fields: secretIdFields,
+    fields: { ...secretIdFields, ...pageFields },
     operations: {
       update: {
         summary: "Make a secret id.",
