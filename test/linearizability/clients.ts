@@ -1,8 +1,8 @@
 // Clients that read, write, check-and-set, delete and purge KV secrets through any node and write down what they were
 // told. An answer that says "not done" is believed: if it was done all the same, the history shows it.
 import { systemClock } from "#common/clock.ts";
-import type { JsonObject } from "#common/json.ts";
 import { type Answer, at } from "#test/kit/client.ts";
+import type { Endpoint } from "#test/kit/endpoint.ts";
 import type { Operation } from "#test/kit/linearizability/operation.ts";
 import {
   DONE,
@@ -15,14 +15,6 @@ import {
 import type { SeededRandom } from "#test/kit/seeded-random.ts";
 
 export type Step = Operation<RegisterInput>;
-export type Method = "GET" | "POST" | "DELETE";
-
-export interface Endpoint {
-  readonly name: string;
-  /** "refused": it certainly did not arrive. "lost": nobody knows. */
-  send(method: Method, path: string, body?: JsonObject): Promise<Answer | "refused" | "lost">;
-}
-
 export interface Recording {
   readonly history: Step[];
   /** Answers that no server may give, whatever happens to it. */

@@ -1,9 +1,9 @@
 // What happens to nodes, to their connections and to the database while clients are at work, as the seed has it: one
 // lane of kills, beside it one of everything else. All is well again when `runFaults` has ended.
 import { systemClock } from "#common/clock.ts";
+import type { Node } from "#test/kit/node-group.ts";
 import { SeededRandom } from "#test/kit/seeded-random.ts";
 import type { TcpProxy } from "#test/kit/tcp-proxy.ts";
-import type { Node } from "./node-group.ts";
 
 export interface Surroundings {
   readonly nodes: readonly Node[];

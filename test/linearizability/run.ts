@@ -9,10 +9,10 @@ import { messageOf } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
 import { type CheckedHistory, checkHistory } from "#test/kit/linearizability/check.ts";
 import { register } from "#test/kit/linearizability/register.ts";
+import { startNodes } from "#test/kit/node-group.ts";
 import { chosenSeed, SeededRandom } from "#test/kit/seeded-random.ts";
 import { Clients, type Recording, type Step } from "./clients.ts";
 import { runFaults, type Surroundings } from "./faults.ts";
-import { startNodes } from "./node-group.ts";
 
 export interface Run {
   readonly storage: string;

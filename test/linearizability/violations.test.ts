@@ -5,11 +5,12 @@ import { systemClock } from "#common/clock.ts";
 import type { Operation } from "#server/framework/context.ts";
 import { openMemoryStorage } from "#server/storage/memory/memory-storage.ts";
 import type { CommitBatch, Entry, Storage } from "#server/storage/storage.ts";
+import type { Endpoint, Method } from "#test/kit/endpoint.ts";
 import { type InProcessServer, startInProcessServer } from "#test/kit/in-process-server.ts";
 import { checkHistory } from "#test/kit/linearizability/check.ts";
 import { register } from "#test/kit/linearizability/register.ts";
 import { SeededRandom } from "#test/kit/seeded-random.ts";
-import { Clients, type Endpoint, type Method, type Recording } from "./clients.ts";
+import { Clients, type Recording } from "./clients.ts";
 
 const OPERATIONS: Readonly<Record<Method, Operation>> = { GET: "read", POST: "update", DELETE: "delete" };
 /** Of a secret, in storage. */
