@@ -65,6 +65,22 @@ describe("OpenAPI documents", () => {
     });
   });
 
+  it("tell that a path can be scanned besides", () => {
+    const deep = definePath("deep", { summary: "Keys.", operations: { list: operation, scan: operation } });
+    const all = definePath("all/:path*", {
+      summary: "Keys.",
+      operations: { read: operation, list: operation, scan: operation, delete: operation },
+    });
+    const document = documentOf(deep, all);
+    expect(validateOpenApi(document)).toEqual([]);
+    const kinds = [{ name: "list" }, { name: "scan" }];
+    expect(document["paths"]).toMatchObject({
+      "/e/deep": { get: { parameters: [...kinds, { name: "after" }, { name: "limit" }] } },
+      "/e/all/{path}": { get: { parameters: [...kinds, {}, {}] }, delete: { operationId: "delete-e-all-path" } },
+    });
+    expect(JSON.stringify(document["paths"])).not.toContain('required":true,"schema":{"type":"string","enum');
+  });
+
   it("hold of paths that differ in names alone the first", () => {
     const other = definePath("roles/:role", { summary: "A role.", operations: { read: operation } });
     const document = documentOf(ROLE, other);

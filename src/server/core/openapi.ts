@@ -109,16 +109,18 @@ function pathParameters<C>({ pattern, fields }: AnyPath<C>): readonly JsonObject
 /** What comes in the query: how to list, and a page; the fields of reads and deletes. */
 function queryParameters<C>(path: AnyPath<C>, operation: keyof typeof METHODS): JsonObject {
   const parameters: JsonObject[] = [];
-  const mayList = operation === "read" && path.operations.has("list");
-  if (operation === "list" || operation === "scan" || mayList) {
-    const name = operation === "scan" ? "scan" : "list";
-    parameters.push({
-      name,
-      in: "query",
-      description: `Must be set to \`true\` to ${name}.`,
-      ...(operation !== "read" && { required: true }),
-      schema: { type: "string", enum: ["true"] },
-    });
+  const isGet = METHODS[operation] === "get";
+  // One GET stands for all three: reading, listing and scanning.
+  const kinds = isGet ? (["list", "scan"] as const).filter((kind) => path.operations.has(kind)) : [];
+  if (kinds.length > 0) {
+    for (const name of kinds)
+      parameters.push({
+        name,
+        in: "query",
+        description: `Must be set to \`true\` to ${name}.`,
+        ...(!path.operations.has("read") && kinds.length === 1 && { required: true }),
+        schema: { type: "string", enum: ["true"] },
+      });
     parameters.push({ name: "after", in: "query", description: "Names after this one.", schema: { type: "string" } });
     parameters.push({ name: "limit", in: "query", description: "Names at most.", schema: { type: "integer" } });
   }

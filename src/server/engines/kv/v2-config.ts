@@ -11,6 +11,7 @@ export const configPath = definePath("config", {
   fields: {
     max_versions: field.integer("Versions to keep of each key; 0 is the default of 10."),
     cas_required: field.flag("Every write must carry the check-and-set parameter."),
+    metadata_cas_required: field.flag("Every write of metadata must carry metadata_cas."),
     delete_version_after: field.seconds("Time after which a version counts as deleted; negative switches it off."),
   },
   operations: {
@@ -21,6 +22,7 @@ export const configPath = definePath("config", {
         return dataReply({
           max_versions: config.maxVersions,
           cas_required: config.casRequired,
+          metadata_cas_required: config.metadataCasRequired,
           delete_version_after: formatGoDuration(config.deleteAfterSeconds),
         });
       },
@@ -34,6 +36,7 @@ export const configPath = definePath("config", {
         writeConfig(context, {
           maxVersions,
           casRequired: values.cas_required ?? before.casRequired,
+          metadataCasRequired: values.metadata_cas_required ?? before.metadataCasRequired,
           deleteAfterSeconds: values.delete_version_after ?? before.deleteAfterSeconds,
         });
         tellV2(context, { what: "config-write", path: "config", dataPath: "config" });

@@ -22,6 +22,7 @@ describe("kv version 2: import", () => {
       ...{ delete_version_after: "1h", custom_metadata: { owner: "a" } },
     });
     expect((await kv.call("read", "metadata/app"))?.data).toEqual({
+      ...{ metadata_cas_required: false, current_metadata_version: 1 },
       ...{ cas_required: true, created_time: stored, current_version: 9, custom_metadata: { owner: "a" } },
       ...{ delete_version_after: "1h0m0s", max_versions: 3, oldest_version: 7, updated_time: stored },
       versions: {

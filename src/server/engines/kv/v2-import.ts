@@ -71,6 +71,7 @@ async function importVersions(context: Context, sent: Sent): Promise<Reply> {
   const maxVersions = sent.max_versions ?? key.maxVersions;
   assertMaxVersions(maxVersions);
   const after: Key = {
+    ...{ metadataCasRequired: key.metadataCasRequired, metadataVersion: key.metadataVersion + 1 },
     ...{ versions, maxVersions, current: Math.max(key.current, ...numbers), oldest },
     created: timeOf(sent.created_time, "created_time") ?? key.created,
     updated: timeOf(sent.updated_time, "updated_time") ?? key.updated,

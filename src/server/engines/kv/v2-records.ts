@@ -7,7 +7,7 @@ import type { Millis, Seconds } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import { encodeSorted, isJsonObject, type JsonObject, parseJson } from "#common/json.ts";
 import { formatTime } from "#common/rfc3339.ts";
-import { boolean, type Infer, map, number, object, optional, string } from "#common/schema.ts";
+import { boolean, type Infer, map, number, object, optional, string, withDefault } from "#common/schema.ts";
 import { recordKind } from "../../barrier/transaction.ts";
 import type { Context } from "../../framework/context.ts";
 
@@ -18,11 +18,17 @@ const MAX_VERSIONS_DEFAULT = 10;
 /** Every version has an entry in its key's record, which each write rewrites: at this many it is about a megabyte. */
 export const MAX_VERSIONS_LIMIT = 10_000;
 
-const configSchema = object({ maxVersions: number, casRequired: boolean, deleteAfterSeconds: number });
+const configSchema = object({
+  maxVersions: number,
+  casRequired: boolean,
+  /** The same for writes of metadata. */
+  metadataCasRequired: withDefault(boolean, false),
+  deleteAfterSeconds: number,
+});
 export type Config = Infer<typeof configSchema>;
 const configKind = recordKind("kv configuration", configSchema, { cached: true });
 const CONFIG_KEY = "config";
-const NO_CONFIG: Config = { maxVersions: 0, casRequired: false, deleteAfterSeconds: 0 };
+const NO_CONFIG: Config = { maxVersions: 0, casRequired: false, metadataCasRequired: false, deleteAfterSeconds: 0 };
 
 const versionSchema = object({ created: number, deleted: optional(number), destroyed: boolean });
 export type Version = Infer<typeof versionSchema>;
@@ -33,6 +39,9 @@ const keySchema = object({
   oldest: number,
   maxVersions: number,
   casRequired: boolean,
+  metadataCasRequired: withDefault(boolean, false),
+  /** Counts the writes of settings and custom metadata, as `current` does those of data. */
+  metadataVersion: withDefault(number, 0),
   deleteAfterSeconds: number,
   customMetadata: map(string),
   versions: map(versionSchema),
@@ -97,6 +106,8 @@ export function newKey(now: Millis): Key {
     oldest: 0,
     maxVersions: 0,
     casRequired: false,
+    metadataCasRequired: false,
+    metadataVersion: 0,
     deleteAfterSeconds: 0,
     customMetadata: {},
     versions: {},

@@ -179,6 +179,29 @@ describe("kv version 2: patch", () => {
 });
 
 describe("kv version 2: metadata and subkeys", () => {
+  it("takes a write of metadata only with the version that it knows, where that is wanted", async () => {
+    const kv = await open();
+    const write = (data: JsonObject) => kv.call("update", "metadata/k", data);
+    const version = async () => (await kv.call("read", "metadata/k"))?.data?.["current_metadata_version"];
+    await write({ metadata_cas: 0, max_versions: 3 });
+    const mismatch = { message: expect.stringContaining("did not match the current version") };
+    await expect(write({ metadata_cas: 0, max_versions: 4 })).rejects.toMatchObject(mismatch);
+    await kv.call("update", "data/k", { data: { a: 1 } });
+    expect(await version()).toBe(1);
+    await write({ max_versions: 5 });
+    await write({ metadata_cas: 2, metadata_cas_required: true });
+    const required = { code: "invalid_request", message: expect.stringContaining("required for this call") };
+    await expect(write({ max_versions: 6 })).rejects.toMatchObject(required);
+    await expect(kv.call("patch", "metadata/k", { max_versions: 6 })).rejects.toMatchObject(required);
+    await kv.call("patch", "metadata/k", { metadata_cas: 3, metadata_cas_required: null });
+    expect(await version()).toBe(4);
+    await kv.call("update", "config", { metadata_cas_required: true });
+    expect((await kv.call("read", "config"))?.data).toMatchObject({ metadata_cas_required: true });
+    await expect(write({ max_versions: 6 })).rejects.toMatchObject(required);
+    await write({ metadata_cas: 4, max_versions: 6 });
+    expect((await kv.call("read", "metadata/k"))?.data).toMatchObject({ max_versions: 6 });
+  });
+
   it("stands before any data and lists by folder", async () => {
     const kv = await open();
     await kv.call("update", "metadata/app/k", {
@@ -187,7 +210,9 @@ describe("kv version 2: metadata and subkeys", () => {
     });
     expect((await kv.call("read", "metadata/app/k"))?.data).toEqual({
       cas_required: false,
+      metadata_cas_required: false,
       created_time: NOW,
+      current_metadata_version: 1,
       current_version: 0,
       custom_metadata: { owner: "a", tier: "1" },
       delete_version_after: "1h30m0s",
