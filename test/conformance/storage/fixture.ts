@@ -3,10 +3,21 @@
 import { expect, type TestContext } from "vitest";
 import { systemClock } from "#common/clock.ts";
 import { silentLog } from "#common/log.ts";
-import type { StorageKind } from "#server/storage/registry.ts";
+import { postgresKind } from "#server/storage/postgres/kind.ts";
+import { type StorageKind, storageRegistry } from "#server/storage/registry.ts";
 import type { Storage } from "#server/storage/storage.ts";
 
 export type StorageTest = (storage: Storage, reopen: () => Promise<Storage>) => Promise<void>;
+
+/** PostgreSQL as a database without advisory locks, sequences and LISTEN is used. */
+export const postgresByRow: StorageKind = {
+  ...postgresKind,
+  type: "postgres by row",
+  open: (config, context) => postgresKind.open({ ...config, locking: "row" }, context),
+};
+
+/** Every kind, and those that have another way of working besides. */
+export const storageVariants: readonly StorageKind[] = [...storageRegistry, postgresByRow];
 
 export async function withStorage(kind: StorageKind, context: TestContext, run: StorageTest): Promise<void> {
   const fixture = await kind.startFixture();

@@ -2,9 +2,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { compareKeys, nameBelow } from "#server/storage/key.ts";
-import { storageRegistry } from "#server/storage/registry.ts";
 import type { Storage } from "#server/storage/storage.ts";
-import { withStorage } from "./fixture.ts";
+import { storageVariants, withStorage } from "./fixture.ts";
 
 const RUNS = 40;
 
@@ -99,7 +98,7 @@ async function step(storage: Storage, model: Model, next: Operation): Promise<vo
 
 const spread = (bytes: Uint8Array | undefined) => bytes && [...bytes];
 
-describe.each(storageRegistry)("storage $type", (kind) => {
+describe.each(storageVariants)("storage $type", (kind) => {
   it("does what the model does on random logs", (context) =>
     fc.assert(
       fc.asyncProperty(fc.array(operation, { minLength: 5, maxLength: 40 }), (log) =>

@@ -289,7 +289,7 @@ describe.skipIf(started === undefined)("the store in PostgreSQL", () => {
       const table = newTable();
       const storage = await open(table);
       await storage.close();
-      await execute(server.url, `UPDATE ${table}_format SET value = '2' WHERE name = 'version'`);
+      await execute(server.url, `UPDATE ${table}_format SET value = '3' WHERE name = 'version'`);
       const newer = { code: "invalid_request", message: expect.stringContaining("use a newer one") };
       await expect(open(table)).rejects.toMatchObject(newer);
       const theirs = newTable();

@@ -2,14 +2,13 @@
 // meanwhile. Writers of pairs say before and after each commit what they do, so the instant can be told.
 import { describe, expect, it } from "vitest";
 import { compareKeys } from "#server/storage/key.ts";
-import { storageRegistry } from "#server/storage/registry.ts";
 import {
   SNAPSHOT_BATCH_BYTES,
   SNAPSHOT_BATCH_ENTRIES,
   type Storage,
   type StoredEntry,
 } from "#server/storage/storage.ts";
-import { withStorage } from "./fixture.ts";
+import { storageVariants, withStorage } from "./fixture.ts";
 
 const WRITERS = 6;
 const ENTRIES = 3_000;
@@ -70,7 +69,7 @@ class PairWriter {
   }
 }
 
-describe.each(storageRegistry)("a snapshot of storage $type", (kind) => {
+describe.each(storageVariants)("a snapshot of storage $type", (kind) => {
   const test = (name: string, run: (storage: Storage) => Promise<void>) =>
     it(name, (context) => withStorage(kind, context, run));
 

@@ -4,7 +4,7 @@ import { systemClock } from "#common/clock.ts";
 import { silentLog } from "#common/log.ts";
 import { storageRegistry } from "#server/storage/registry.ts";
 import { type Entry, KEY_BYTES_MAX, type Storage, VALUE_BYTES_MAX } from "#server/storage/storage.ts";
-import { withStorage } from "./fixture.ts";
+import { storageVariants, withStorage } from "./fixture.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const textOf = (entry: Entry | undefined) => entry && new TextDecoder().decode(entry.value);
@@ -18,7 +18,7 @@ async function read(storage: Storage, key: string): Promise<Entry | undefined> {
   return (await storage.get([key]))[0];
 }
 
-describe.each(storageRegistry)("storage $type", (kind) => {
+describe.each(storageVariants)("storage $type", (kind) => {
   const test = (name: string, run: (storage: Storage, reopen: () => Promise<Storage>) => Promise<void>) =>
     it(name, (context) => withStorage(kind, context, run));
 

@@ -26,6 +26,8 @@ export interface FeedContext {
   readonly pool: SessionPool;
   readonly statements: Statements;
   readonly table: string;
+  /** Where there is no LISTEN, the look at the versions is what there is. */
+  readonly hasNotify: boolean;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -92,7 +94,7 @@ export class ChangeFeed {
     if (this.#untold.size === 0) return;
     const keys = [...this.#untold];
     this.#untold.clear();
-    if (!this.#listening?.alive) return;
+    if (!this.#listening?.alive || !this.#context.hasNotify) return;
     const text = JSON.stringify({ from: this.#id, keys });
     const payload = Buffer.byteLength(text) > PAYLOAD_BYTES_MAX ? JSON.stringify({ from: this.#id }) : text;
     // In hexadecimal: names and keys need no quoting then, whatever is in them.
@@ -100,7 +102,7 @@ export class ChangeFeed {
   }
 
   async #look(): Promise<void> {
-    await this.#listen();
+    if (this.#context.hasNotify) await this.#listen();
     const { pool, statements } = this.#context;
     const before = this.#own.finished;
     const [rows] = await pool.use((session) => session.run([{ statement: statements.position, values: [] }]));

@@ -88,6 +88,19 @@ export function groupStatements(
   ];
 }
 
+/**
+ * With locking by row: the row, the writes of those whose read set stands, and what of them removes. The row is taken
+ * after everything has arrived, as the locks are.
+ */
+export function rowStatements(statements: Statements, group: readonly PreparedCommit[]): readonly BoundStatement[] {
+  const removed = group.flatMap(({ writes }) => writes.filter(({ value }) => value === null).map(({ key }) => key));
+  return [
+    { statement: statements.lock, values: [] },
+    { statement: statements.commit, values: commitValues(group) },
+    ...(removed.length > 0 ? [{ statement: statements.clear, values: [byteaArray(removed)] }] : []),
+  ];
+}
+
 /** Lock -> whether it is for a write. */
 function lockModes(group: readonly PreparedCommit[]): ReadonlyMap<bigint, boolean> {
   const modes = new Map<bigint, boolean>();

@@ -24,10 +24,12 @@ describe("the postgres stanza", () => {
         serverOptions: undefined,
         connectTimeoutMillis: 5000,
         statementTimeoutMillis: 15_000,
+        isPortable: false,
       },
       table: "coffer_kv",
       connectionsMax: 16,
       mayCreateTable: true,
+      locking: undefined,
     });
   });
 
@@ -79,6 +81,7 @@ describe("the postgres stanza", () => {
     [{ connection_url: "postgres://u@h/d", max_parallel: "2" }, "storage.max_parallel"],
     [{ connection_url: "postgres://u@h/d", max_parallel: 513 }, "storage.max_parallel"],
     [{ connection_url: "postgres://u@h/d", connect_timeout: "0" }, "storage.connect_timeout"],
+    [{ connection_url: "postgres://u@h/d", locking: "none" }, "storage.locking"],
     [{ connection_url: "postgres://u@h/d", path: "/x" }, "storage.path is no setting"],
   ])("refuses %j", (config, words) => {
     const failure = { code: "invalid_request", message: expect.stringContaining(words) };

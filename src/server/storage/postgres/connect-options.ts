@@ -34,7 +34,13 @@ export interface ConnectOptions {
   readonly serverOptions: string | undefined;
   readonly connectTimeoutMillis: Millis;
   readonly statementTimeoutMillis: Millis;
+  /** Of the settings of a session only what the database takes, and its own isolation. */
+  readonly isPortable: boolean;
 }
+
+/** How commits are kept apart: by PostgreSQL's advisory locks, or by a row that each of them writes. */
+export const LOCKINGS = ["advisory", "row"] as const;
+export type Locking = (typeof LOCKINGS)[number];
 
 export interface PostgresOptions {
   readonly connect: ConnectOptions;
@@ -42,6 +48,8 @@ export interface PostgresOptions {
   /** Connections at most, besides the one that listens. */
   readonly connectionsMax: number;
   readonly mayCreateTable: boolean;
+  /** Undefined: as the store has it, and a new one as the database allows. */
+  readonly locking: Locking | undefined;
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -85,6 +93,7 @@ const STANZA_ONLY = [
   "password_file",
   "statement_timeout",
   "skip_create_table",
+  "locking",
 ];
 /** Settings of Vault and of other drivers that change nothing here. */
 const WITHOUT_EFFECT = [
@@ -116,6 +125,7 @@ export function parsePostgresOptions(config: JsonObject, environment: Environmen
       CONNECTIONS_MAX,
     ),
     mayCreateTable: textMember(config, "skip_create_table") !== "true",
+    locking: lockingOf(textMember(config, "locking")),
   };
 }
 
@@ -167,6 +177,7 @@ function connectOptions(config: JsonObject, text: Reader): ConnectOptions {
       textMember(config, "statement_timeout"),
       DEFAULT_STATEMENT_SECONDS,
     ),
+    isPortable: textMember(config, "locking") === "row",
   };
 }
 
@@ -185,6 +196,12 @@ function sslModeOf(text = "prefer"): SslMode {
   const mode = SSL_MODES.find((known) => known === text);
   if (mode === undefined) throw invalid("sslmode", `be one of ${SSL_MODES.join(", ")}`);
   return mode;
+}
+
+function lockingOf(text: string | undefined): Locking | undefined {
+  const locking = LOCKINGS.find((known) => known === text);
+  if (locking === undefined && text !== undefined) throw invalid("locking", `be one of ${LOCKINGS.join(", ")}`);
+  return locking;
 }
 
 function tableOf(table: string): string {

@@ -2,7 +2,7 @@
 // decide. Each operation is one round trip, and those that arrive together share it. The SQL is in statements.ts, the
 // protocol of commits in commit-group.ts, connections in session-pool.ts.
 import { randomInt } from "node:crypto";
-import type { Clock } from "#common/clock.ts";
+import type { Clock, Millis } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import { Batcher } from "../batcher.ts";
@@ -10,8 +10,8 @@ import { assertKey, assertKeyText, assertPrefix, assertWrites, listStart, nameBe
 import type { CommitBatch, Entry, Page, Range, Storage, StoredEntry } from "../storage.ts";
 import { byteaArray, int8Array } from "./binary-array.ts";
 import { ChangeFeed } from "./change-feed.ts";
-import { groupStatements, type PreparedCommit, prepareCommit, takeGroup } from "./commit-group.ts";
-import type { PostgresOptions } from "./connect-options.ts";
+import { groupStatements, type PreparedCommit, prepareCommit, rowStatements, takeGroup } from "./commit-group.ts";
+import type { Locking, PostgresOptions } from "./connect-options.ts";
 import {
   endsSession,
   isOutOfLocks,
@@ -22,7 +22,7 @@ import {
   storageError,
 } from "./faults.ts";
 import type { BoundStatement, Row } from "./pipeline.ts";
-import { assertLocks, prepareSchema } from "./schema.ts";
+import { migrateSchema, prepareSchema } from "./schema.ts";
 import { SessionPool } from "./session-pool.ts";
 import { readSnapshot } from "./snapshot.ts";
 import { type Statements, statementsFor } from "./statements.ts";
@@ -56,14 +56,16 @@ const NUL = "\0";
 export async function openPostgresStorage(options: PostgresOptions, context: PostgresContext): Promise<Storage> {
   const pool = new SessionPool(options.connect, options.connectionsMax, context.clock);
   try {
-    await pool.use(async (session) => {
-      await assertLocks(session);
-      await prepareSchema(session, options.table, options.mayCreateTable);
+    const locking = await pool.use(async (session) => {
+      const { table, mayCreateTable: mayCreate } = options;
+      const found = await prepareSchema(session, { table, mayCreate, locking: options.locking });
+      await migrateSchema(session, table);
       const { host, encrypted, fsync } = session.state;
       if (!fsync) context.log.warn("fsync of the database is off; what it acknowledges may be lost", { ...host });
-      context.log.info("connected to the database", { ...host, tls: encrypted });
+      context.log.info("connected to the database", { ...host, tls: encrypted, locking: found });
+      return found;
     });
-    return new PostgresStorage(pool, options, context);
+    return new PostgresStorage(pool, options, locking, context);
   } catch (error) {
     await pool.close();
     throw error instanceof CofferError ? error : storageError("open the store", error);
@@ -74,21 +76,29 @@ class PostgresStorage implements Storage {
   readonly #pool: SessionPool;
   readonly #clock: Clock;
   readonly #table: string;
+  readonly #locking: Locking;
+  readonly #timeoutMillis: Millis;
   readonly #statements: Statements;
   readonly #feed: ChangeFeed;
   readonly #lookups: Batcher<Lookup, readonly (Entry | undefined)[]>;
   readonly #commits: Batcher<QueuedCommit, Outcome | CofferError>;
 
-  constructor(pool: SessionPool, { table, connectionsMax }: PostgresOptions, { clock, log }: PostgresContext) {
+  constructor(pool: SessionPool, options: PostgresOptions, locking: Locking, { clock, log }: PostgresContext) {
+    const { table, connectionsMax } = options;
     this.#pool = pool;
     this.#clock = clock;
     this.#table = table;
-    this.#statements = statementsFor(table);
-    this.#feed = new ChangeFeed({ pool, statements: this.#statements, table, clock, log });
+    this.#locking = locking;
+    this.#timeoutMillis = options.connect.statementTimeoutMillis;
+    this.#statements = statementsFor(table, locking);
+    const hasNotify = locking === "advisory";
+    this.#feed = new ChangeFeed({ pool, statements: this.#statements, table, hasNotify, clock, log });
     // A connection is left for lists and scans.
     const lanes = Math.max(1, Math.floor((connectionsMax - 1) / 2));
     this.#lookups = new Batcher({ lanes, take: takeLookups, run: (batch) => this.#lookUp(batch) });
-    this.#commits = new Batcher({ lanes, take: takeCommits, run: (group) => this.#commitGroup(group) });
+    // All commits write the one row, so a second group would only wait for the first.
+    const commitLanes = locking === "row" ? 1 : lanes;
+    this.#commits = new Batcher({ lanes: commitLanes, take: takeCommits, run: (group) => this.#commitGroup(group) });
   }
 
   async get(keys: readonly string[]): Promise<readonly (Entry | undefined)[]> {
@@ -183,7 +193,8 @@ class PostgresStorage implements Storage {
       return await this.#commitTogether(group);
     } catch (error) {
       // The server has refused the group, so nothing of it is written: whose fault it is shows when each goes alone.
-      if (group.length === 1 || !isServerError(error) || endsSession(error)) throw unwritten(error);
+      const isRefused = isServerError(error) && !endsSession(error) && !isUnknown(error);
+      if (group.length === 1 || !isRefused) throw unwritten(error);
     }
     return Promise.all(group.map((one) => this.#commitAlone(one)));
   }
@@ -198,26 +209,46 @@ class PostgresStorage implements Storage {
   }
 
   async #commitTogether(group: readonly QueuedCommit[]): Promise<readonly Outcome[]> {
-    const commits = group.map(({ commit }) => commit);
+    const keys = group.flatMap((one) => one.keys);
+    const deadline = this.#clock.now() + this.#timeoutMillis;
     let exclusive = false;
     for (let attempt = 1; ; attempt++) {
-      const statements = groupStatements(this.#statements, commits, this.#table, exclusive);
       try {
-        const keys = group.flatMap((one) => one.keys);
-        const [, rows] = await this.#feed.committing(keys, () => this.#pool.use((session) => session.run(statements)));
-        return outcomesOf(rows?.[0], group.length);
+        return await this.#feed.committing(keys, () => this.#attempt(group, exclusive));
       } catch (error) {
-        if (attempt >= ATTEMPTS_MAX || !(isTransient(error) || isOutOfLocks(error))) throw error;
+        // By row servers meet in each commit, where the database decides at the end: as long as there is time.
+        const isLast = this.#locking === "row" ? this.#clock.now() >= deadline : attempt >= ATTEMPTS_MAX;
+        if (isLast || !(isTransient(error) || isOutOfLocks(error))) throw error;
         exclusive ||= isOutOfLocks(error);
-        await this.#clock.sleep(randomInt(PAUSE_MILLIS_MAX));
+        await this.#clock.sleep(randomInt(PAUSE_MILLIS_MAX * Math.min(attempt, ATTEMPTS_MAX)));
       }
     }
+  }
+
+  async #attempt(group: readonly QueuedCommit[], exclusive: boolean): Promise<readonly Outcome[]> {
+    const commits = group.map(({ commit }) => commit);
+    if (this.#locking === "row") {
+      const statements = rowStatements(this.#statements, commits);
+      const [, rows] = await this.#pool.use((session) => session.runTransaction(statements));
+      return rowOutcomesOf(rows ?? [], commits);
+    }
+    const statements = groupStatements(this.#statements, commits, this.#table, exclusive);
+    const [, rows] = await this.#pool.use((session) => session.run(statements));
+    return outcomesOf(rows?.[0], group.length);
   }
 }
 
 function outcomesOf(row: Row | undefined, length: number): readonly Outcome[] {
   const stale = new Set((row?.[1] ?? "").split(","));
   return Array.from({ length }, (_, owner) => (stale.has(String(owner)) ? "conflict" : "committed"));
+}
+
+/** The keys that were written; a commit writes all of its keys or none. */
+function rowOutcomesOf(rows: readonly Row[], commits: readonly PreparedCommit[]): readonly Outcome[] {
+  const written = new Set(rows.map(([key]) => key));
+  return commits.map(({ writes: [first] }) =>
+    written.has(`\\x${first?.key.toString("hex")}`) ? "committed" : "conflict",
+  );
 }
 
 /** With the connection gone before the answer, nobody knows whether it was written. */

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { Client, type ClientConfig, type Notification } from "pg";
 import { CofferError, messageOf } from "#common/errors.ts";
 import type { ConnectOptions, HostAddress } from "./connect-options.ts";
-import { isConfigurationFault, isNetworkFault } from "./faults.ts";
+import { endsSession, isConfigurationFault, isNetworkFault, isServerError } from "./faults.ts";
 import { type BoundStatement, Pipeline, type Row } from "./pipeline.ts";
 
 /** How soon the kernel asks whether an idle server is still there. */
@@ -55,6 +55,16 @@ export class Session {
   /** Runs prepared statements as one transaction in one round trip. Gives the rows of each. */
   run(statements: readonly BoundStatement[]): Promise<readonly (readonly Row[])[]> {
     return this.#client.query(new Pipeline(statements, this.#prepared)).rows;
+  }
+
+  /** The same for a database that wants to be told where a transaction begins and ends. */
+  async runTransaction(statements: readonly BoundStatement[]): Promise<readonly (readonly Row[])[]> {
+    try {
+      return await this.#client.query(new Pipeline(statements, this.#prepared, true)).rows;
+    } catch (error) {
+      if (isServerError(error) && !endsSession(error)) await this.script("ROLLBACK").catch(() => this.destroy());
+      throw error;
+    }
   }
 
   /** Runs plain SQL; gives the rows of the last statement, each column as text. */
@@ -126,8 +136,7 @@ async function connectOnce(host: HostAddress, options: ConnectOptions, encrypted
   client.on("error", () => {});
   try {
     await client.connect();
-    const [row] = await runScript(client, setupScript(options));
-    const [inRecovery, readOnly, fsync] = row ?? [];
+    const [inRecovery, readOnly, fsync] = await setUp(client, options);
     if (inRecovery === "t" || readOnly === "on") throw new CofferError("unavailable", "it is read-only");
     return new Session(client, { host, encrypted, fsync: fsync !== "off" });
   } catch (error) {
@@ -169,6 +178,33 @@ async function tlsOptions({ sslMode, sslRootCert, sslCert, sslKey }: ConnectOpti
     ...(key && { key }),
     ...(sslMode !== "verify-full" && { checkServerIdentity: () => undefined }),
   };
+}
+
+/** Whether it is a standby, whether it is read-only, and fsync; undefined where the database does not know such things. */
+async function setUp(client: Client, options: ConnectOptions): Promise<Row> {
+  if (!options.isPortable) {
+    try {
+      return (await runScript(client, setupScript(options)))[0] ?? [];
+    } catch (error) {
+      if (!isServerError(error) || endsSession(error) || isConfigurationFault(error)) throw error;
+    }
+  }
+  // A database that only speaks the protocol: it may know some of them. Its isolation is left as it is.
+  const { default_transaction_isolation: _isolation, ...settings } = SETTINGS;
+  const all = { ...settings, statement_timeout: String(options.statementTimeoutMillis), synchronous_commit: "on" };
+  for (const [name, value] of Object.entries(all)) await tolerant(client, `SET ${name} = '${value}'`);
+  const [inRecovery] = (await tolerant(client, "SELECT pg_is_in_recovery()"))[0] ?? [];
+  const [readOnly] = (await tolerant(client, "SHOW transaction_read_only"))[0] ?? [];
+  return [inRecovery ?? null, readOnly ?? null, null];
+}
+
+async function tolerant(client: Client, text: string): Promise<readonly Row[]> {
+  try {
+    return await runScript(client, text);
+  } catch (error) {
+    if (!isServerError(error) || endsSession(error)) throw error;
+    return [];
+  }
 }
 
 function setupScript({ statementTimeoutMillis }: ConnectOptions): string {

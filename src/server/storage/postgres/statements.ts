@@ -1,10 +1,13 @@
 // The SQL of a store: its objects and every statement, prepared once in each session. How a commit is correct is
-// explained in docs/adr/0016-postgres-commit.md. Format 1 of a store whose `table` is T:
+// explained in docs/adr/0016-postgres-commit.md. Format 2 of a store whose `table` is T:
 //
 //   T          key bytea (primary key, UTF-8, so ordered by bytes) | version bigint | value bytea (not compressed)
-//   T_version  a sequence: the version of each group of commits; never goes back
-//   T_format   name text (primary key) | value text: ('format', 'coffer'), ('version', '1')
+//   T_version  the version of each group of commits, which never goes back: a sequence, or with locking by row a table
+//              with the one row id integer 1 | version bigint
+//   T_format   name text (primary key) | value text: ('format', 'coffer'), ('version', '2'), ('locking', 'advisory' or
+//              'row'). In format 1, which is brought up to date, there is no 'locking'.
 import { SNAPSHOT_BATCH_BYTES, SNAPSHOT_BATCH_ENTRIES } from "../storage.ts";
+import type { Locking } from "./connect-options.ts";
 import type { Statement } from "./pipeline.ts";
 
 export interface Statements {
@@ -14,6 +17,8 @@ export interface Statements {
   readonly check: Statement;
   readonly lock: Statement;
   readonly commit: Statement;
+  /** With locking by row: removes what a commit has marked. */
+  readonly clear: Statement;
   readonly position: Statement;
 }
 
@@ -27,7 +32,37 @@ export function quoted(table: string, suffix = ""): string {
 export const LONGEST_SUFFIX = "_version";
 
 /** Statements for a table whose name has been checked. */
-export function statementsFor(table: string): Statements {
+export function statementsFor(table: string, locking: Locking = "advisory"): Statements {
+  return locking === "advisory" ? advisoryStatements(table) : { ...advisoryStatements(table), ...rowStatements(table) };
+}
+
+/**
+ * Locking by row, in SQL that databases without advisory locks, sequences and several changes of one table in a
+ * statement have. A removed record is marked first (its value is null), and cleared in the same transaction.
+ */
+function rowStatements(table: string): Partial<Statements> {
+  const [entries, row] = [quoted(table), quoted(table, "_version")];
+  return {
+    lock: { name: "lock", text: `UPDATE ${row} SET version = version + 1 WHERE id = 1` },
+    commit: {
+      name: "commit",
+      text: `INSERT INTO ${entries} AS e (key, version, value)
+        SELECT w.key, (SELECT v.version FROM ${row} v WHERE v.id = 1), w.value
+        FROM unnest($4::int[], $5::bytea[], $6::bytea[]) AS w(owner, key, value)
+        WHERE w.owner NOT IN (
+          SELECT c.owner FROM unnest($1::int[], $2::bytea[], $3::bigint[]) AS c(owner, key, version)
+          LEFT JOIN ${entries} s ON s.key = c.key WHERE coalesce(s.version, 0) <> c.version)
+        ON CONFLICT (key) DO UPDATE SET version = excluded.version, value = excluded.value RETURNING e.key`,
+    },
+    clear: {
+      name: "clear",
+      text: `DELETE FROM ${entries} WHERE value IS NULL AND key IN (SELECT d.key FROM unnest($1::bytea[]) AS d(key))`,
+    },
+    position: { name: "position", text: `SELECT version, 0, 0 FROM ${row} WHERE id = 1` },
+  };
+}
+
+function advisoryStatements(table: string): Statements {
   const entries = quoted(table);
   const sequence = `'${quoted(table, "_version")}'`;
   return {
@@ -54,6 +89,7 @@ export function statementsFor(table: string): Statements {
           IS NOT NULL`,
     },
     commit: { name: "commit", text: commitText(entries, sequence) },
+    clear: { name: "clear", text: "SELECT 1" },
     position: {
       name: "position",
       text: `SELECT CASE WHEN is_called THEN last_value ELSE 0 END,
