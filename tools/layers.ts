@@ -14,6 +14,7 @@ const SERVICES = [
   "server/tokens",
   "server/policy",
   "server/leases",
+  "server/journal",
   "server/lockout",
   "server/events",
   "server/approval",

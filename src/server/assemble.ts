@@ -25,6 +25,7 @@ import type { Answer, Request } from "./core/request.ts";
 import type { CoreServices } from "./core/request-state.ts";
 import { aloneServer, type Siblings, type WholeServer } from "./core/siblings.ts";
 import { Turns } from "./core/turns.ts";
+import { SweepCounts } from "./core/sweep-counts.ts";
 import { noteVersion } from "./core/version-history.ts";
 import { engineRegistry } from "./engines/registry.ts";
 import { Events } from "./events/events.ts";
@@ -34,6 +35,9 @@ import { identityBackend } from "./identity/backend.ts";
 import { IdentityStore } from "./identity/identity-store.ts";
 import { LoginMfa } from "./identity/mfa/login-mfa.ts";
 import { apiAddressOf } from "./identity/oidc/oidc-services.ts";
+import { Journal } from "./journal/journal.ts";
+import { Undoing } from "./journal/undoing.ts";
+import { CLAIM_SECONDS } from "./leases/claim.ts";
 import { Expiration } from "./leases/expiration.ts";
 import { Lockout } from "./lockout/lockout.ts";
 import { Backends } from "./mounts/backends.ts";
@@ -71,6 +75,8 @@ export interface ServerParts {
   readonly commandLine?: readonly string[];
   /** The other worker processes of this server; none by default. */
   readonly siblings?: Siblings | undefined;
+  /** How long one attempt at ending something outside may take, before another node may begin one. */
+  readonly claimSeconds?: number;
   /** Engines besides the registry's, for tests. */
   readonly engines?: readonly BackendType[];
 }
@@ -100,6 +106,22 @@ function settingsOf({
   return { unauthenticatedRekey, rawStorage, introspection, commandLine, ...built };
 }
 
+/** What ends by itself: leases, and what requests made outside in vain. */
+function endingOf(
+  { clock, log, ttl, claimSeconds = CLAIM_SECONDS }: ServerParts,
+  barrier: Barrier,
+  backends: () => Backends,
+  events: Events,
+) {
+  const begin = () => barrier.begin();
+  return {
+    expiration: new Expiration({ backends, clock, log, ttl, events, begin, claimSeconds }),
+    undoing: new Undoing({ barrier, backends, clock, log, ttl, claimSeconds }),
+    journal: new Journal({ barrier, clock, log }),
+    sweeps: new SweepCounts(),
+  };
+}
+
 export function assemble(parts: ServerParts): AssembledServer {
   const { clock, log, storage, ttl, siblings } = parts;
   const barrier = new Barrier({ storage, clock, log });
@@ -127,7 +149,7 @@ export function assemble(parts: ServerParts): AssembledServer {
     if (!lazy.services) throw new Error("the services are made right below");
     return lazy.services;
   });
-  const expiration = new Expiration({ backends: backendsOf, clock, log, ttl, events });
+  const { expiration, undoing, journal, sweeps } = endingOf(parts, barrier, backendsOf, events);
   const { version, buildDate, sanitizedConfig } = parts;
   const system = sysBackend({
     ...{ clock, node, barrier, backends: backendsOf, tokens, policies, identity, expiration, audit, ttl, events, held },
@@ -143,17 +165,8 @@ export function assemble(parts: ServerParts): AssembledServer {
   lazy.backends = backends;
   node.onUnsealed(() => void noteVersion({ barrier, clock, log }, version, buildDate));
   const services: CoreServices = {
-    clock,
-    log,
-    node,
-    barrier,
-    backends,
-    tokens,
-    policies,
-    identity,
-    expiration,
-    lockout,
-    loginMfa,
+    ...{ clock, log, node, barrier, backends, tokens, policies, identity, expiration, lockout, loginMfa },
+    ...{ journal, sweeps },
     turns: new Turns(clock),
     quotas: new Quotas(clock, siblings?.rates),
     decisions,
@@ -166,7 +179,9 @@ export function assemble(parts: ServerParts): AssembledServer {
   return {
     services,
     initial,
-    background: new Background({ barrier, expiration, audit, events, clock, log, turn: siblings?.turn }),
+    background: new Background({
+      ...{ barrier, expiration, undoing, counts: sweeps, audit, events, clock, log, turn: siblings?.turn },
+    }),
     inFlight,
     whole,
     serve: (request) => inFlight.during(request, () => serve(request, services)),

@@ -11,6 +11,7 @@ export interface ServerMetrics {
 
 export function registerServerMetrics(metrics: Metrics, services: CoreServices): ServerMetrics {
   services.audit.countBy(declareAuditMetrics(metrics));
+  services.sweeps.countBy(metrics);
   const isUnsealed = () => (services.barrier.isSealed ? 0 : 1);
   metrics.gaugeOf("coffer_unsealed", "1 while this node is unsealed, all its workers.", isUnsealed, "min");
   const troubles = () => services.node.troubles.length;

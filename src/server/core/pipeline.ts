@@ -2,6 +2,7 @@
 // at commit runs the steps again on fresh reads.
 import { randomInt } from "node:crypto";
 import { CofferError } from "#common/errors.ts";
+import type { Outcome } from "../journal/journal.ts";
 import { ROOT_SCOPE } from "../namespaces/namespace-scope.ts";
 import { encodeReply } from "./encode.ts";
 import { EventStream } from "./event-stream.ts";
@@ -63,9 +64,13 @@ export async function serve(request: Request, services: CoreServices): Promise<A
     using turn = attempt > FREE_ATTEMPTS ? await services.turns.take(lane) : undefined;
     const state = newState(request, services, shared);
     let committed = false;
+    let outcome: Outcome = "failed";
     try {
       for (const step of steps) await step.run(state, services);
+      outcome = "unknown";
       committed = (await commit(state, services)) === "committed";
+      outcome = committed ? "committed" : "failed";
+      await services.journal.settle(state.tx, outcome);
       if (!committed) {
         if (attempt >= ATTEMPTS_MAX)
           throw new CofferError("conflict", "what this request reads is changing too fast; try again");
@@ -82,6 +87,7 @@ export async function serve(request: Request, services: CoreServices): Promise<A
       await done.reply?.afterwards?.();
       return withHeaders(streamOf(state, services) ?? encodeReply(done), state);
     } catch (error) {
+      await services.journal.settle(state.tx, outcome);
       if (!committed && attempt < ATTEMPTS_MAX && (await isTornRead(error, state))) continue;
       return withHeaders(await fail(error, state, services, committed), state);
     }

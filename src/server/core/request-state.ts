@@ -13,6 +13,7 @@ import type { Path } from "../framework/path.ts";
 import type { AuthBlock, Reply, WrapInfo } from "../framework/reply.ts";
 import type { Identity } from "../identity/identity.ts";
 import type { LoginMfa } from "../identity/mfa/login-mfa.ts";
+import type { Journal } from "../journal/journal.ts";
 import type { Expiration } from "../leases/expiration.ts";
 import type { Lockout } from "../lockout/lockout.ts";
 import type { Backends, HostedBackend } from "../mounts/backends.ts";
@@ -27,6 +28,7 @@ import type { TokenRecord } from "../tokens/token-record.ts";
 import type { TokenService } from "../tokens/token-service.ts";
 import type { Node } from "./node.ts";
 import type { Request } from "./request.ts";
+import type { SweepCounts } from "./sweep-counts.ts";
 import type { Turns } from "./turns.ts";
 
 /** The services that steps work with; made once by the composition root. */
@@ -40,6 +42,7 @@ export interface CoreServices {
   readonly policies: PolicyStore;
   readonly identity: Identity;
   readonly expiration: Expiration;
+  readonly journal: Journal;
   readonly lockout: Lockout;
   readonly loginMfa: LoginMfa;
   readonly quotas: Quotas;
@@ -48,6 +51,8 @@ export interface CoreServices {
   readonly ttl: TtlDefaults;
   readonly turns: Turns;
   readonly events: Events;
+  /** What the background has done. */
+  readonly sweeps: SweepCounts;
   /** Who tells of events: the cluster. */
   readonly eventSource: string;
 }

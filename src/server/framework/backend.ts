@@ -4,16 +4,29 @@ import type { Clock } from "#common/clock.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { Log } from "#common/log.ts";
 import type { Context } from "./context.ts";
+import type { EffectKind } from "./outside.ts";
 import type { Path } from "./path.ts";
 
 /** How a kind of lease ends and is prolonged. Both run in a transaction of their own and may run again after a crash. */
 export interface LeaseKind {
+  /**
+   * Ends what the lease stands for, by one node at a time. It is idempotent, and has to be: after a failure, a crash or
+   * a conflict it is called again until it returns. Throws to be called again later.
+   */
   revoke(context: LeaseContext, internal: JsonObject): Promise<void>;
   /** Called before the lease's time is moved; throws to refuse. */
   renew?(context: LeaseContext, internal: JsonObject): Promise<void>;
+  /**
+   * Ending it touches the mount's storage alone, so the transaction is all it needs. Left out, ending it does something
+   * outside: a claim, a commit more, keeps other nodes from doing it at the same time.
+   */
+  readonly confined?: true;
 }
 
-export type LeaseContext = Pick<Context, "storage" | "clock" | "log" | "mount">;
+export type LeaseContext = Pick<Context, "storage" | "clock" | "log" | "mount"> & {
+  /** While something outside is ended: aborts when the time of this attempt is over. */
+  readonly signal?: AbortSignal;
+};
 
 export interface Backend<C = Context> {
   readonly type: string;
@@ -21,6 +34,8 @@ export interface Backend<C = Context> {
   /** In order of precedence: the first whose pattern matches answers. */
   readonly paths: readonly Path<C>[];
   readonly leaseKinds?: Readonly<Record<string, LeaseKind>>;
+  /** What its handlers make outside through `context.outside`, and how that is undone. */
+  readonly effects?: Readonly<Record<string, EffectKind>>;
   /**
    * Converts the data of a mount whose options were others before, in the transaction that changes them, and once more
    * afterwards for what was written meanwhile. Answers warnings.

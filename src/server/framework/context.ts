@@ -6,6 +6,7 @@ import type { Log } from "#common/log.ts";
 import type { StorageView, Transaction } from "../barrier/transaction.ts";
 import type { Page } from "../storage/storage.ts";
 import type { BackendEvent } from "./event.ts";
+import type { OutsideJournal } from "./outside.ts";
 
 export type Operation = "create" | "read" | "update" | "patch" | "delete" | "list" | "scan" | "help";
 
@@ -64,6 +65,8 @@ export interface Context {
   passwordByPolicy(name: string): Promise<string | undefined>;
   /** Tells subscribers of a change, once this transaction is committed. */
   emit(event: BackendEvent): void;
+  /** For what is made outside of the server: journaled, so that nothing is left behind (invariant I5). */
+  readonly outside: OutsideJournal;
 }
 
 /** What the token and system backends get besides: the whole transaction and the request's outer side. */

@@ -14,6 +14,7 @@ import type { Page } from "../storage/storage.ts";
 import type { Backend, BackendType } from "./backend.ts";
 import type { Caller, Context, MountInfo, Operation } from "./context.ts";
 import type { BackendEvent } from "./event.ts";
+import type { Intent, OutsideJournal } from "./outside.ts";
 import type { Path } from "./path.ts";
 import type { Reply } from "./reply.ts";
 
@@ -47,6 +48,10 @@ export interface Harness {
   readonly events: readonly BackendEvent[];
   /** Runs an operation and commits. "update" becomes "create" where the path says that nothing is there yet. */
   call(operation: Operation, path: string, data?: JsonObject, options?: CallOptions): Promise<Reply | undefined>;
+  /** What is outside and in no commit: intents whose call failed or whose effect did. */
+  readonly intents: readonly Intent[];
+  /** Undoes all of that, as the sweep would; what fails stays. */
+  undo(): Promise<void>;
   /** Every stored key of the mount with its plaintext, to see what is kept in the clear. */
   dump(): Promise<ReadonlyMap<string, string>>;
 }
@@ -80,19 +85,44 @@ export async function createHarness(type: BackendType, options: HarnessOptions =
   });
   const mount = mountOf(type.type, options);
   const events: BackendEvent[] = [];
+  const intents: Intent[] = [];
   const call: Harness["call"] = async (operation, path, data = {}, callOptions = {}) => {
     for (let run = 0; run < RERUNS_MAX; run++) {
       const tx = barrier.begin();
       const told: BackendEvent[] = [];
-      const context = contextOf({ tx, told, clock, mount, operation, path, data, callOptions, options });
+      const made: Intent[] = [];
+      const outside = journalOf(intents, made);
+      const context = contextOf({ tx, told, clock, mount, operation, path, data, callOptions, options, outside });
       const reply = await dispatch(backend, context);
       if ((await tx.commit()) !== "committed") continue;
+      for (const intent of made) intents.splice(intents.indexOf(intent), 1);
       events.push(...told);
       return reply;
     }
     return fail("the transaction met a conflict every time");
   };
-  return { backend, clock, events, call, dump: () => dump(barrier) };
+  const undo = async () => {
+    for (const intent of [...intents]) {
+      const tx = barrier.begin();
+      const kind = backend.effects?.[intent.kind] ?? fail(`the backend has no effect ${intent.kind}`);
+      const { signal } = new AbortController();
+      await kind.undo({ storage: storageView(tx, PREFIX), clock, log: silentLog, mount, signal }, intent.data);
+      await tx.commit();
+      intents.splice(intents.indexOf(intent), 1);
+    }
+  };
+  return { backend, clock, events, call, intents, undo, dump: () => dump(barrier) };
+}
+
+function journalOf(intents: Intent[], made: Intent[]): OutsideJournal {
+  return {
+    make: async (intent, effect) => {
+      intents.push(intent);
+      const result = await effect(new AbortController().signal);
+      made.push(intent);
+      return result;
+    },
+  };
 }
 
 function mountOf(type: string, options: HarnessOptions): MountInfo {
@@ -112,8 +142,9 @@ function contextOf(parts: {
   data: JsonObject;
   callOptions: CallOptions;
   options: HarnessOptions;
+  outside: OutsideJournal;
 }): Context {
-  const { tx, told, clock, mount, operation, path, data, callOptions, options } = parts;
+  const { tx, told, clock, mount, operation, path, data, callOptions, options, outside } = parts;
   return {
     operation,
     path,
@@ -127,6 +158,7 @@ function contextOf(parts: {
     page: { limit: PAGE_LIMIT, ...callOptions.page },
     passwordByPolicy: async (name) => options.passwords?.[name]?.(),
     emit: (event) => void told.push(event),
+    outside,
   };
 }
 

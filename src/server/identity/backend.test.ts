@@ -6,6 +6,7 @@ import { SecretBytes } from "#common/secret-bytes.ts";
 import { Barrier } from "../barrier/barrier.ts";
 import { storageView } from "../barrier/storage-view.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
+import { nothingOutside } from "../framework/outside.ts";
 import type { Reply } from "../framework/reply.ts";
 import { createMount } from "../mounts/mount-table.ts";
 import { ROOT_SCOPE } from "../namespaces/namespace-scope.ts";
@@ -65,6 +66,7 @@ async function call(
     ...{ namespace: "", scope: ROOT_SCOPE, query: {}, page: { limit: 10_000, ...(after !== undefined && { after }) } },
     passwordByPolicy: async () => undefined,
     emit: () => undefined,
+    outside: nothingOutside,
   };
   for (const candidate of backend.paths) {
     const parameters = candidate.match(path);

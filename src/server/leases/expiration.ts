@@ -1,5 +1,6 @@
 // Ending leases: by request, by prefix, by time. A secret's lease is ended through the backend that made it, in the
-// transaction that deletes the lease.
+// transaction that deletes the lease. Where that does something outside of the server, a claim keeps others from doing
+// it at the same time, and the transaction is one of its own: what is done outside cannot be taken back with a request.
 
 import type { Clock } from "#common/clock.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
@@ -11,19 +12,25 @@ import type { LeaseContext, LeaseKind } from "../framework/backend.ts";
 import type { Backends } from "../mounts/backends.ts";
 import { mountInfo, type TtlDefaults } from "../mounts/mount-info.ts";
 import { type MountRecord, mountStoragePrefix } from "../mounts/mount-record.ts";
-import { endMount, listMounts, readEndedMount, readMount } from "../mounts/mount-table.ts";
+import { endMount } from "../mounts/mount-table.ts";
 import { namespaceNameOf } from "../namespaces/namespace-scope.ts";
+import { namespaceIdOf, namespaceView } from "../namespaces/namespace-transaction.ts";
 import { revokeOrphaning, revokeToken } from "../tokens/revoke-token.ts";
 import { expireToken, readToken } from "../tokens/token-store.ts";
+import { type Claim, isHeld, newClaim, underClaim } from "./claim.ts";
 import { leaseEvent } from "./lease-events.ts";
 import { isIrrevocable, type LeaseRecord } from "./lease-record.ts";
 import { deleteLease, irrevocablePage, leaseIdsBelow, moveLease, readLease } from "./lease-store.ts";
+import { mountOf } from "./mount-of.ts";
 import { putJob, type RevocationJob } from "./revocation-job.ts";
 
 /** After this many failures a lease is irrevocable: kept with its error, for an administrator to look at. */
 export const REVOKE_ATTEMPTS_MAX = 6;
 /** First wait after a failure; doubles with each. */
 const BACKOFF_SECONDS = 10;
+
+/** Commits of a claim, or of what came of it, that others may be in the way of. */
+const COMMITS_MAX = 10;
 
 /** Leases of a prefix that one transaction ends. */
 export const PREFIX_BUDGET = 200;
@@ -34,7 +41,13 @@ export interface ExpirationDependencies {
   readonly log: Log;
   readonly ttl: TtlDefaults;
   readonly events: Events;
+  begin(): Transaction;
+  /** How long one attempt at ending something outside may take. */
+  readonly claimSeconds: number;
 }
+
+/** "busy": another request or node is at it. */
+export type Ended = "ended" | "busy";
 
 export class Expiration {
   readonly #deps: ExpirationDependencies;
@@ -66,7 +79,7 @@ export class Expiration {
   /** Ends a slice of the leases whose id begins with a prefix, and answers their number: PREFIX_BUDGET when there may be more. */
   async endSome(tx: Transaction, prefix: string, options: { force: boolean }): Promise<number> {
     const ids = await leaseIdsBelow(tx, prefix, PREFIX_BUDGET);
-    for (const id of ids) await this.end(tx, id, options);
+    for (const id of ids) if ((await this.end(tx, id, options)) === "busy") throw busy(id);
     return ids.length;
   }
 
@@ -107,18 +120,40 @@ export class Expiration {
     const lease = await readLease(tx, leaseId);
     const now = this.nowSeconds();
     if (!lease || lease.issuedAtSeconds > beforeSeconds) return;
-    if (lease.expiresAtSeconds > 0 && lease.expiresAtSeconds <= now) return;
+    if ((lease.expiresAtSeconds > 0 && lease.expiresAtSeconds <= now) || isHeld(lease.claim, now)) return;
     const token = lease.kind === "token" ? await readToken(tx, lease.tokenHash) : undefined;
     if (token) expireToken(tx, token, now);
     else moveLease(tx, lease, { ...lease, attempts: 0, expiresAtSeconds: now });
   }
 
-  /** Ends one lease, whatever it stands for. Unknown ids are no error. Throws what the backend throws, unless forced. */
-  async end(tx: Transaction, leaseId: string, options: { force?: boolean } = {}): Promise<void> {
+  /**
+   * Ends one lease, whatever it stands for. Unknown ids are no error. Throws what the backend throws, unless forced;
+   * where it acts outside, the failure is noted and the sweep tries again.
+   */
+  async end(tx: Transaction, leaseId: string, options: { force?: boolean } = {}): Promise<Ended> {
+    const { force = false } = options;
+    const namespace = namespaceIdOf(tx);
+    // Looked at through another transaction: what ends by itself must not make this one run again.
+    const before = namespaceView(this.#deps.begin(), namespace);
+    const seen = await readLease(before, leaseId);
+    if (seen && (await this.endsOutside(before, seen)) !== undefined) return this.endOutside(namespace, leaseId, force);
+    await this.endHere(tx, leaseId, force);
+    return "ended";
+  }
+
+  /** Uuid of the mount that ends a lease outside of the server; undefined when the transaction is all it takes. */
+  async endsOutside(tx: Transaction, lease: LeaseRecord): Promise<string | undefined> {
+    // What keeps it from being found is told by whoever ends it.
+    const found = await this.#leaseKind(tx, lease).catch(() => undefined);
+    return found && !found.kind.confined ? found.context.mount.uuid : undefined;
+  }
+
+  /** Ends a lease for which the transaction is all it takes. Throws what the backend throws, unless forced. */
+  async endHere(tx: Transaction, leaseId: string, force = false): Promise<void> {
     const lease = await readLease(tx, leaseId);
     if (!lease) return;
     if (lease.kind === "token") await this.revokeToken(tx, lease.tokenHash);
-    else await this.#revokeSecret(tx, lease, options.force ?? false);
+    else await this.#revokeSecret(tx, lease, force);
     deleteLease(tx, lease);
   }
 
@@ -130,21 +165,80 @@ export class Expiration {
       await this.#tell(tx, "revoke", lease, found.context);
     } catch (error) {
       if (!force) throw error;
-      this.#deps.log.warn("lease ended by force; what it stood for may live on", {
-        leaseId: lease.leaseId,
-        error: messageOf(error),
-      });
+      this.#warnOfForce(lease.leaseId, error);
+    }
+  }
+
+  #warnOfForce(leaseId: string, error: unknown): void {
+    this.#deps.log.warn("lease ended by force; what it stood for may live on", { leaseId, error: messageOf(error) });
+  }
+
+  /**
+   * Ends a lease outside, in transactions of its own: from here on it ends, whatever becomes of who wanted it. Throws
+   * what the backend throws, unless forced; the failure is noted, and the sweep tries again.
+   */
+  async endOutside(namespace: string, leaseId: string, force = false): Promise<Ended> {
+    const begin = () => namespaceView(this.#deps.begin(), namespace);
+    const claim = await this.#claim(begin, leaseId, force);
+    if (claim === "gone") return "ended";
+    if (claim === "busy") return "busy";
+    try {
+      const { clock, events } = this.#deps;
+      const tx = await underClaim({ begin, clock }, claim, (own, signal) =>
+        this.#endClaimed(own, leaseId, claim, signal),
+      );
+      if (tx) events.publish(tx);
+      return tx ? "ended" : "busy";
+    } catch (error) {
+      await this.#noteFailure(begin, leaseId, claim, force ? undefined : error);
+      if (!force) throw error;
+      this.#warnOfForce(leaseId, error);
+      return "ended";
+    }
+  }
+
+  /** Takes the lease for itself; by force from another too. It is due again when the claim's time is over. */
+  async #claim(begin: () => Transaction, leaseId: string, force: boolean): Promise<Claim | "gone" | "busy"> {
+    for (let commit = 0; commit < COMMITS_MAX; commit++) {
+      const tx = begin();
+      const lease = await readLease(tx, leaseId);
+      if (!lease) return "gone";
+      const now = this.nowSeconds();
+      if (isHeld(lease.claim, now) && !force) return "busy";
+      const claim = newClaim(now, this.#deps.claimSeconds);
+      moveLease(tx, lease, { ...lease, claim, expiresAtSeconds: claim.untilSeconds });
+      if ((await tx.commit()) === "committed") return claim;
+    }
+    return "busy";
+  }
+
+  async #endClaimed(tx: Transaction, leaseId: string, claim: Claim, signal: AbortSignal): Promise<boolean> {
+    const lease = await readLease(tx, leaseId);
+    if (lease?.claim?.holder !== claim.holder) return false;
+    const found = await this.#leaseKind(tx, lease);
+    if (found) await found.kind.revoke({ ...found.context, signal }, found.internal);
+    if (found) await this.#tell(tx, "revoke", lease, found.context);
+    deleteLease(tx, lease);
+    return true;
+  }
+
+  /** Notes that an attempt failed; without an error the lease goes all the same. */
+  async #noteFailure(begin: () => Transaction, leaseId: string, claim: Claim, error: unknown): Promise<void> {
+    for (let commit = 0; commit < COMMITS_MAX; commit++) {
+      const tx = begin();
+      const lease = await readLease(tx, leaseId);
+      if (lease?.claim?.holder !== claim.holder) return;
+      if (error === undefined) deleteLease(tx, lease);
+      else this.postpone(tx, lease, error);
+      if ((await tx.commit()) === "committed") return;
     }
   }
 
   /** The backend's part of a lease, a disabled mount's too; undefined when the mount is gone with all its data. */
-  async #leaseKind(
-    tx: Transaction,
-    lease: LeaseRecord,
-  ): Promise<{ kind: LeaseKind; context: LeaseContext; internal: LeaseRecordInternal } | undefined> {
+  async #leaseKind(tx: Transaction, lease: LeaseRecord): Promise<FoundKind | undefined> {
     const { secret } = lease;
     if (!secret) return undefined;
-    const mount = await mountOfLease(tx, secret.mountPath, secret.mountUuid);
+    const mount = await mountOf(tx, secret.mountPath, secret.mountUuid);
     if (!mount) return undefined;
     const kind = this.#deps.backends().of(mount).backend.leaseKinds?.[secret.kind];
     if (!kind) throw new CofferError("internal", `the backend of ${mount.path} has no lease kind "${secret.kind}"`);
@@ -159,6 +253,8 @@ export class Expiration {
     if (!secret) throw new CofferError("invalid_request", "tokens cannot be renewed through this endpoint");
     if (secret.renewable === "no" || isIrrevocable(lease))
       throw new CofferError("invalid_request", "lease is not renewable");
+    if (lease.claim || (lease.attempts ?? 0) > 0)
+      throw new CofferError("invalid_request", "lease is being ended and cannot be renewed");
     const found = await this.#leaseKind(tx, lease);
     await found?.kind.renew?.(found.context, found.internal);
     const now = this.nowSeconds();
@@ -179,8 +275,9 @@ export class Expiration {
   postpone(tx: Transaction, lease: LeaseRecord, error: unknown): void {
     const attempts = (lease.attempts ?? 0) + 1;
     const irrevocable = attempts >= REVOKE_ATTEMPTS_MAX;
+    const { claim: _, ...rest } = lease;
     const after = {
-      ...lease,
+      ...rest,
       attempts,
       lastError: messageOf(error).slice(0, 500),
       expiresAtSeconds: irrevocable ? 0 : this.nowSeconds() + BACKOFF_SECONDS * 2 ** (attempts - 1),
@@ -194,11 +291,13 @@ export class Expiration {
   }
 }
 
-/** Where the mount is now: usually where the lease says, else disabled, or moved to another path. */
-async function mountOfLease(tx: Transaction, path: string, uuid: string): Promise<MountRecord | undefined> {
-  const mounted = await readMount(tx, path);
-  if (mounted?.uuid === uuid) return mounted;
-  return (await readEndedMount(tx, uuid)) ?? (await listMounts(tx)).find((mount) => mount.uuid === uuid);
+interface FoundKind {
+  readonly kind: LeaseKind;
+  readonly context: LeaseContext;
+  readonly internal: NonNullable<LeaseRecord["secret"]>["internal"];
 }
 
-type LeaseRecordInternal = NonNullable<LeaseRecord["secret"]>["internal"];
+/** To whoever wants a lease ended that somebody is ending already: it may come to nothing. */
+export function busy(leaseId: string): CofferError {
+  return new CofferError("unavailable", `the lease ${leaseId} is being ended by another request; look again shortly`);
+}

@@ -13,3 +13,8 @@ export async function deleteBelow(tx: Transaction, prefix: string): Promise<bool
   for (const key of keys) tx.delete(key);
   return keys.length < DATA_PAGE;
 }
+
+/** Whether anything lies below a prefix. */
+export async function isAnyBelow(tx: Transaction, prefix: string): Promise<boolean> {
+  return (await tx.scan({ from: prefix, to: `${prefix}\u{10ffff}`, limit: 1 })).length > 0;
+}

@@ -1,23 +1,41 @@
 // Slices of the jobs that requests leave behind. A slice is one transaction: it does a part and moves the job on, or
 // deletes it when nothing is left.
 import type { Transaction } from "../barrier/transaction.ts";
+import { intentPrefix } from "../journal/intent-record.ts";
 import { mountStoragePrefix } from "../mounts/mount-record.ts";
 import { forgetEndedMount, readEndedMount } from "../mounts/mount-table.ts";
 import { removeNamespaceSlice } from "../namespaces/namespace-removal.ts";
 import { namespaceView } from "../namespaces/namespace-transaction.ts";
 import { orphanChildren, REVOKE_BUDGET } from "../tokens/revoke-token.ts";
+import { isHeld } from "./claim.ts";
 import { type Expiration, PREFIX_BUDGET } from "./expiration.ts";
-import { DATA_PAGE, deleteBelow, type Progress } from "./job-progress.ts";
+import { DATA_PAGE, deleteBelow, isAnyBelow, type Progress } from "./job-progress.ts";
 import { leaseIdsBelow, readLease } from "./lease-store.ts";
 import { deleteJob, putJob, type RevocationJob, readJob } from "./revocation-job.ts";
 
 /** Leases that one transaction looks at. */
 const LEASE_PAGE = 1_000;
 
-/** Does a slice of a job. True when there is more that can be done at once. */
-export async function runSlice(whole: Transaction, id: string, expiration: Expiration): Promise<boolean> {
+/** How long a job stays with the node that did its last slice; far longer than a slice takes. */
+const JOB_CLAIM_SECONDS = 30;
+
+/** "not ours": another node is at it. "more": there is more that can be done at once. */
+export type SliceEnd = "not ours" | "more" | "rest";
+
+/**
+ * Does a slice of a job. The node that did a slice has the job for the next ones, by a claim that the slice's own commit
+ * renews, so that nodes do not compete for it; `holder` is the node.
+ */
+export async function runSlice(
+  whole: Transaction,
+  id: string,
+  expiration: Expiration,
+  holder: string,
+): Promise<SliceEnd> {
   const job = await readJob(whole, id);
-  if (!job) return false;
+  const now = expiration.nowSeconds();
+  if (!job) return "rest";
+  if (isHeld(job.claim, now) && job.claim?.holder !== holder) return "not ours";
   const tx = namespaceView(whole, job.namespace);
   const { progress, after = job.after, done = 0 } = await sliceOf(tx, job, expiration);
   if (progress === "done" || progress === "handed on") deleteJob(tx, id);
@@ -28,11 +46,12 @@ export async function runSlice(whole: Transaction, id: string, expiration: Expir
         ...job,
         ...(after !== undefined && { after }),
         done: (job.done ?? 0) + done,
-        startedSeconds: job.startedSeconds ?? expiration.nowSeconds(),
+        startedSeconds: job.startedSeconds ?? now,
+        claim: { holder, untilSeconds: now + JOB_CLAIM_SECONDS },
       },
       id,
     );
-  return progress === "more" || progress === "handed on";
+  return progress === "more" || progress === "handed on" ? "more" : "rest";
 }
 
 interface Slice {
@@ -82,6 +101,8 @@ async function clearMount(tx: Transaction, job: RevocationJob): Promise<Slice> {
     after = id;
   }
   if (ids.length === LEASE_PAGE) return { progress: "more", after };
+  // What it made outside and did not commit is undone first.
+  if (await isAnyBelow(tx, intentPrefix(mount.uuid))) return { progress: "waiting", after };
   if (!(await deleteBelow(tx, mountStoragePrefix(mount)))) return { progress: "more", after, done: DATA_PAGE };
   forgetEndedMount(tx, mount.uuid);
   return DONE;

@@ -9,6 +9,7 @@
 import { createHash } from "node:crypto";
 import { type Infer, jsonObject, number, object, oneOf, optional, string, withDefault } from "#common/schema.ts";
 import { recordKind } from "../barrier/transaction.ts";
+import { claimSchema } from "./claim.ts";
 
 const leaseSchema = object({
   leaseId: string,
@@ -36,6 +37,8 @@ const leaseSchema = object({
   /** Failed attempts to end it, and what the last one said. */
   attempts: optional(number),
   lastError: optional(string),
+  /** Somebody is ending it outside of the server, and until then nobody else is. `expiresAtSeconds` is the claim's. */
+  claim: optional(claimSchema),
 });
 export type LeaseRecord = Infer<typeof leaseSchema>;
 export const leaseKind = recordKind("lease", leaseSchema);

@@ -107,7 +107,9 @@ export async function releaseLeasesOfToken(
   return names.length;
 }
 
-/** A lease that could not be ended stays with its back-off, or for an administrator to look at. */
+/** A lease that could not be ended stays with its back-off, or for an administrator to look at; a claim with its time. */
 function dueAt(lease: LeaseRecord, nowSeconds: number): number {
-  return (lease.attempts ?? 0) > 0 ? lease.expiresAtSeconds : Math.min(lease.expiresAtSeconds, nowSeconds);
+  return (lease.attempts ?? 0) > 0 || lease.claim !== undefined
+    ? lease.expiresAtSeconds
+    : Math.min(lease.expiresAtSeconds, nowSeconds);
 }

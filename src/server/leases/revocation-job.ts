@@ -2,11 +2,12 @@
 // slice changes or deletes the job in its own commit, so two nodes at once only meet as a conflict. What a slice of
 // each kind is: job-runner.ts.
 //
-//   core/job/<id>   { kind, target, namespace, after?, beforeSeconds?, done?, startedSeconds? }
+//   core/job/<id>   { kind, target, namespace, after?, beforeSeconds?, done?, startedSeconds?, claim? }
 import { randomUUID } from "node:crypto";
 import { type Infer, number, object, oneOf, optional, string, withDefault } from "#common/schema.ts";
 import { recordKind, type Transaction } from "../barrier/transaction.ts";
 import { namespaceIdOf } from "../namespaces/namespace-transaction.ts";
+import { claimSchema } from "./claim.ts";
 
 const jobSchema = object({
   /**
@@ -32,6 +33,8 @@ const jobSchema = object({
   done: optional(number),
   /** When its first slice was done. */
   startedSeconds: optional(number),
+  /** The node that is at it. */
+  claim: optional(claimSchema),
 });
 export type RevocationJob = Infer<typeof jobSchema>;
 const jobKind = recordKind("revocation job", jobSchema);

@@ -4,8 +4,9 @@
 // tainted; sys/leases still answers in it.
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
+import { JOURNAL_PREFIX } from "../journal/intent-record.ts";
 import type { Expiration } from "../leases/expiration.ts";
-import { deleteBelow, type Progress } from "../leases/job-progress.ts";
+import { deleteBelow, isAnyBelow, type Progress } from "../leases/job-progress.ts";
 import { LEASE_PREFIX } from "../leases/lease-record.ts";
 import { putJob } from "../leases/revocation-job.ts";
 import { ENDED_MOUNT_PREFIX, mountStoragePrefix } from "../mounts/mount-record.ts";
@@ -44,6 +45,7 @@ export async function removeNamespaceSlice(tx: Transaction, path: string, expira
   if (await endMounts(view, expiration)) return "more";
   if (await isAnyBelow(view, LEASE_PREFIX)) return "waiting";
   if (await isAnyBelow(view, ENDED_MOUNT_PREFIX)) return "waiting";
+  if (await isAnyBelow(view, JOURNAL_PREFIX)) return "waiting";
   return (await removeRecords(tx, record)) ? "done" : "more";
 }
 
@@ -62,10 +64,6 @@ async function endMounts(view: Transaction, expiration: Expiration): Promise<boo
   const mounts = (await listMounts(view)).filter(({ path }) => !SYSTEM_MOUNTS.some((mount) => mount.path === path));
   for (const mount of mounts.slice(0, ENDED_AT_ONCE)) await expiration.endMount(view, mount);
   return mounts.length > 0;
-}
-
-async function isAnyBelow(view: Transaction, prefix: string): Promise<boolean> {
-  return (await view.scan({ from: prefix, to: `${prefix}\u{10ffff}`, limit: 1 })).length > 0;
 }
 
 /** True when nothing is left. The record itself goes last, so that the name is free only then. */

@@ -15,6 +15,8 @@ const SHARED_PREFIXES: readonly string[] = [
   "core/token-lease/",
   "core/token-dependents/",
   "core/expiry/", // its references name the namespace
+  "core/journal-due/", // and so do these
+  "core/journal-stuck/",
   "core/job/", // so do jobs
   "core/namespace/",
   "core/namespace-id/",

@@ -14,6 +14,7 @@ import type { Answer, Request } from "../core/request.ts";
 import { sealedTransaction } from "../core/steps/resolve.ts";
 import type { MountInfo, PrivilegedContext } from "../framework/context.ts";
 import { invalidToken, multiError } from "../framework/multi-error.ts";
+import { nothingOutside } from "../framework/outside.ts";
 import type { Path } from "../framework/path.ts";
 import type { Reply } from "../framework/reply.ts";
 import { ROOT_SCOPE } from "../namespaces/namespace-scope.ts";
@@ -134,6 +135,7 @@ function contextOf(request: Request, tx: Transaction, { clock, log }: Services):
     caller: undefined,
     passwordByPolicy: async () => undefined,
     emit: () => {},
+    outside: nothingOutside,
     transaction: tx,
     hasSudo: true,
     scope: ROOT_SCOPE,

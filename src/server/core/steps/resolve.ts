@@ -81,6 +81,7 @@ function buildContext(state: RequestState, services: CoreServices, route: Route,
     page: request.page,
     passwordByPolicy: (name) => readPassword(tx, name),
     emit: (event) => services.events.note(tx, event, route.mount, request.namespace),
+    outside: services.journal.lend(tx, route.mount),
     transaction: tx,
     clientToken: request.clientToken,
     wrapTtlSeconds: request.wrapTtlSeconds,
@@ -96,7 +97,7 @@ function buildContext(state: RequestState, services: CoreServices, route: Route,
 /** The part of the context that an ordinary backend may see. */
 export function ordinaryContext(context: PrivilegedContext): Context {
   const { operation, path, mount, storage, clock, log, caller, remoteAddress, data, page } = context;
-  const { passwordByPolicy, emit } = context;
+  const { passwordByPolicy, emit, outside } = context;
   const who = { caller, remoteAddress };
-  return { operation, path, mount, storage, clock, log, ...who, data, page, passwordByPolicy, emit };
+  return { operation, path, mount, storage, clock, log, ...who, data, page, passwordByPolicy, emit, outside };
 }

@@ -22,6 +22,7 @@ const LOOKUP_ROLES_MAX = 10_000;
 
 /** Ends a password that was not used in time. */
 export const otpLease: LeaseKind = {
+  confined: true,
   async revoke({ storage }, internal) {
     deleteOtp(storage, string.parse(internal["otp"], "otp"));
   },
