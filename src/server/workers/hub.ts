@@ -12,7 +12,15 @@ import type { SealTrouble } from "../core/siblings.ts";
 import { EnteredShares } from "../core/unseal-progress.ts";
 import { RateLimiter } from "../quotas/rate-limiter.ts";
 import type { Channel } from "./channel.ts";
-import { type Answer, type Attached, done, type ToSupervisor, type ToWorker, type Wanted } from "./messages.ts";
+import {
+  type Answer,
+  type Attached,
+  done,
+  type RelayedLine,
+  type ToSupervisor,
+  type ToWorker,
+  type Wanted,
+} from "./messages.ts";
 
 /** Opening a keyring takes milliseconds; a process that is this late has something wrong with it. */
 const FOLLOW_MILLIS_MAX = 10_000;
@@ -66,6 +74,11 @@ export class Hub {
     this.#deps = dependencies;
     this.#begunAt = dependencies.clock.now();
     this.#rates = new RateLimiter(dependencies.clock);
+    dependencies.log.taps.relayBy({
+      isWanted: () => [...this.#seats.values()].some(({ wants }) => wants.log),
+      send: (level, render) => this.#sendLine({ level, json: render("json"), text: render("text") }),
+      want: () => {},
+    });
   }
 
   get size(): number {
@@ -114,6 +127,12 @@ export class Hub {
     if (this.#lead === member) this.#lead = undefined;
     this.#appointLead();
     void this.#tellWanted();
+  }
+
+  /** The supervisor's own line, for those who read the log at a worker. */
+  #sendLine(line: RelayedLine): void {
+    for (const [{ channel }, { wants }] of this.#seats)
+      if (wants.log) channel.offer({ kind: "line", line }, { kind: "lost" });
   }
 
   /** Zeroes what it holds. */

@@ -9,6 +9,7 @@ import { createMetrics } from "#common/metrics.ts";
 import type { ConfigFile } from "../config/server-config.ts";
 import { Backoff } from "./backoff.ts";
 import { Channel } from "./channel.ts";
+import { passOnAtDeath } from "./handed-over.ts";
 import { Hub, type Member } from "./hub.ts";
 import type { ToSupervisor } from "./messages.ts";
 import { portOf, WORKER_VARIABLE } from "./process-port.ts";
@@ -113,6 +114,7 @@ class Supervisor {
   async #runWorker(place: Place, onReady: () => void): Promise<WorkerEnd> {
     const { clock, files, count } = this.#options;
     const worker = cluster.fork({ [WORKER_VARIABLE]: String(place.number) });
+    passOnAtDeath(worker);
     place.worker = worker;
     const member: Member = {
       number: place.number,

@@ -2,11 +2,11 @@
 // copies what it carries as the one between processes does.
 import { afterEach, describe, expect, it } from "vitest";
 import { FakeClock } from "#common/clock.ts";
-import { createLog, silentLog } from "#common/log.ts";
+import { createLog } from "#common/log.ts";
 import { createMetrics } from "#common/metrics.ts";
 import { renderMetrics } from "#common/metrics-snapshot.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
-import { testSeal } from "#test/kit/core.ts";
+import { requestOf, testSeal } from "#test/kit/core.ts";
 import { Barrier } from "../barrier/barrier.ts";
 import { InFlight } from "../core/in-flight.ts";
 import { Node } from "../core/node.ts";
@@ -56,6 +56,7 @@ interface TestWorker {
   readonly lines: string[];
   readonly log: ReturnType<typeof createLog>;
   readonly requests: { add(labels: { worker: string }): void };
+  readonly inFlight: InFlight;
   isKilled(): boolean;
   /** Ends as a process does. */
   end(): void;
@@ -66,7 +67,8 @@ function startServer(makeSeals: () => readonly Seal[] = () => [createShamirSeal(
   const storage = openMemoryStorage();
   const clock = new FakeClock();
   const metrics = createMetrics();
-  const hub = new Hub({ clock, log: silentLog, metrics });
+  const supervisorLog = createLog({ level: "info", format: "text", write: () => {}, now: () => 0 });
+  const hub = new Hub({ clock, log: supervisorLog, metrics });
   const startWorker = async (number: number): Promise<TestWorker> => {
     const pair = portPair();
     let killed = false;
@@ -93,11 +95,12 @@ function startServer(makeSeals: () => readonly Seal[] = () => [createShamirSeal(
     const requests = own.counter("x_total", "X.", ["worker"]);
     channel.tell({ kind: "start", number, count: 2, files: [] });
     await link.started();
-    await link.attach({ node, log, metrics: own, inFlight: new InFlight(clock) });
+    const inFlight = new InFlight(clock);
+    await link.attach({ node, log, metrics: own, inFlight });
     const events = new Events(clock, link.events);
-    return { node, link, events, lines, log, requests, isKilled: () => killed, end, hang: pair.cut };
+    return { node, link, events, lines, log, requests, inFlight, isKilled: () => killed, end, hang: pair.cut };
   };
-  return { storage, clock, hub, startWorker };
+  return { storage, clock, hub, supervisorLog, startWorker };
 }
 
 const SPLIT = { shares: 5, threshold: 3, recoveryShares: 0, recoveryThreshold: 0, fill: async () => {} };
@@ -242,6 +245,18 @@ describe("what the server shows as one", () => {
     expect(verdicts.filter(Boolean)).toHaveLength(3);
   });
 
+  it("are the requests under way, without what is secret of them", async () => {
+    const { one, two } = await startShamir();
+    const ofTwo = { ...requestOf("hvs.secret", "read", "secret/data/a", {}), id: "of two" };
+    const ofOne = { ...requestOf("hvs.secret", "update", "secret/data/b", { v: "hidden" }), id: "of one" };
+    const notes = await two.inFlight.during(ofTwo, () => one.inFlight.during(ofOne, () => two.link.whole.inFlight()));
+    expect(notes.map(({ id, path }) => [id, path])).toEqual([
+      ["of one", "secret/data/b"],
+      ["of two", "secret/data/a"],
+    ]);
+    expect(JSON.stringify(notes)).not.toMatch(/hvs|hidden/);
+  });
+
   it("is a log level, for workers that are started later too", async () => {
     const { one, two, startWorker } = await startShamir();
     await one.link.whole.setLogLevel("error");
@@ -251,13 +266,16 @@ describe("what the server shows as one", () => {
   });
 
   it("is the log, as long as somebody reads it", async () => {
-    const { one, two } = await startShamir();
+    const { one, two, supervisorLog } = await startShamir();
     const tap = one.log.taps.open({ wants: () => true, format: "json" });
     await one.node.progress();
     two.log.info("told by two");
+    supervisorLog.info("told by the supervisor");
     await one.node.progress();
     await one.node.progress();
-    expect(tap.take().join("")).toContain('"message":"told by two"');
+    const seen = tap.take().join("");
+    expect(seen).toContain('"message":"told by two"');
+    expect(seen).toContain('"message":"told by the supervisor"');
     tap.close();
     await one.node.progress();
     two.log.info("told to nobody");
