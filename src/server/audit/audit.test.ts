@@ -213,29 +213,44 @@ describe("the server's own work", () => {
 });
 
 describe("every path of the API", () => {
+  /** With everything on that can be, and a mount of each type that there is. */
+  beforeEach(async () => {
+    server = await startInProcessServer({ parts: { rawStorage: true, introspection: true } });
+    const { backends } = server.server.services;
+    for (const type of backends.types("engines")) await server.call("update", `sys/mounts/an-${type}`, { type });
+    for (const type of backends.types("auth")) await server.call("update", `sys/auth/an-${type}`, { type });
+    await server.call("update", "sys/mounts/kv2", { type: "kv", options: { version: "2" } });
+  });
+
   interface Call {
-    readonly operation: "read" | "update" | "delete" | "list";
+    readonly operation: "read" | "update" | "patch" | "delete" | "list" | "scan";
     readonly path: string;
     readonly fields: readonly string[];
   }
   /** Answered while sealed, so they cannot depend on devices whose list is sealed away. */
-  const UNAUDITED =
-    /^sys\/(init|seal|seal-status|unseal|health|leader)$|^sys\/(rekey|rekey-recovery-key|generate-root|rotate)/;
-  /** What ends the server, the device, or the token that asks. */
-  const NOT_CALLED =
-    /^sys\/(seal|step-down|audit\/\{path\})|revoke-self|^auth\/token\/(revoke|tidy)|revoke-accessor|^sys\/auth\/|^sys\/mounts\/|sys\/remount|sys\/raw/;
-  const METHODS = { get: "read", post: "update", delete: "delete" } as const;
+  const UNAUDITED = /^sys\/(init|seal-status|unseal|health|leader)$/;
+  /** What ends the server or the token that asks, or waits for a clock that stands still. */
+  const NOT_CALLED = /^sys\/seal$|revoke-self$|^sys\/pprof\/(profile|heap|allocs)$/;
+  const METHODS = { get: "read", post: "update", patch: "patch", delete: "delete" } as const;
 
   async function calls(): Promise<readonly Call[]> {
     const answer = await server.call("read", "sys/internal/specs/openapi");
     const paths = answer.body["paths"];
     if (!isJsonObject(paths)) throw new Error(`there is no OpenAPI document: ${JSON.stringify(answer)}`);
     return Object.entries(paths).flatMap(([path, item]) => {
-      if (!isJsonObject(item) || NOT_CALLED.test(path.slice(1))) return [];
-      return Object.entries(METHODS).flatMap(([method, operation]) =>
-        isJsonObject(item[method]) ? [{ operation, path: path.slice(1), fields: namesIn(item[method]) }] : [],
-      );
+      if (!isJsonObject(item)) return [];
+      return Object.entries(METHODS).flatMap(([method, operation]): readonly Call[] => {
+        const described = item[method];
+        if (!isJsonObject(described)) return [];
+        const kinds = [operation, ...(["list", "scan"] as const).filter((kind) => hasParameter(described, kind))];
+        return kinds.map((kind) => ({ operation: kind, path: path.slice(1), fields: namesIn(described) }));
+      });
     });
+  }
+
+  /** One GET stands for reading, listing and scanning. */
+  function hasParameter({ parameters }: JsonObject, name: string): boolean {
+    return Array.isArray(parameters) && parameters.some((each) => isJsonObject(each) && each["name"] === name);
   }
 
   /** Names of the body's members, wherever the schema stands. */
@@ -250,7 +265,7 @@ describe("every path of the API", () => {
 
   it("answers nothing when no device accepts", { timeout: 60_000 }, async () => {
     const all = await calls();
-    expect(all.length).toBeGreaterThan(50);
+    expect(all.length).toBeGreaterThan(400);
     const sub = join(folder, "sub");
     await mkdir(sub);
     await enable("file", { file_path: join(sub, "audit.log") });
@@ -265,32 +280,26 @@ describe("every path of the API", () => {
   });
 
   it("writes no secret in clear, whatever it is sent", { timeout: 120_000 }, async () => {
-    const all = await calls();
+    const all = (await calls()).filter(({ path }) => !NOT_CALLED.test(path));
     await enable("file");
     const marker = "Sec8ret";
     const secret = fc.string({ maxLength: 20 }).map((text) => `${marker}${text}`);
     const value = fc.oneof(
       ...[secret, fc.array(secret, { maxLength: 3 }), fc.dictionary(fc.constantFrom("a", "b"), secret)],
     );
-    await fc.assert(
-      fc.asyncProperty(
-        fc.constantFrom(...all),
-        fc.array(value, { minLength: 1, maxLength: 4 }),
-        async (call, values) => {
-          // Paths to ask about come back as the names of members, which are no values.
-          const fields = call.path.startsWith("sys/capabilities") ? [] : call.fields;
-          const names = [...fields, "password", "extra"];
-          const data = Object.fromEntries(names.map((name, i) => [name, values[i % values.length] ?? ""]));
-          // Some answers are no JSON (metrics), which the caller here cannot read; only the log matters.
-          await server.call(call.operation, filled(call.path), data).catch(() => {});
-        },
-      ),
-      { numRuns: 500 },
-    );
+    for (const call of all) {
+      const values = fc.sample(value, 3);
+      // Paths to ask about come back as the names of members, which are no values.
+      const fields = call.path.startsWith("sys/capabilities") ? [] : call.fields;
+      const names = [...fields, "password", "extra"];
+      const data = Object.fromEntries(names.map((name, i) => [name, values[i % values.length] ?? ""]));
+      // Some answers are no JSON (metrics), which the caller here cannot read; only the log matters.
+      await server.call(call.operation, filled(call.path), data).catch(() => {});
+    }
     await server.call("update", "auth/token/create", {});
     await server.call("update", "sys/wrapping/wrap", { password: `${marker} wrapped` });
     const text = await readFile(logOf("file"), "utf8");
-    expect(text.split("\n").length).toBeGreaterThan(400);
+    expect(text.split("\n").length).toBeGreaterThan(all.length);
     expect(text.split("\n").flatMap((line) => /.{0,300}Sec8ret.{0,100}/.exec(line)?.[0] ?? [])).toEqual([]);
     expect(text).not.toContain(server.rootToken);
     expect(text).not.toMatch(/hv[sbr]\.[\w-]{20}/); // tokens of any kind
