@@ -6,7 +6,6 @@ import {
   emptyDistribution,
   type FamilySnapshot,
   type GaugeMerge,
-  labelText,
   type MetricsSnapshot,
   readMetrics,
   renderMetrics,
@@ -130,10 +129,10 @@ function assertDeclaration({ name, labels }: Family): void {
 
 interface Series<T> {
   readonly labels: Readonly<Record<string, string>>;
-  readonly value: T;
+  value: T;
 }
 
-/** Values by their labels, bounded. */
+/** Values by their labels, bounded. Changed for each request: finding a series costs one look-up and makes nothing. */
 class SeriesTable<T> {
   readonly #labels: readonly string[];
   readonly #initial: () => T;
@@ -142,23 +141,38 @@ class SeriesTable<T> {
     this.#labels = labels;
     this.#initial = initial;
     // Without labels there is one series, visible as 0 before anything happened.
-    if (labels.length === 0) this.#series.set("", { labels: {}, value: initial() });
+    if (labels.length === 0) this.#open("", () => "");
   }
   update(values: Readonly<Record<string, string>>, change: (old: T) => T): void {
-    let labels = this.#named((label) => values[label] ?? "");
-    if (!this.#series.has(labelText(labels)) && this.#series.size >= SERIES_MAX) labels = this.#named(() => "other");
-    const text = labelText(labels);
-    const old = this.#series.get(text);
-    this.#series.set(text, { labels, value: change(old ? old.value : this.#initial()) });
+    const valueFor = (label: string) => (values[label] ?? "").slice(0, LABEL_CHARACTERS_MAX);
+    const series = this.#series.get(this.#keyOf(valueFor)) ?? this.#make(valueFor);
+    series.value = change(series.value);
   }
   remove(values: Readonly<Record<string, string>>): void {
-    this.#series.delete(labelText(this.#named((label) => values[label] ?? "")));
+    this.#series.delete(this.#keyOf((label) => (values[label] ?? "").slice(0, LABEL_CHARACTERS_MAX)));
   }
   series(): readonly Series<T>[] {
-    return [...this.#series.values()];
+    return [...this.#series.values()].map((series) => ({ ...series }));
   }
-  #named(valueFor: (label: string) => string): Readonly<Record<string, string>> {
-    return Object.fromEntries(this.#labels.map((label) => [label, valueFor(label).slice(0, LABEL_CHARACTERS_MAX)]));
+  /** A new series, or the one that takes what is too many. */
+  #make(valueFor: (label: string) => string): Series<T> {
+    if (this.#series.size < SERIES_MAX) return this.#open(this.#keyOf(valueFor), valueFor);
+    const other = () => "other";
+    const key = this.#keyOf(other);
+    return this.#series.get(key) ?? this.#open(key, other);
+  }
+  #open(key: string, valueFor: (label: string) => string): Series<T> {
+    const labels = Object.fromEntries(this.#labels.map((label) => [label, valueFor(label)]));
+    const series = { labels, value: this.#initial() };
+    this.#series.set(key, series);
+    return series;
+  }
+  #keyOf(valueFor: (label: string) => string): string {
+    const [first, ...others] = this.#labels;
+    if (first === undefined) return "";
+    let key = valueFor(first);
+    for (const label of others) key += `\0${valueFor(label)}`;
+    return key;
   }
 }
 
