@@ -153,7 +153,7 @@ async function hammer(
       (isLate ? late : early).push(status);
     }
   });
-  await expect.poll(() => early.length, { interval: 2 }).toBeGreaterThan(HAMMERS);
+  await expect.poll(() => early.length, { interval: 2, timeout: 20_000 }).toBeGreaterThan(HAMMERS);
   await change();
   changed = true;
   await Promise.all(hammers);

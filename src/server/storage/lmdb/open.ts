@@ -14,6 +14,7 @@ import {
   keyEncoder,
   VERSION_KEY,
 } from "./format.ts";
+import { assertWholeFile } from "./whole-file.ts";
 
 export interface LmdbOptions {
   /** The directory; made when it is missing. */
@@ -37,6 +38,7 @@ const READERS_MAX = 512;
 /** Throws `invalid_request` for a directory that is not ours, `unavailable` for one that cannot be used now. */
 export async function openEnvironment(options: LmdbOptions): Promise<Environment> {
   await prepareDirectory(options.path, options.log);
+  await assertWholeFile(options.path);
   const root = openFiles(options);
   try {
     await checkFormat(root, options.path);
