@@ -1,11 +1,13 @@
 // What must be readable before the barrier opens: the kind of seal, the wrapped root key, the wrapped recovery key.
 // Plain JSON in storage; nothing in it opens anything without a seal.
 //
-//   core/seal-config   { type, shares, threshold, recoveryShares, recoveryThreshold }
-//   core/seal-keys     { root: [WrappedKey], recovery: [WrappedKey] }
-
-import { parseJson } from "#common/json.ts";
-import { type Infer, list, number, object, string } from "#common/schema.ts";
+//   core/seal-config   { version, type, shares, threshold, recoveryShares, recoveryThreshold }
+//   core/seal-keys     { version, root: [WrappedKey], recovery: [WrappedKey] }
+//
+// The version is 1; the first records did not say so. A worked example is in seal-store.test.ts.
+import { CofferError } from "#common/errors.ts";
+import { isJsonObject, parseJson } from "#common/json.ts";
+import { type Infer, list, number, object, type Schema, string } from "#common/schema.ts";
 import type { PlainWrite } from "../barrier/plain-store.ts";
 import { assertWhole, MIGRATION_KEY } from "../storage/migration-record.ts";
 import type { Storage } from "../storage/storage.ts";
@@ -29,6 +31,7 @@ export const ROOT_PURPOSE = "root-key";
 export const RECOVERY_PURPOSE = "recovery-key";
 
 const CONFIG_KEY = "core/seal-config";
+const VERSION = 1;
 const KEYS_KEY = "core/seal-keys";
 
 export interface StoredSeal {
@@ -44,9 +47,9 @@ export async function readSeal(storage: Storage): Promise<StoredSeal | undefined
   assertWhole(migration);
   if (!config || !keys) return undefined;
   return {
-    config: configSchema.parse(parseJson(Buffer.from(config.value).toString("utf8")), "seal config"),
+    config: decode(configSchema, config.value, "seal config"),
     configVersion: config.version,
-    keys: keysSchema.parse(parseJson(Buffer.from(keys.value).toString("utf8")), "seal keys"),
+    keys: decode(keysSchema, keys.value, "seal keys"),
     keysVersion: keys.version,
   };
 }
@@ -64,5 +67,18 @@ export function sealKeysWrite(keys: SealKeys, expected: bigint): PlainWrite {
 }
 
 function write(key: string, value: object, expected: bigint | undefined): PlainWrite {
-  return { key, value: Buffer.from(JSON.stringify(value)), expected };
+  return { key, value: Buffer.from(JSON.stringify({ version: VERSION, ...value })), expected };
+}
+
+function decode<T>(schema: Schema<T>, value: Uint8Array, what: string): T {
+  const record = parseJson(Buffer.from(value).toString("utf8"));
+  const version = isJsonObject(record) ? (record["version"] ?? VERSION) : VERSION;
+  if (version === VERSION) return schema.parse(record, what);
+  const message = `the ${what} of this store has version ${String(version)}, and this program reads ${VERSION}; use a newer one`;
+  throw new CofferError("invalid_request", message);
+}
+
+/** The seals' copies of the root key as they are stored. Throws `invalid_request` for what is none. */
+export function parseSealKeys(value: Uint8Array): SealKeys {
+  return decode(keysSchema, value, "seal keys");
 }
