@@ -39,6 +39,7 @@ function both(own: Decision, limit: Decision): Decision {
     rule: own.rule,
     refusal: limit.allowed ? undefined : "boundary",
     paginationLimit: leastOf([own.paginationLimit, limit.paginationLimit]),
+    listFilters: [...(own.listFilters ?? []), ...(limit.listFilters ?? [])],
     ...(limit.allowed && { controlGroup: unitedControl([own.controlGroup, limit.controlGroup]) }),
   };
 }

@@ -1,15 +1,17 @@
 // The text of an ACL policy (HCL or JSON) to its rules. The texts of errors are the ones clients know. What would
-// narrow access and is not enforced here (MFA methods, filtered lists) is refused, never ignored.
+// narrow access and is not enforced here (MFA methods) is refused, never ignored.
 import { CofferError, messageOf } from "#common/errors.ts";
 import { parseHcl } from "#common/hcl/parser.ts";
 import { blocksOf, type HclBlock, type HclItem, type HclValue, keyOf, toJson } from "#common/hcl/syntax-tree.ts";
 import type { JsonValue } from "#common/json.ts";
 import { type Capability, isCapability, OLD_POLICY_WORDS } from "./capabilities.ts";
 import { controlGroupOf } from "./control-group.ts";
+import { parseListFilter } from "./list-filter.ts";
 import type { ParameterRules, ParsedPolicy, PolicyRule } from "./parsed-policy.ts";
 import { assertKnown, duration, invalid, texts, valueAt } from "./policy-text.ts";
 import { variablesOf } from "./templates.ts";
 
+const FILTER_KEY = "list_scan_response_keys_filter_path";
 const TOP_KEYS = ["name", "path"];
 const RULE_KEYS = [
   "comment",
@@ -21,6 +23,7 @@ const RULE_KEYS = [
   "min_wrapping_ttl",
   "max_wrapping_ttl",
   "pagination_limit",
+  FILTER_KEY,
   "expiration",
   "control_group",
   "subscribe_event_types",
@@ -78,6 +81,7 @@ function ruleOf(block: HclBlock): PolicyRule {
     minWrappingTtlSeconds,
     maxWrappingTtlSeconds,
     paginationLimit: paginationLimit(path, at("pagination_limit")),
+    ...listFilter(path, at(FILTER_KEY)),
     ...(expirationMillis !== undefined && { expirationMillis }),
     ...(controlGroup && { controlGroup }),
     ...(eventTypes && { subscribeEventTypes: texts(path, "subscribe_event_types", eventTypes) }),
@@ -115,6 +119,12 @@ function paginationLimit(path: string, value: HclValue | undefined): number {
   if (value === undefined || value.kind === "null") return 0;
   if (value.kind === "number" && Number.isSafeInteger(value.value) && value.value >= 0) return value.value;
   throw invalid(`path ${JSON.stringify(path)}: pagination_limit must be a whole number that is not negative`);
+}
+
+function listFilter(path: string, value: HclValue | undefined): Pick<PolicyRule, "listFilter"> {
+  if (value === undefined || value.kind === "null") return {};
+  if (value.kind !== "string") throw invalid(`path ${JSON.stringify(path)}: ${FILTER_KEY} must be a string`);
+  return value.value === "" ? {} : { listFilter: parseListFilter(path, value.value) };
 }
 
 function expiration(path: string, value: HclValue | undefined): number | undefined {

@@ -3,6 +3,7 @@ import type { Millis, Seconds } from "#common/clock.ts";
 import type { JsonValue } from "#common/json.ts";
 import type { Capability } from "./capabilities.ts";
 import type { ControlGroup } from "./control-group.ts";
+import type { ListFilter } from "./list-filter.ts";
 
 /** Lower-case parameter name -> values; an empty list means any value. */
 export type ParameterRules = Readonly<Record<string, readonly JsonValue[]>>;
@@ -23,6 +24,8 @@ export interface PolicyRule {
   readonly maxWrappingTtlSeconds: Seconds;
   /** Most keys that one list or scan may ask for; 0 means any number. */
   readonly paginationLimit: number;
+  /** Which keys of a list are shown; all without. */
+  readonly listFilter?: ListFilter;
   /** The rule counts until then. */
   readonly expirationMillis?: Millis;
   /** Whose approval is needed besides. */

@@ -15,6 +15,7 @@ import {
   wordsOf,
 } from "./capabilities.ts";
 import { type ControlGroup, unitedControl } from "./control-group.ts";
+import type { ListFilter } from "./list-filter.ts";
 import { mergeParameters, type ParameterLimits, parameterMap, parametersFit } from "./parameter-rules.ts";
 import type { PolicyRule } from "./parsed-policy.ts";
 
@@ -47,6 +48,8 @@ export interface Decision {
   readonly refusal?: Refusal | undefined;
   /** Cut a list that asks for no limit to so many keys; 0 means all. */
   readonly paginationLimit: number;
+  /** Which keys of a list are shown: those that all of them let through. */
+  readonly listFilters?: readonly ListFilter[] | undefined;
   /** Whose approval the operation needs besides; never of a refused one. */
   readonly controlGroup?: ControlGroup | undefined;
 }
@@ -78,6 +81,7 @@ export class Permissions {
   readonly #grants: readonly Grant[];
   readonly #limitsParameters: boolean;
   readonly #controlGroups: readonly ControlGroup[];
+  readonly #listFilters: readonly ListFilter[];
 
   /** `rules` all have this pattern, each with the name of its policy. */
   constructor(pattern: string, rules: readonly (readonly [policy: string, rule: PolicyRule])[]) {
@@ -95,6 +99,8 @@ export class Permissions {
     this.maxWrappingTtlSeconds = leastOf(counted.map((rule) => rule.maxWrappingTtlSeconds));
     this.paginationLimit = leastOf(counted.map((rule) => rule.paginationLimit));
     this.#controlGroups = counted.map((rule) => rule.controlGroup).filter((group) => group !== undefined);
+    // One policy's filter holds for all of them; of several the first counts, as clients of OpenBao know it.
+    this.#listFilters = counted.flatMap((rule) => rule.listFilter ?? []).slice(0, 1);
     this.#grants = rules.map(([policy, rule]) => ({
       policy,
       line: rule.line,
@@ -120,6 +126,7 @@ export class Permissions {
       rule: this.pattern,
       refusal,
       paginationLimit: this.paginationLimit,
+      ...(this.#listFilters.length > 0 && { listFilters: this.#listFilters }),
       ...(refusal === undefined && isControlled && { controlGroup: unitedControl(this.#controlGroups, wanted) }),
     };
   }

@@ -6,7 +6,7 @@ import { unknownItems } from "#common/hcl/parser.ts";
 import { type HclObject, type HclValue, keyOf, toJson } from "#common/hcl/syntax-tree.ts";
 
 /** Known elsewhere, with an effect that nobody would have here. */
-const REFUSED_KEYS = ["mfa_methods", "list_scan_response_keys_filter_path"];
+const REFUSED_KEYS = ["mfa_methods"];
 
 /** The last value of a key, or undefined. */
 export function valueAt(body: HclObject, key: string): HclValue | undefined {

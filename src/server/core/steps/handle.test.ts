@@ -1,6 +1,6 @@
 // Warnings about parameters that a client sent in vain; help.
 import { describe, expect, it } from "vitest";
-import { startCore } from "#test/kit/core.ts";
+import { objectOf, startCore } from "#test/kit/core.ts";
 
 describe("parameters that are not taken", () => {
   it("are named in an answer with content", async () => {
@@ -21,6 +21,39 @@ describe("parameters that are not taken", () => {
     const made = await core.root("update", "sys/quotas/rate-limit/of-all", quota);
     expect([made.status, made.text]).toEqual([204, ""]);
     expect((await core.root("read", "sys/quotas/rate-limit/of-all")).data["name"]).toBe("of-all");
+  });
+});
+
+describe("lists that a policy filters", () => {
+  const POLICY = `path "kv/metadata/*" {
+  capabilities = ["list", "scan"]
+  list_scan_response_keys_filter_path = "{{ .path | replace \\"metadata\\" \\"data\\" }}{{ .key }}"
+}
+path "kv/detailed-metadata/*" {
+  capabilities = ["list"]
+  list_scan_response_keys_filter_path = "{{ .path | replace \\"detailed-metadata\\" \\"data\\" }}{{ .key }}"
+}
+path "kv/data/a/mine" { capabilities = ["read"] }
+path "kv/data/a/in/*" { capabilities = ["read", "list"] }
+path "sys/policy" {
+  capabilities = ["list"]
+  list_scan_response_keys_filter_path = "{{ .path }}{{ .key }}"
+}`;
+
+  it("show what the caller may read and folders that he may list", async () => {
+    const core = await startCore();
+    await core.root("update", "sys/mounts/kv", { type: "kv", options: { version: "2" } });
+    for (const name of ["mine", "other", "in/x", "out/x"])
+      await core.root("update", `kv/data/a/${name}`, { data: { v: 1 } });
+    await core.policy("filtered", POLICY);
+    const token = await core.token({ policies: ["filtered"], ttl: "1h" });
+    expect((await core.root("list", "kv/metadata/a")).data).toEqual({ keys: ["in/", "mine", "other", "out/"] });
+    expect((await core.send(token, "list", "kv/metadata/a")).data).toEqual({ keys: ["in/", "mine"] });
+    expect((await core.send(token, "scan", "kv/metadata/a")).data["keys"]).toEqual(["in/x", "mine"]);
+    const { data } = await core.send(token, "list", "kv/detailed-metadata/a");
+    expect(Object.keys(objectOf(data, "key_info"))).toEqual(["mine"]);
+    expect((await core.send(token, "list", "kv/metadata/a/out")).status).toBe(404);
+    expect((await core.send(token, "list", "sys/policy")).status).toBe(403);
   });
 });
 

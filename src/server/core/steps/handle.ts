@@ -1,9 +1,11 @@
 // Step "handle": the path's own handler, and the warnings about what the client sent in vain.
 import { CofferError } from "#common/errors.ts";
+import { isJsonArray, isJsonObject } from "#common/json.ts";
 import { VERSION } from "#common/version.ts";
 import type { PrivilegedContext } from "../../framework/context.ts";
 import type { Path } from "../../framework/path.ts";
 import type { Reply } from "../../framework/reply.ts";
+import { visibleKeys } from "../../policy/list-filter.ts";
 import { describeMount, describePath } from "../help.ts";
 import type { CoreServices, RequestState } from "../request-state.ts";
 import { definitionFor } from "../route.ts";
@@ -24,9 +26,23 @@ export async function handle(state: RequestState, _services: CoreServices): Prom
   }
   assertWritable(request.operation, request.path);
   const seen = route.hosted.privileged ? context : withoutPrivilege(context);
-  state.reply = await definition.handle(state.operation, seen, route.parameters);
+  state.reply = filtered(state, await definition.handle(state.operation, seen, route.parameters));
   state.warnings.push(...(state.reply?.warnings ?? []));
   if (hasContent(state.reply)) state.warnings.push(...fieldWarnings(definition, state));
+}
+
+/** A list without the keys that the caller's policies want hidden. Throws where its form gives no way to hide them. */
+function filtered({ operation, request, decision, acl }: RequestState, reply: Reply | undefined): Reply | undefined {
+  const filters = decision?.listFilters ?? [];
+  if (filters.length === 0 || !acl || !reply || (operation !== "list" && operation !== "scan")) return reply;
+  const { keys, key_info: info, ...rest } = reply.data ?? {};
+  const isPlain = isJsonArray(keys) && keys.every((key) => typeof key === "string") && Object.keys(rest).length === 0;
+  if (!isPlain || reply.repeatAtTop || reply.bare !== undefined || reply.raw)
+    throw new CofferError("permission_denied", "a policy filters this list, which has no form that can be filtered");
+  const shown = visibleKeys(acl, filters, request.path, keys);
+  if (shown.length === 0) return undefined;
+  const infos = isJsonObject(info) && Object.entries(info).filter(([key]) => shown.includes(key));
+  return { ...reply, data: { keys: shown, ...(infos && { key_info: Object.fromEntries(infos) }) } };
 }
 
 /** What an ordinary backend is called with at run time has no privileged member, whatever its type says. */
