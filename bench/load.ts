@@ -33,11 +33,11 @@ const TICK_MICROS = 10_000;
 /** Runs `workers` for `seconds`, after a warm-up of a third of that. Throws at the first answer that is no success. */
 export async function measure(target: Target, workers: number, seconds: number): Promise<Measured> {
   await run(target, workers, seconds * WARM_UP_FRACTION);
-  const cpuBefore = await cpuMicrosOf(target.pid);
+  const cpuBefore = await cpuMicrosOfServer(target.pid);
   const startedAt = performance.now();
   const micros = await run(target, workers, seconds);
   const elapsed = (performance.now() - startedAt) / 1000;
-  const cpu = (await cpuMicrosOf(target.pid)) - cpuBefore;
+  const cpu = (await cpuMicrosOfServer(target.pid)) - cpuBefore;
   return {
     workers,
     requestsPerSecond: Math.round(micros.count / elapsed),
@@ -45,6 +45,13 @@ export async function measure(target: Target, workers: number, seconds: number):
     p99Millis: micros.percentile(99) / MICROS_PER_MILLI,
     cpuMicros: Math.round(cpu / micros.count),
   };
+}
+
+/** Of a process and the workers that it has started. */
+async function cpuMicrosOfServer(pid: number): Promise<number> {
+  const children = (await readFile(`/proc/${pid}/task/${pid}/children`, "utf8")).split(" ").filter(Boolean);
+  const each = await Promise.all([pid, ...children.map(Number)].map(cpuMicrosOf));
+  return each.reduce((sum, micros) => sum + micros, 0);
 }
 
 /** User and system time of a process so far, as Linux counts it: in ticks of 10 ms. */
