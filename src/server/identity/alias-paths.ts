@@ -8,6 +8,8 @@ import { field, type Values } from "../framework/fields.ts";
 import { withTrailingSlash } from "../framework/listing.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
+import { shownId } from "../namespaces/namespace-scope.ts";
+import { namespaceIdOf } from "../namespaces/namespace-transaction.ts";
 import { entityByAlias, entityByAliasId, newEntity, putEntity, readEntity } from "./entities.ts";
 import { ALIAS_PREFIX, type Alias, aliasKey, assertMetadata, type Entity } from "./identity-records.ts";
 import { mountOfAccessor } from "./mount-of-accessor.ts";
@@ -63,7 +65,7 @@ function aliasPath(base: Base) {
         summary: "Show it.",
         handler: async ({ transaction: tx }, { id }) => {
           const held = await aliasById(tx, id);
-          return held && dataReply(aliasReply(held.entity, held.alias));
+          return held && dataReply(aliasReply(held.entity, held.alias, shownId(namespaceIdOf(tx))));
         },
       },
       update: { summary: "Change it.", handler: (context, values) => write(context, values) },

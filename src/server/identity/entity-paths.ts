@@ -6,6 +6,8 @@ import { withTrailingSlash } from "../framework/listing.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
 import { normalizePolicyNames } from "../framework/token-parameters.ts";
+import { shownId } from "../namespaces/namespace-scope.ts";
+import { namespaceIdOf } from "../namespaces/namespace-transaction.ts";
 import { deleteEntity, entityByName, newEntity, putEntity, readEntity } from "./entities.ts";
 import { groupsOf } from "./groups.ts";
 import { assertMetadata, ENTITY_NAME_PREFIX, ENTITY_PREFIX, type Entity, entityKey } from "./identity-records.ts";
@@ -82,7 +84,7 @@ export function entityPaths() {
 type Tx = PrivilegedContext["transaction"];
 
 export async function show(tx: Tx, entity: Entity | undefined): Promise<Reply | undefined> {
-  return entity && dataReply(entityReply(entity, await groupsOf(tx, entity)));
+  return entity && dataReply(entityReply(entity, await groupsOf(tx, entity), shownId(namespaceIdOf(tx))));
 }
 
 async function remove(tx: Tx, entity: Entity | undefined): Promise<Reply> {

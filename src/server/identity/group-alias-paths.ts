@@ -7,6 +7,8 @@ import { field, type Values } from "../framework/fields.ts";
 import { withTrailingSlash } from "../framework/listing.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
+import { shownId } from "../namespaces/namespace-scope.ts";
+import { namespaceIdOf } from "../namespaces/namespace-transaction.ts";
 import { groupByAlias, groupByAliasId, newGroup, putGroup, readGroup } from "./groups.ts";
 import { GROUP_ALIAS_PREFIX, type Group, type GroupAlias, groupAliasKey } from "./identity-records.ts";
 import { mountOfAccessor } from "./mount-of-accessor.ts";
@@ -41,7 +43,7 @@ export function groupAliasPaths() {
           summary: "Show it.",
           handler: async ({ transaction: tx }, { id }) => {
             const group = await groupByAliasId(tx, id);
-            return group?.alias && dataReply(groupAliasReply(group, group.alias));
+            return group?.alias && dataReply(groupAliasReply(group, group.alias, shownId(namespaceIdOf(tx))));
           },
         },
         update: { summary: "Change it.", handler: (context, values) => write(context, values) },

@@ -6,6 +6,8 @@ import { field, type Values } from "../framework/fields.ts";
 import { withTrailingSlash } from "../framework/listing.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
+import { shownId } from "../namespaces/namespace-scope.ts";
+import { namespaceIdOf } from "../namespaces/namespace-transaction.ts";
 import { checkedPolicies } from "./entity-paths.ts";
 import {
   deleteGroup,
@@ -75,7 +77,7 @@ export function groupPaths() {
 }
 
 export async function show(tx: Transaction, group: Group | undefined): Promise<Reply | undefined> {
-  return group && dataReply(groupReply(group, await memberIds(tx, group.id)));
+  return group && dataReply(groupReply(group, await memberIds(tx, group.id), shownId(namespaceIdOf(tx))));
 }
 
 async function remove(tx: Transaction, group: Group | undefined): Promise<Reply> {

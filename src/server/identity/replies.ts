@@ -4,10 +4,8 @@ import { formatTime } from "#common/rfc3339.ts";
 import type { Membership } from "./groups.ts";
 import type { Alias, Entity, Group, GroupAlias } from "./identity-records.ts";
 
-/** The id of the only namespace there is. */
-const NAMESPACE_ID = "root";
-
-export function entityReply(entity: Entity, { direct, inherited }: Membership): JsonObject {
+/** `namespaceId` as clients see it: "root" for the root namespace. */
+export function entityReply(entity: Entity, { direct, inherited }: Membership, namespaceId: string): JsonObject {
   const directIds = direct.map((group) => group.id);
   const inheritedIds = inherited.map((group) => group.id);
   return {
@@ -22,7 +20,7 @@ export function entityReply(entity: Entity, { direct, inherited }: Membership): 
     merged_entity_ids: orNull(entity.mergedIds),
     metadata: pairsOrNull(entity.metadata),
     name: entity.name,
-    namespace_id: NAMESPACE_ID,
+    namespace_id: namespaceId,
     policies: entity.policies,
   };
 }
@@ -41,8 +39,8 @@ function shownAlias(entity: Entity, alias: Alias): JsonObject {
   };
 }
 
-export function aliasReply(entity: Entity, alias: Alias): JsonObject {
-  return { ...shownAlias(entity, alias), namespace_id: NAMESPACE_ID };
+export function aliasReply(entity: Entity, alias: Alias, namespaceId: string): JsonObject {
+  return { ...shownAlias(entity, alias), namespace_id: namespaceId };
 }
 
 /** What an alias is known by, as lists show it too. */
@@ -55,9 +53,9 @@ export function factors(alias: Alias | GroupAlias): JsonObject {
   };
 }
 
-export function groupReply(group: Group, memberEntityIds: readonly string[]): JsonObject {
+export function groupReply(group: Group, memberEntityIds: readonly string[], namespaceId: string): JsonObject {
   return {
-    alias: group.alias ? groupAliasReply(group, group.alias) : {},
+    alias: group.alias ? groupAliasReply(group, group.alias, namespaceId) : {},
     creation_time: formatTime(group.created),
     id: group.id,
     last_update_time: formatTime(group.updated),
@@ -65,14 +63,14 @@ export function groupReply(group: Group, memberEntityIds: readonly string[]): Js
     member_group_ids: orNull(group.memberGroupIds),
     metadata: pairsOrNull(group.metadata),
     name: group.name,
-    namespace_id: NAMESPACE_ID,
+    namespace_id: namespaceId,
     parent_group_ids: orNull(group.parentGroupIds),
     policies: group.policies,
     type: group.type,
   };
 }
 
-export function groupAliasReply(group: Group, alias: GroupAlias): JsonObject {
+export function groupAliasReply(group: Group, alias: GroupAlias, namespaceId: string): JsonObject {
   return {
     ...factors(alias),
     canonical_id: group.id,
@@ -81,7 +79,7 @@ export function groupAliasReply(group: Group, alias: GroupAlias): JsonObject {
     last_update_time: formatTime(alias.updated),
     merged_from_canonical_ids: null,
     metadata: null,
-    namespace_id: NAMESPACE_ID,
+    namespace_id: namespaceId,
   };
 }
 

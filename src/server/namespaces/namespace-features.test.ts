@@ -39,6 +39,23 @@ describe("a request that brings its login", () => {
   });
 });
 
+describe("what identity shows", () => {
+  it("names the namespace that it is of", async () => {
+    const core = await startWithUser();
+    const id = textOf((await core.root("read", "sys/namespaces/n")).data, "id");
+    const ann = await logIn(core, "ann");
+    const entity = await core.root("read", `identity/entity/id/${textOf(ann, "entity_id")}`, {}, IN);
+    expect(entity.data["namespace_id"]).toBe(id);
+    const made = await core.root("update", "identity/group", { name: "g" }, IN);
+    const group = await core.root("read", `identity/group/id/${textOf(made.data, "id")}`, {}, IN);
+    expect(group.data["namespace_id"]).toBe(id);
+    const outside = await core.root("update", "identity/entity", { name: "e" });
+    expect((await core.root("read", `identity/entity/id/${textOf(outside.data, "id")}`)).data["namespace_id"]).toBe(
+      "root",
+    );
+  });
+});
+
 describe("a request that waits for approval", () => {
   it("is approved by groups of its requester's namespace, and done there", async () => {
     const core = await startWithUser();

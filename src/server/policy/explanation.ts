@@ -11,6 +11,10 @@ export interface Explanation {
   /** The pattern that decided; "" when none matched. */
   readonly rule: string;
   readonly sources: readonly RuleSource[];
+  /** Why not; undefined when it is allowed or lacks sudo alone. */
+  readonly refusal?: Refusal | undefined;
+  /** True when a permission boundary refuses. */
+  readonly isBoundary?: boolean;
   /** What would have to be granted; empty when it is allowed or a grant would not help. */
   readonly needed: readonly { readonly path: string; readonly capability: string }[];
 }
@@ -26,12 +30,14 @@ export function explain(parts: readonly Acl[], request: AccessRequest, needsSudo
   }
   const own = parts[0];
   const decision = own?.check(request);
-  const controlled = parts.some((acl) => acl.check(request).controlGroup);
+  const all = parts.map((acl) => acl.check(request));
+  const controlled = all.some((each) => each.controlGroup);
+  const isFiltered = isList(request.operation) && all.some((each) => each.listFilters);
   return {
     allowed: true,
     reason: decision?.isRoot
       ? "a root token may do everything"
-      : `granted by ${listed(decision?.grantingPolicies ?? [])}${controlled ? ", after approval by a control group" : ""}`,
+      : `granted by ${listed(decision?.grantingPolicies ?? [])}${controlled ? ", after approval by a control group" : ""}${isFiltered ? "; the list shows what may be read" : ""}`,
     rule: decision?.rule ?? "",
     sources: own?.sources(request) ?? [],
     needed: [],
@@ -54,6 +60,8 @@ function refusalOf({ acl, decision, lacksSudo, isBoundary }: Refused, request: A
     lacksSudo || decision.refusal === undefined || decision.refusal === "no-rule" || decision.refusal === "capability";
   return {
     allowed: false,
+    refusal: decision.refusal,
+    isBoundary,
     reason: `refused by ${whose}: ${why}`,
     rule: decision.rule ?? "",
     sources: acl.sources(request),
@@ -75,9 +83,12 @@ const CAPABILITY: Partial<Record<Operation, string>> = { help: "read" };
 
 function neededFor(request: AccessRequest, lacksSudo: boolean): Explanation["needed"] {
   const operation = CAPABILITY[request.operation] ?? request.operation;
-  const path =
-    (operation === "list" || operation === "scan") && !request.path.endsWith("/") ? `${request.path}/` : request.path;
+  const path = isList(request.operation) && !request.path.endsWith("/") ? `${request.path}/` : request.path;
   return lacksSudo ? [{ path, capability: "sudo" }] : [{ path, capability: operation }];
+}
+
+function isList(operation: Operation): boolean {
+  return operation === "list" || operation === "scan";
 }
 
 function listed(names: readonly string[]): string {

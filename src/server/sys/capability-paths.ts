@@ -34,7 +34,9 @@ export function capabilityPaths(services: SysServices) {
           handler: async (context, values) => {
             const paths = values.paths?.length ? values.paths : (values.path ?? []);
             if (paths.length === 0) throw new CofferError("invalid_request", "paths must be supplied");
-            return capabilities(context, services, await find(context, values), paths);
+            const found = await find(context, values);
+            if (found) return capabilities(context, services, found, paths);
+            throw multiError("invalid_request", pattern.endsWith("-accessor") ? "invalid accessor" : "invalid token");
           },
         },
       },
@@ -55,10 +57,9 @@ export function capabilityPaths(services: SysServices) {
 async function capabilities(
   context: PrivilegedContext,
   services: SysServices,
-  token: TokenRecord | undefined,
+  token: TokenRecord,
   paths: readonly string[],
 ): Promise<Reply> {
-  if (!token) throw multiError("invalid_request", "invalid token");
   const { transaction: tx } = context;
   const acl = await aclSeenFrom(context.scope, tx, services, token, await entityOf(tx, services, token));
   const found: Record<string, readonly string[]> = Object.fromEntries(

@@ -8,7 +8,8 @@ import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, type Reply } from "../framework/reply.ts";
 import { findMount } from "../mounts/mount-table.ts";
 import { aclPartsSeenFrom, entityOf } from "../namespaces/rights.ts";
-import { explain } from "../policy/explanation.ts";
+import type { Acl } from "../policy/acl.ts";
+import { type Explanation, explain } from "../policy/explanation.ts";
 import { findToken, findTokenByAccessor } from "../tokens/reachable-token.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
 import type { SysServices } from "./services.ts";
@@ -27,6 +28,9 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   patch: "patch",
   delete: "delete",
 };
+
+/** Whether these are a create or an update depends on what is there. */
+const ANY_WRITE = ["write", "post", "put"];
 
 const explainFields = {
   path: withDefault(field.text("The request's path, as secret/data/db."), ""),
@@ -61,11 +65,11 @@ export function explainPaths(services: SysServices) {
 async function answer(context: PrivilegedContext, services: SysServices, values: ExplainValues): Promise<Reply> {
   if (values.decision_id !== "") return explainRefused(context, services, values.decision_id);
   if (values.path === "") throw new CofferError("invalid_request", "path must be given, or decision_id");
-  const operation = OPERATIONS[values.operation];
-  if (!operation)
+  if (!Object.hasOwn(OPERATIONS, values.operation))
     throw new CofferError("invalid_request", `operation must be one of ${Object.keys(OPERATIONS).join(", ")}`);
   const request = {
-    operation,
+    operation: OPERATIONS[values.operation] ?? "read",
+    isAnyWrite: ANY_WRITE.includes(values.operation),
     path: values.path.replace(/^\//, ""),
     data: values.data,
     wrapTtlSeconds: values.wrap_ttl,
@@ -83,16 +87,26 @@ async function tokenOf(context: PrivilegedContext, services: SysServices, values
   return found;
 }
 
+interface Asked {
+  readonly operation: Operation;
+  readonly path: string;
+  readonly data: JsonObject;
+  readonly wrapTtlSeconds: number | undefined;
+  /** It may turn out to be a create, too: both must be allowed. */
+  readonly isAnyWrite?: boolean;
+}
+
 async function explainFor(
   context: PrivilegedContext,
   services: SysServices,
   token: TokenRecord,
-  request: { operation: Operation; path: string; data: JsonObject; wrapTtlSeconds: number | undefined },
+  request: Asked,
 ): Promise<JsonObject> {
   const { transaction: tx } = context;
   const entity = await entityOf(tx, services, token);
   const parts = await aclPartsSeenFrom(context.scope, tx, services, token, entity);
-  const explanation = explain(parts, request, await needsSudo(context, services, request.path));
+  const definition = await definitionOf(context, services, request.path);
+  const explanation = entity?.disabled ? DISABLED : explainAll(parts, request, definition);
   return {
     allowed: explanation.allowed,
     reason: explanation.reason,
@@ -106,16 +120,67 @@ async function explainFor(
   };
 }
 
-/** Whether the path's own definition asks for sudo. */
-async function needsSudo({ transaction }: PrivilegedContext, services: SysServices, path: string): Promise<boolean> {
+const DISABLED: Explanation = {
+  allowed: false,
+  reason: "refused whatever the policies say: the token's entity is disabled or deleted",
+  rule: "",
+  sources: [],
+  needed: [],
+};
+
+/** What the path's own definition says of access to it. */
+interface Definition {
+  readonly mountPath: string;
+  readonly needsSudo: boolean;
+  readonly isCaseless: boolean;
+  readonly orCapability: "subscribe" | undefined;
+  readonly tellsCreates: boolean;
+}
+
+async function definitionOf(
+  { transaction }: PrivilegedContext,
+  services: SysServices,
+  path: string,
+): Promise<Definition | undefined> {
   const mount = await findMount(transaction, path);
-  if (!mount) return false;
+  if (!mount) return undefined;
   const below = path.slice(mount.path.length);
   const definition = services
     .backends()
     .of(mount)
     .backend.paths.find((candidate) => candidate.match(below) !== undefined);
-  return definition?.access === "sudo";
+  return (
+    definition && {
+      mountPath: mount.path,
+      needsSudo: definition.access === "sudo",
+      isCaseless: definition.caseless,
+      orCapability: definition.orCapability,
+      tellsCreates: definition.exists !== undefined,
+    }
+  );
+}
+
+/** The first of all that must be allowed which is not, as the step "authorise" asks for them; else the request itself. */
+function explainAll(parts: readonly Acl[], asked: Asked, definition: Definition | undefined): Explanation {
+  const { isAnyWrite = false, ...request } = asked;
+  const {
+    needsSudo = false,
+    isCaseless = false,
+    tellsCreates = false,
+    mountPath = "",
+    orCapability,
+  } = definition ?? {};
+  const own = explain(parts, { ...request, orCapability }, needsSudo);
+  if (!own.allowed) return own;
+  if (isAnyWrite && tellsCreates) {
+    const create = explain(parts, { ...request, operation: "create" }, needsSudo);
+    if (!create.allowed) return { ...create, reason: `${create.reason}; a write to what is not there yet is a create` };
+  }
+  if (!isCaseless) return own;
+  const lower = mountPath + request.path.slice(mountPath.length).toLowerCase();
+  const named = explain(parts, { ...request, path: lower }, false);
+  const isBarred = !named.allowed && (named.refusal === "denied" || named.isBoundary === true);
+  return isBarred ? { ...named, reason: `${named.reason}; the case of letters makes no difference here` } : own;
 }
 
 async function explainRefused(context: PrivilegedContext, services: SysServices, id: string): Promise<Reply> {
