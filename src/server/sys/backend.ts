@@ -12,6 +12,7 @@ import { generateRootPaths } from "./generate-root-paths.ts";
 import { hostPaths } from "./host-paths.ts";
 import { inspectPaths } from "./inspect-paths.ts";
 import { internalPaths } from "./internal-paths.ts";
+import { journalPaths } from "./journal-paths.ts";
 import { leasePaths } from "./lease-paths.ts";
 import { leaseTroublePaths } from "./lease-trouble-paths.ts";
 import { lockedUserPaths } from "./locked-user-paths.ts";
@@ -48,6 +49,7 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...auditPaths(services),
       ...leasePaths(services),
       ...leaseTroublePaths(services),
+      ...journalPaths(services),
       ...lockedUserPaths(services),
       ...mfaPaths(services),
       ...explainPaths(services),
