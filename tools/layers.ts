@@ -49,6 +49,7 @@ const AREAS: Readonly<Record<string, Area>> = {
       "server/core",
       "server/sys",
       "server/ceremony",
+      "server/snapshot",
       "server/recovery",
       "server/config",
       "server/workers",
@@ -65,9 +66,11 @@ const AREAS: Readonly<Record<string, Area>> = {
   /** Several processes as one server: keeps for all of them what core and the services ask for. */
   "server/workers": { may: ["server/core", "server/config", ...BELOW_CORE] },
   /** Is given the node to seal and unseal, so it sees core; core sees sys only as a backend among others. */
-  "server/sys": { may: ["server/core", "server/ceremony", ...BELOW_CORE] },
+  "server/sys": { may: ["server/core", "server/ceremony", "server/snapshot", ...BELOW_CORE] },
   /** What several people do together to the node's keys, for sys. */
   "server/ceremony": { may: ["server/core", ...BELOW_CORE] },
+  /** Replaces all that the node serves, so it stops and opens the node. */
+  "server/snapshot": { may: ["server/core", "server/config", ...BELOW_CORE] },
   /** A server of its own, made of the few parts that repairs need. */
   "server/recovery": {
     may: ["server/http", "server/config", "server/core", "server/sys", "server/ceremony", ...BELOW_CORE],
@@ -129,7 +132,7 @@ export function layerBreach(from: string, to: string, kind: ImportKind): string 
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "@aws-sdk/client-cloudhsm-v2": ["server/seal/pkcs11"],
   "@aws-sdk/client-kms": ["server/seal/awskms"],
-  "@aws-sdk/credential-providers": ["server/seal/awskms"],
+  "@aws-sdk/credential-providers": ["server/seal/awskms", "server/storage/postgres"],
   "@kubernetes/client-node": ["kube/kube-endpoint.ts"],
   "@peculiar/x509": ["common/x509.ts"],
   express: ["injector", "kube", "operator", "server/http"],

@@ -16,6 +16,7 @@ describe("the postgres stanza", () => {
         database: "vault",
         password: "p@ss",
         passwordFile: undefined,
+        iam: undefined,
         sslMode: "verify-full",
         sslRootCert: undefined,
         sslCert: undefined,
@@ -81,6 +82,9 @@ describe("the postgres stanza", () => {
     [{ connection_url: "postgres://u@h/d", max_parallel: "2" }, "storage.max_parallel"],
     [{ connection_url: "postgres://u@h/d", max_parallel: 513 }, "storage.max_parallel"],
     [{ connection_url: "postgres://u@h/d", connect_timeout: "0" }, "storage.connect_timeout"],
+    [{ connection_url: "postgres://u@h/d", auth_type: "gcp_iam" }, "storage.auth_type"],
+    [{ connection_url: "postgres://u@h/d", auth_type: "aws_iam" }, "storage.sslmode"],
+    [{ connection_url: "postgres://u@h/d?sslmode=require", auth_type: "aws_iam", password: "p" }, "storage.password"],
     [{ connection_url: "postgres://u@h/d", locking: "none" }, "storage.locking"],
     [{ connection_url: "postgres://u@h/d", path: "/x" }, "storage.path is no setting"],
   ])("refuses %j", (config, words) => {

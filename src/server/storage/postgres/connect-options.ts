@@ -24,6 +24,8 @@ export interface ConnectOptions {
   readonly password: string | undefined;
   /** Read for each new connection, for passwords that change. */
   readonly passwordFile: string | undefined;
+  /** The password is a token of the process's AWS identity; the region where the host's name does not tell it. */
+  readonly iam: { readonly region: string | undefined } | undefined;
   readonly sslMode: SslMode;
   /** Files in PEM, read for each new connection. */
   readonly sslRootCert: string | undefined;
@@ -94,6 +96,8 @@ const STANZA_ONLY = [
   "statement_timeout",
   "skip_create_table",
   "locking",
+  "auth_type",
+  "aws_region",
 ];
 /** Settings of Vault and of other drivers that change nothing here. */
 const WITHOUT_EFFECT = [
@@ -115,7 +119,7 @@ export function parsePostgresOptions(config: JsonObject, environment: Environmen
   if (!["read-write", "primary", "any"].includes(target))
     throw invalid("target_session_attrs", "be read-write: only a server that can be written to holds a store");
   return {
-    connect: connectOptions(config, text),
+    connect: connectOptions(config, text, environment),
     table: tableOf(textMember(config, "table") ?? DEFAULT_TABLE),
     connectionsMax: integerOf(
       "max_parallel",
@@ -149,7 +153,7 @@ function assertKnown(name: string): void {
   throw new CofferError("invalid_request", `storage.${name} is no setting of postgres; known are ${known.join(", ")}`);
 }
 
-function connectOptions(config: JsonObject, text: Reader): ConnectOptions {
+function connectOptions(config: JsonObject, text: Reader, environment: Environment): ConnectOptions {
   const user = text("user");
   if (user === undefined)
     throw new CofferError(
@@ -159,13 +163,15 @@ function connectOptions(config: JsonObject, text: Reader): ConnectOptions {
   const [sslCert, sslKey] = [text("sslcert"), text("sslkey")];
   if ((sslCert === undefined) !== (sslKey === undefined))
     throw new CofferError("invalid_request", "storage.sslcert and storage.sslkey belong together; give both or none");
+  const sslMode = sslModeOf(text("sslmode"));
   return {
     hosts: hostsOf(text),
     user,
     database: text("dbname") ?? user,
     password: text("password"),
     passwordFile: textMember(config, "password_file"),
-    sslMode: sslModeOf(text("sslmode")),
+    iam: iamOf(config, environment, sslMode),
+    sslMode,
     sslRootCert: text("sslrootcert"),
     sslCert,
     sslKey,
@@ -196,6 +202,18 @@ function sslModeOf(text = "prefer"): SslMode {
   const mode = SSL_MODES.find((known) => known === text);
   if (mode === undefined) throw invalid("sslmode", `be one of ${SSL_MODES.join(", ")}`);
   return mode;
+}
+
+/** A token opens the database for a quarter of an hour, so it travels encrypted alone. */
+function iamOf(config: JsonObject, environment: Environment, sslMode: SslMode): ConnectOptions["iam"] {
+  const type = textMember(config, "auth_type") ?? "password";
+  if (type === "password") return undefined;
+  if (type !== "aws_iam") throw invalid("auth_type", "be password or aws_iam");
+  if (!["require", "verify-ca", "verify-full"].includes(sslMode))
+    throw invalid("sslmode", "be verify-full (or verify-ca, require) with auth_type aws_iam");
+  for (const name of ["password", "password_file"])
+    if (textMember(config, name) !== undefined) throw invalid(name, "be left out with auth_type aws_iam");
+  return { region: textMember(config, "aws_region") ?? environment["AWS_REGION"] ?? environment["AWS_DEFAULT_REGION"] };
 }
 
 function lockingOf(text: string | undefined): Locking | undefined {

@@ -4,6 +4,7 @@ import type { Clock, Millis } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import type { ConnectOptions, HostAddress } from "./connect-options.ts";
 import { endsSession, isReadOnly } from "./faults.ts";
+import { PasswordSource } from "./password-source.ts";
 import { connectSession, type Session } from "./session.ts";
 
 /** The server itself ends a statement that takes too long; this much later the connection must be dead. */
@@ -17,6 +18,7 @@ interface Borrower {
 
 export class SessionPool {
   readonly #options: ConnectOptions;
+  readonly #passwords: PasswordSource;
   readonly #max: number;
   readonly #clock: Clock;
   readonly #idle: Session[] = [];
@@ -30,6 +32,7 @@ export class SessionPool {
 
   constructor(options: ConnectOptions, max: number, clock: Clock) {
     this.#options = options;
+    this.#passwords = new PasswordSource(options, clock);
     this.#max = max;
     this.#clock = clock;
     void this.#watch();
@@ -52,7 +55,7 @@ export class SessionPool {
 
   /** A session outside the pool, on the host that the others use; the caller ends it. */
   async connect(): Promise<Session> {
-    const session = await connectSession(this.#options, this.#lastHost);
+    const session = await connectSession(this.#options, this.#passwords, this.#lastHost);
     if (this.#closing.signal.aborted) {
       session.destroy();
       throw closed();

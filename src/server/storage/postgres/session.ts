@@ -5,6 +5,7 @@ import { Client, type ClientConfig, type Notification } from "pg";
 import { CofferError, messageOf } from "#common/errors.ts";
 import type { ConnectOptions, HostAddress } from "./connect-options.ts";
 import { endsSession, isConfigurationFault, isNetworkFault, isServerError } from "./faults.ts";
+import type { PasswordSource } from "./password-source.ts";
 import { type BoundStatement, Pipeline, type Row } from "./pipeline.ts";
 
 /** How soon the kernel asks whether an idle server is still there. */
@@ -94,13 +95,17 @@ export class Session {
 }
 
 /** Connects to the first host that can be written to, `first` before the others. Throws `unavailable`. */
-export async function connectSession(options: ConnectOptions, first?: HostAddress): Promise<Session> {
+export async function connectSession(
+  options: ConnectOptions,
+  passwords: PasswordSource,
+  first?: HostAddress,
+): Promise<Session> {
   const hosts = first === undefined ? options.hosts : [first, ...options.hosts.filter((host) => host !== first)];
   const failures: string[] = [];
   let cause: unknown;
   for (const host of hosts) {
     try {
-      return await connectTo(host, options);
+      return await connectTo(host, options, passwords);
     } catch (error) {
       if (isConfigurationFault(error) && hosts.length === 1) throw configurationFault(host, error);
       failures.push(`${nameOf(host)}: ${messageOf(error)}`);
@@ -111,11 +116,11 @@ export async function connectSession(options: ConnectOptions, first?: HostAddres
   throw new CofferError("unavailable", message, { cause });
 }
 
-async function connectTo(host: HostAddress, options: ConnectOptions): Promise<Session> {
+async function connectTo(host: HostAddress, options: ConnectOptions, passwords: PasswordSource): Promise<Session> {
   const tries = host.host.startsWith("/") ? [false] : tlsTries(options);
   for (const [i, encrypted] of tries.entries()) {
     try {
-      return await connectOnce(host, options, encrypted);
+      return await connectOnce(host, options, passwords, encrypted);
     } catch (error) {
       if (i === tries.length - 1 || isNetworkFault(error)) throw error;
     }
@@ -130,8 +135,14 @@ function tlsTries({ sslMode }: ConnectOptions): readonly boolean[] {
   return sslMode === "prefer" ? [true, false] : [true];
 }
 
-async function connectOnce(host: HostAddress, options: ConnectOptions, encrypted: boolean): Promise<Session> {
-  const client = new Client(await clientConfig(host, options, encrypted));
+async function connectOnce(
+  host: HostAddress,
+  options: ConnectOptions,
+  passwords: PasswordSource,
+  encrypted: boolean,
+): Promise<Session> {
+  const password = () => passwords.passwordFor(host);
+  const client = new Client({ ...(await clientConfig(host, options, encrypted)), password });
   // An error without a listener ends the process; those of connecting come through the promise as well.
   client.on("error", () => {});
   try {
@@ -151,7 +162,6 @@ async function clientConfig(host: HostAddress, options: ConnectOptions, encrypte
     ...host,
     user,
     database,
-    password: () => passwordOf(options),
     application_name: applicationName,
     connectionTimeoutMillis: connectTimeoutMillis,
     keepAlive: true,
@@ -159,11 +169,6 @@ async function clientConfig(host: HostAddress, options: ConnectOptions, encrypte
     ssl: encrypted ? await tlsOptions(options) : false,
     ...(serverOptions !== undefined && { options: serverOptions }),
   };
-}
-
-async function passwordOf({ password, passwordFile }: ConnectOptions): Promise<string> {
-  if (passwordFile === undefined) return password ?? "";
-  return (await readFile(passwordFile, "utf8")).replace(/\r?\n$/, "");
 }
 
 /** As libpq: `require` checks the chain when there is a root certificate, `verify-full` the name as well. */
