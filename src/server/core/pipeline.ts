@@ -2,6 +2,7 @@
 // at commit runs the steps again on fresh reads.
 import { randomInt } from "node:crypto";
 import { CofferError } from "#common/errors.ts";
+import type { Reply } from "../framework/reply.ts";
 import type { Outcome } from "../journal/journal.ts";
 import { ROOT_SCOPE } from "../namespaces/namespace-scope.ts";
 import { encodeReply } from "./encode.ts";
@@ -85,6 +86,7 @@ export async function serve(request: Request, services: CoreServices): Promise<A
       if (state.tx) await auditResponse(state, services, state.tx);
       const done = state.performed ?? state;
       await done.reply?.afterwards?.();
+      if (done.reply?.awaited) answerInstead(done, await done.reply.awaited());
       return withHeaders(streamOf(state, services) ?? encodeReply(done), state);
     } catch (error) {
       await services.journal.settle(state.tx, outcome);
@@ -104,6 +106,11 @@ async function isTornRead(error: unknown, { tx }: RequestState): Promise<boolean
     (isCurrent) => !isCurrent,
     () => false,
   );
+}
+
+function answerInstead(state: RequestState, reply: Reply): void {
+  state.reply = reply;
+  state.warnings.push(...(reply.warnings ?? []));
 }
 
 /** The beginning of a stream, where the reply is one. */

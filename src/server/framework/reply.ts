@@ -123,6 +123,8 @@ export interface Reply {
   readonly raw?: { readonly contentType: string; readonly body: Uint8Array | string };
   /** Runs once the answer is audited and committed: for what ends the server's own ability to do either (seal). */
   readonly afterwards?: () => void | Promise<void>;
+  /** Waits, also then, until the background has done what was left to it. What it gives is answered instead. */
+  readonly awaited?: () => Promise<Reply>;
   /** Not an answer but the beginning of a stream: which events the client is to get. */
   readonly subscription?: SubscriptionOfReply;
   /** The beginning of a stream of the log: which lines the client is to get. */

@@ -215,6 +215,37 @@ describe("leases of a token", () => {
 });
 
 describe("ending leases by prefix", () => {
+  it("waits until all have ended, and says when that takes too long to wait for", async () => {
+    const { core, probe } = await startLeasing();
+    await leases(core, MANY);
+    const waiting = core.send(core.rootToken, "update", "sys/leases/revoke-prefix/p/lease");
+    for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+    await core.settle();
+    expect((await waiting).status).toBe(204);
+    expect(new Set(probe.ended).size).toBe(MANY);
+    await leases(core, MANY);
+    const late = await core.send(core.rootToken, "update", "sys/leases/revoke-prefix/p/lease");
+    expect([late.status, late.body["warnings"]]).toEqual([202, [expect.stringContaining("sys/leases/jobs")]]);
+  });
+
+  it.each([
+    ["revoke-prefix/p/lease", {}],
+    ["revoke-prefix/p/lease/a", {}],
+    ["revoke", { lease_id: "?" }],
+    ["revoke", { url_lease_id: "?" }],
+  ])("leaves it to the background without sync, whatever the backend says now: %s %j", async (how, sent) => {
+    const { core, probe } = await startLeasing();
+    const id = await lease(core, "a");
+    probe.failing = true;
+    const data = Object.fromEntries(Object.keys(sent).map((name) => [name, id]));
+    const { status, text } = await core.send(core.rootToken, "update", `sys/leases/${how}`, { ...data, sync: false });
+    expect([status, text]).toEqual([202, ""]);
+    probe.failing = false;
+    await core.settle();
+    expect(probe.ended).toHaveLength(1);
+    expect((await lookUp(core, id)).status).toBe(400);
+  });
+
   it.each(["revoke-prefix", "revoke-force"])("%s ends all of them beyond one transaction's budget", async (how) => {
     const { core, probe } = await startLeasing();
     await leases(core, MANY);

@@ -283,6 +283,8 @@ describe("sys/namespaces", () => {
     const first = await core.root("update", "sys/namespaces/x");
     const again = await core.root("update", "sys/namespaces/x", { custom_metadata: { k: "v" } });
     expect(again.data["id"]).toBe(first.data["id"]);
+    const weak = await core.root("update", "sys/namespaces/x", { custom_metadata: { tier: 1, paid: true } });
+    expect(weak.data["custom_metadata"]).toEqual({ tier: "1", paid: "true" });
     let namespace = "x";
     for (let depth = 2; depth <= NAMESPACE_DEPTH_MAX; depth++) {
       await core.root("update", "sys/namespaces/y", {}, { namespace });

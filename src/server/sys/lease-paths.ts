@@ -9,9 +9,10 @@ import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, listReply, noContent, type Reply } from "../framework/reply.ts";
 import { busy } from "../leases/expiration.ts";
 import { LEASE_PREFIX, type LeaseRecord } from "../leases/lease-record.ts";
-import { readLease } from "../leases/lease-store.ts";
+import { leaseIdsBelow, readLease } from "../leases/lease-store.ts";
+import { putJob } from "../leases/revocation-job.ts";
 import { isWithin, namespaceOfText } from "../namespaces/namespace-scope.ts";
-import { namespaceView } from "../namespaces/namespace-transaction.ts";
+import { namespaceIdOf, namespaceView } from "../namespaces/namespace-transaction.ts";
 import { readToken } from "../tokens/token-store.ts";
 import type { SysServices } from "./services.ts";
 
@@ -19,7 +20,7 @@ const leaseFields = {
   lease_id: withDefault(field.text("The lease."), ""),
   url_lease_id: withDefault(field.text("The same, by the name that it has in the path."), ""),
   increment: withDefault(field.seconds("How long it is to live from now."), 0),
-  sync: withDefault(field.flag("Wait until it has ended; Coffer always does for what fits one commit."), true),
+  sync: withDefault(field.flag("Wait until it has ended; false leaves it to the background, which tries again."), true),
 } as const;
 
 export function leasePaths(services: SysServices) {
@@ -147,11 +148,47 @@ function lastOf(context: PrivilegedContext, pattern: string): string {
   return context.path.slice(pattern.length + 1);
 }
 
+/** Leaves leases to the background, which ends them through their backends and tries again when that fails. */
+function revokeLater(view: Transaction, prefix: string, options: { force: boolean; nowSeconds: number }): Reply {
+  if (options.force) putJob(view, { kind: "force", target: prefix });
+  else putJob(view, { kind: "expire", target: prefix, beforeSeconds: options.nowSeconds });
+  return { status: 202 };
+}
+
+/** Between two looks whether the background is done, and how often one looks: a minute in all, less than requests have. */
+const LOOK_MILLIS = 100;
+const LOOKS_MAX = 600;
+
+async function revokeBelow(
+  context: PrivilegedContext,
+  services: SysServices,
+  prefix: string,
+  { force, sync }: { force: boolean; sync: boolean },
+): Promise<Reply> {
+  const { transaction } = context;
+  if (!sync) return revokeLater(transaction, prefix, { force, nowSeconds: services.tokens.nowSeconds() });
+  const isDone = await services.expiration.revokePrefix(transaction, prefix, { force });
+  const namespace = namespaceIdOf(transaction);
+  return isDone ? noContent : { awaited: () => untilEnded(services, namespace, prefix) };
+}
+
+/** Waits for the job that is left of a revocation; says so when it takes longer than a client waits. */
+async function untilEnded({ barrier, clock }: SysServices, namespace: string, prefix: string): Promise<Reply> {
+  for (let looks = 0; looks < LOOKS_MAX; looks++) {
+    const left = await leaseIdsBelow(namespaceView(barrier.begin(), namespace), prefix, 1);
+    if (left.length === 0) return noContent;
+    await clock.sleep(LOOK_MILLIS);
+  }
+  const warnings = ["The leases are being ended in the background; sys/leases/jobs says how far it is."];
+  return { status: 202, warnings };
+}
+
 function revokePaths(services: SysServices) {
-  const revoke = async (context: PrivilegedContext, leaseId: string): Promise<Reply> => {
+  const revoke = async (context: PrivilegedContext, leaseId: string, sync: boolean): Promise<Reply> => {
     if (leaseId === "") throw new CofferError("invalid_request", "lease_id must be specified");
-    const ended = await services.expiration.end(await viewOfLease(context, leaseId), leaseId);
-    if (ended === "busy") throw busy(leaseId);
+    const view = await viewOfLease(context, leaseId);
+    if (!sync) return revokeLater(view, leaseId, { force: false, nowSeconds: services.tokens.nowSeconds() });
+    if ((await services.expiration.end(view, leaseId)) === "busy") throw busy(leaseId);
     return noContent;
   };
   const byPrefix = (pattern: string, force: boolean) =>
@@ -164,10 +201,7 @@ function revokePaths(services: SysServices) {
           summary: "Revoke them.",
           handler: async (context, { sync }) => {
             const prefix = lastOf(context, pattern);
-            await services.expiration.revokePrefix(context.transaction, prefix.endsWith("/") ? prefix : `${prefix}/`, {
-              force,
-            });
-            return sync ? noContent : { status: 202 };
+            return revokeBelow(context, services, prefix.endsWith("/") ? prefix : `${prefix}/`, { force, sync });
           },
         },
       },
@@ -184,7 +218,7 @@ function revokePaths(services: SysServices) {
         operations: {
           update: {
             summary: "Revoke it.",
-            handler: (context, { lease_id, url_lease_id }) => revoke(context, lease_id || url_lease_id),
+            handler: (context, { lease_id, url_lease_id, sync }) => revoke(context, lease_id || url_lease_id, sync),
           },
         },
       }),
@@ -192,7 +226,10 @@ function revokePaths(services: SysServices) {
         summary: "Ends a lease.",
         fields: leaseFields,
         operations: {
-          update: { summary: "Revoke it.", handler: (context) => revoke(context, lastOf(context, pattern)) },
+          update: {
+            summary: "Revoke it.",
+            handler: (context, { sync }) => revoke(context, lastOf(context, pattern), sync),
+          },
         },
       }),
     ]),

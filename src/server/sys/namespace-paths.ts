@@ -1,7 +1,7 @@
 // sys/namespaces: make, show, change and delete the namespaces below the request's own, and lock their API.
 import { createHash, randomBytes } from "node:crypto";
 import { CofferError } from "#common/errors.ts";
-import { isJsonObject, type JsonObject, type JsonValue } from "#common/json.ts";
+import { isJsonObject, isNumberLiteral, type JsonObject, type JsonValue } from "#common/json.ts";
 import { mergePatch } from "#common/merge-patch.ts";
 import { constantTimeEqual } from "#common/secret-bytes.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
@@ -153,8 +153,8 @@ function metadataOf(sent: JsonValue): Readonly<Record<string, string>> {
   const pairs = Object.entries(asObject(sent));
   if (pairs.length > METADATA_PAIRS_MAX) throw invalid(`custom_metadata has at most ${METADATA_PAIRS_MAX} pairs`);
   const texts: Record<string, string> = {};
-  for (const [key, value] of pairs) {
-    if (typeof value !== "string") throw invalid("custom_metadata must be an object of texts");
+  for (const [key, sentValue] of pairs) {
+    const value = textOf(sentValue);
     const isTooLong =
       Buffer.byteLength(key) > METADATA_KEY_BYTES_MAX || Buffer.byteLength(value) > METADATA_VALUE_BYTES_MAX;
     if (key === "" || isTooLong)
@@ -164,6 +164,14 @@ function metadataOf(sent: JsonValue): Readonly<Record<string, string>> {
     texts[key] = value;
   }
   return texts;
+}
+
+/** Numbers and booleans become texts, as in the custom metadata of secrets. */
+function textOf(value: JsonValue): string {
+  if (typeof value === "string") return value;
+  if (isNumberLiteral(value)) return value.rawJSON;
+  if (typeof value === "number" || typeof value === "boolean") return String(value);
+  throw invalid("custom_metadata must be an object of texts");
 }
 
 async function remove(context: PrivilegedContext, path: string): Promise<Reply> {
