@@ -11,6 +11,7 @@ import WebSocket from "ws";
 import { systemClock } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
+import { startAwsResponder } from "#test/kit/aws/responder.ts";
 import { at } from "#test/kit/client.ts";
 import { type Connection, type ConnectionAnswer, connect } from "#test/kit/connection.ts";
 import { type RunningServer, startServer, untilUnsealed, writeConfig } from "#test/kit/server.ts";
@@ -332,6 +333,67 @@ describe("people who unseal a server of two workers", () => {
       two[Symbol.dispose]();
     } finally {
       await server.stop();
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+});
+
+describe("a seal that opens by itself", () => {
+  it("is asked by one worker for all, and not again for one that is started again", async () => {
+    const aws = await startAwsResponder();
+    aws.createKey({ alias: "alias/coffer" });
+    const awskms = {
+      ...{ region: aws.region, endpoint: aws.endpoint, kms_key_id: "alias/coffer" },
+      ...{ access_key: aws.credentials.accessKeyId, secret_key: aws.credentials.secretAccessKey },
+    };
+    const extra = { ...bootstrapped(), seal: { awskms }, workers: 3 };
+    const calls = () => ["Encrypt", "Decrypt"].map((operation) => aws.requests().get(operation) ?? 0);
+    let { server, folder } = await start(extra);
+    try {
+      await until(() => count(server.output(), /unsealed worker=/g) === 3, "all are unsealed", server);
+      expect(calls()).toEqual([1, 0]);
+      await server.stop();
+      ({ server } = await start(extra, folder));
+      await until(() => count(server.output(), /unsealed worker=/g) === 3, "all are unsealed again", server);
+      expect(calls()).toEqual([1, 1]);
+      for (const pid of (await workerPids(server)).slice(0, 2)) process.kill(pid, "SIGKILL");
+      await until(() => count(server.output(), /unsealed worker=/g) === 5, "both are back", server);
+      expect(calls()).toEqual([1, 1]);
+      expect(await login(server)).toMatch(/^hvs\./);
+    } finally {
+      await server.stop();
+      await aws.close();
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+
+  it("says at every worker why it does not open", async () => {
+    const aws = await startAwsResponder();
+    const { keyId } = aws.createKey({ alias: "alias/coffer" });
+    const awskms = {
+      ...{ region: aws.region, endpoint: aws.endpoint, kms_key_id: "alias/coffer" },
+      ...{ access_key: aws.credentials.accessKeyId, secret_key: aws.credentials.secretAccessKey },
+    };
+    const extra = { ...bootstrapped(), seal: { awskms } };
+    let { server, folder } = await start(extra);
+    try {
+      await untilUnsealed(server);
+      await server.stop();
+      aws.disableKey(keyId);
+      ({ server } = await start(extra, folder));
+      const reasons = async () => {
+        const answers = await Promise.all(
+          Array.from({ length: 4 }, async () => {
+            using client = connect(server.address);
+            return (await client.call("GET", "sys/seal-status")).text;
+          }),
+        );
+        return answers.filter((text) => text.includes('"reason":"KeyDisabled"')).length;
+      };
+      await until(async () => (await reasons()) === 4, "all say that the key is disabled", server);
+    } finally {
+      await server.stop();
+      await aws.close();
       await rm(folder, { recursive: true, force: true });
     }
   });

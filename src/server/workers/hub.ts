@@ -26,6 +26,10 @@ import {
 const FOLLOW_MILLIS_MAX = 10_000;
 /** A worker that is slower is counted with what it said the last time. */
 const GATHER_MILLIS_MAX = 2_000;
+/** Between two looks whether a worker still answers, and how long it may take to. */
+const WATCH_MILLIS = 10_000;
+/** One may be missed when the whole machine stood still. */
+const MISSES_MAX = 3;
 /** Shamir's x coordinates are one byte, so more different shares than this are no shares. */
 const SHARES_MAX = 255;
 
@@ -133,6 +137,30 @@ export class Hub {
   #sendLine(line: RelayedLine): void {
     for (const [{ channel }, { wants }] of this.#seats)
       if (wants.log) channel.offer({ kind: "line", line }, { kind: "lost" });
+  }
+
+  /**
+   * Ends a worker that follows no more without having ended: it may hold the store's lock for writers, and clients wait
+   * for it. Runs until the signal aborts.
+   */
+  async watch(member: Member, signal: AbortSignal): Promise<void> {
+    for (let missed = 0; !signal.aborted && missed < MISSES_MAX; ) {
+      await this.#deps.clock.sleep(WATCH_MILLIS, signal);
+      if (signal.aborted || !this.#seats.has(member)) continue;
+      missed = (await this.#answers(member)) ? 0 : missed + 1;
+    }
+    if (signal.aborted) return;
+    this.#deps.log.error("a worker does not answer and is ended", { worker: member.number });
+    member.kill();
+  }
+
+  async #answers({ channel }: Member): Promise<boolean> {
+    try {
+      await channel.ask({ kind: "ping" }, WATCH_MILLIS);
+      return true;
+    } catch {
+      return false; // whyever: the third time it is ended
+    }
   }
 
   /** Zeroes what it holds. */

@@ -138,13 +138,15 @@ export class Link implements Siblings {
         return { kind: "metrics", snapshot: this.#parts?.metrics.snapshot() ?? [], seconds: 0 };
       case "in-flight":
         return { kind: "in-flight", notes: this.#parts?.inFlight.list() ?? [] };
+      case "ping":
+        return done;
       default:
         this.#note(message);
         return done;
     }
   }
 
-  #note(message: Exclude<ToWorker, { kind: "start" | "open" | "seal" | "metrics" | "in-flight" }>): void {
+  #note(message: Exclude<ToWorker, { kind: "start" | "open" | "seal" | "metrics" | "in-flight" | "ping" }>): void {
     const log = this.#parts?.log;
     switch (message.kind) {
       case "lead":

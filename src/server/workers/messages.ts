@@ -49,6 +49,8 @@ export type ToWorker =
   | { readonly kind: "start"; readonly number: number; readonly count: number; readonly files: readonly ConfigFile[] }
   | { readonly kind: "open"; readonly rootKey: Uint8Array }
   | { readonly kind: "seal" }
+  /** Whether it still answers. */
+  | { readonly kind: "ping" }
   /** This one of the workers asks the seals. */
   | { readonly kind: "lead" }
   | { readonly kind: "troubles"; readonly troubles: readonly SealTrouble[] }

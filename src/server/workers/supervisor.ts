@@ -126,7 +126,10 @@ class Supervisor {
     };
     void this.#passOutput(worker);
     member.channel.tell({ kind: "start", number: place.number, count, files });
+    const ended = new AbortController();
+    void this.#hub.watch(member, ended.signal);
     const end = await endOf(worker);
+    ended.abort("ended");
     place.worker = undefined;
     this.#hub.leave(member);
     this.#metrics.workers.set({}, this.#hub.size);

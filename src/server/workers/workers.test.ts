@@ -69,6 +69,12 @@ function startServer(makeSeals: () => readonly Seal[] = () => [createShamirSeal(
   const metrics = createMetrics();
   const supervisorLog = createLog({ level: "info", format: "text", write: () => {}, now: () => 0 });
   const hub = new Hub({ clock, log: supervisorLog, metrics });
+  const members = new Map<Link, Member>();
+  const memberOf = ({ link }: TestWorker): Member => {
+    const member = members.get(link);
+    if (!member) throw new Error("it has no member");
+    return member;
+  };
   const startWorker = async (number: number): Promise<TestWorker> => {
     const pair = portPair();
     let killed = false;
@@ -86,6 +92,7 @@ function startServer(makeSeals: () => readonly Seal[] = () => [createShamirSeal(
     };
     const member: Member = { number, channel, kill };
     const link = new Link(pair.worker, clock);
+    members.set(link, member);
     const lines: string[] = [];
     const log = createLog({ level: "info", format: "text", write: (line) => void lines.push(line), now: () => 0 });
     const barrier = new Barrier({ storage, clock, log });
@@ -100,7 +107,7 @@ function startServer(makeSeals: () => readonly Seal[] = () => [createShamirSeal(
     const events = new Events(clock, link.events);
     return { node, link, events, lines, log, requests, inFlight, isKilled: () => killed, end, hang: pair.cut };
   };
-  return { storage, clock, hub, supervisorLog, startWorker };
+  return { storage, clock, hub, supervisorLog, memberOf, startWorker };
 }
 
 const SPLIT = { shares: 5, threshold: 3, recoveryShares: 0, recoveryThreshold: 0, fill: async () => {} };
@@ -177,6 +184,19 @@ describe("one unseal for all workers", () => {
     server.two.hang();
     await settle(server.clock, server.one.node.seal());
     expect([server.one.node.state, server.two.isKilled(), server.hub.size]).toEqual(["sealed", true, 1]);
+  });
+
+  it("ends a worker that hangs, and leaves one alone that answers", async () => {
+    const { hub, clock, one, two, memberOf } = await startShamir();
+    const stop = new AbortController();
+    const watching = [one, two].map((worker) => hub.watch(memberOf(worker), stop.signal));
+    for (let i = 0; i < 100; i++) await clock.advance(1_000);
+    expect([one.isKilled(), two.isKilled()]).toEqual([false, false]);
+    two.hang();
+    for (let i = 0; i < 100; i++) await clock.advance(1_000);
+    expect([one.isKilled(), two.isKilled()]).toEqual([false, true]);
+    stop.abort();
+    await Promise.all(watching);
   });
 
   it("follows a key that was replaced, also where a worker is started later", async () => {
