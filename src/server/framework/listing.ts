@@ -9,8 +9,8 @@ import { listReply } from "./reply.ts";
 
 /** Folders a scan descends into before it stops, so that no request walks a store without end. */
 const SCAN_FOLDERS_MAX = 10_000;
-/** Names taken of one folder: what a single list may answer at most. */
-const SCAN_NAMES_MAX = 100_000;
+/** Names taken of one folder at once. */
+const SCAN_NAMES_MAX = 1_000;
 
 /** A client's list path as a storage prefix: "" or ending in "/". */
 export function folderPrefix(path: string): string {
@@ -43,20 +43,42 @@ export function namesPath(path: string, folder: string, noun: string): Path<Cont
   );
 }
 
-/** Every key below a folder by its path relative to it, in key order, as far as the page allows. */
-export async function scanFolder(storage: StorageView, folder: string, page: Page): Promise<readonly string[]> {
-  const { after, limit } = page;
-  const found: string[] = [];
-  const open = [""];
-  for (let folders = 0; open.length > 0 && found.length < limit && folders < SCAN_FOLDERS_MAX; ) {
-    const next = open.pop() ?? "";
-    if (next !== "" && !next.endsWith("/")) {
-      if (after === undefined || compareKeys(next, after) > 0) found.push(next);
-      continue;
+/** Every key below a folder by its path relative to it, in key order; a page reads about what it answers. */
+export async function scanFolder(
+  storage: Pick<StorageView, "list">,
+  folder: string,
+  { after = "", limit }: Page,
+): Promise<readonly string[]> {
+  const scan: Scan = { storage, folder, limit, found: [], folders: 0 };
+  await scanInto(scan, "", after);
+  return scan.found;
+}
+
+interface Scan {
+  readonly storage: Pick<StorageView, "list">;
+  readonly folder: string;
+  readonly limit: number;
+  readonly found: string[];
+  folders: number;
+}
+
+const isFull = ({ found, limit, folders }: Scan) => found.length >= limit || folders >= SCAN_FOLDERS_MAX;
+
+/** `after` is relative to `below`: what comes before it is not read again. */
+async function scanInto(scan: Scan, below: string, after: string): Promise<void> {
+  if (isFull(scan)) return;
+  scan.folders++;
+  const head = after.slice(0, after.indexOf("/") + 1);
+  if (head !== "") await scanInto(scan, below + head, after.slice(head.length));
+  let last = head || after;
+  while (!isFull(scan)) {
+    const limit = Math.min(scan.limit - scan.found.length, SCAN_NAMES_MAX);
+    const names = await scan.storage.list(scan.folder + below, { limit, ...(last !== "" && { after: last }) });
+    for (const name of names) {
+      if (name.endsWith("/")) await scanInto(scan, below + name, "");
+      else if (!isFull(scan)) scan.found.push(below + name);
     }
-    folders++;
-    const names = await storage.list(folder + next, { limit: SCAN_NAMES_MAX });
-    for (const name of names.toReversed()) open.push(next + name);
+    last = names.at(-1) ?? "";
+    if (names.length < limit) return;
   }
-  return found;
 }

@@ -4,9 +4,10 @@ import { silentLog } from "#common/log.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
 import { Barrier } from "../barrier/barrier.ts";
 import type { Transaction } from "../barrier/transaction.ts";
+import { namespaceView } from "../namespaces/namespace-transaction.ts";
 import { openMemoryStorage } from "../storage/memory/memory-storage.ts";
 import { noMountConfig } from "./mount-record.ts";
-import { createMount, findMount, listMounts } from "./mount-table.ts";
+import { createMount, findMount, listAuthMounts, listMounts } from "./mount-table.ts";
 
 const mount = (path: string) => ({
   path,
@@ -40,6 +41,27 @@ async function openStore() {
 }
 
 describe("the mount table", () => {
+  it("gives the auth methods without reading the other mounts, in namespaces too", async () => {
+    const { asked, run } = await openStore();
+    const paths = [
+      "auth/b/",
+      "auth/a-c/",
+      "auth/é/",
+      "authority/",
+      "zzz/",
+      ...Array.from({ length: 60 }, (_, i) => `kv${i}/`),
+    ];
+    await run(async (tx) => {
+      for (const part of [tx, namespaceView(tx, "n1")]) for (const path of paths) await createMount(part, mount(path));
+    });
+    for (const within of [(tx: Transaction) => tx, (tx: Transaction) => namespaceView(tx, "n1")]) {
+      asked.keys = 0;
+      const { result } = await run((tx) => listAuthMounts(within(tx)));
+      expect(result.map(({ path }) => path)).toEqual(["auth/é/", "auth/a-c/", "auth/b/"]);
+      expect(asked.keys).toBeLessThan(12);
+    }
+  });
+
   it("finds the one mount of a path, at any depth", async () => {
     const { run } = await openStore();
     await run(async (tx) => {

@@ -16,6 +16,8 @@ import {
 /** Deeper mount paths are refused: each level is one more key to look at for every request. */
 export const MOUNT_SEGMENTS_MAX = 16;
 const LIST_PAGE = 1_000;
+/** Past all that encodeURIComponent emits. */
+const PAST_ENCODED = "\u{7f}";
 /** Path of the mount that was made last; every creation writes it. */
 const CREATION_KEY = "core/mount-creation";
 
@@ -48,6 +50,23 @@ function ancestors(path: string): readonly string[] {
   }
   if (!path.endsWith("/") && found.length < MOUNT_SEGMENTS_MAX) found.push(`${path}/`);
   return found[0] === "auth/" ? found.slice(1) : found;
+}
+
+/** The auth methods alone, however many other mounts there are: their keys stand together. */
+export async function listAuthMounts(tx: Transaction): Promise<readonly MountRecord[]> {
+  const first = mountKey("auth/");
+  const mounts: MountRecord[] = [];
+  for (let from = first; ; ) {
+    const keys = await tx.scan({ from, to: first + PAST_ENCODED, limit: LIST_PAGE });
+    await tx.prefetch(keys);
+    for (const key of keys) {
+      const mount = await tx.read(mountKind, key);
+      if (mount) mounts.push(mount);
+    }
+    const last = keys.at(-1);
+    if (last === undefined || keys.length < LIST_PAGE) return mounts;
+    from = `${last}\0`;
+  }
 }
 
 /** All mounts, in the order of their paths. */
@@ -119,7 +138,7 @@ function assertMountDepth(path: string): void {
 
 async function firstBelow(tx: Transaction, path: string): Promise<MountRecord | undefined> {
   const from = mountKey(path);
-  const [key] = await tx.scan({ from, to: `${from}\u{7f}`, limit: 1 }); // past all that encodeURIComponent emits
+  const [key] = await tx.scan({ from, to: from + PAST_ENCODED, limit: 1 });
   return key === undefined ? undefined : tx.read(mountKind, key);
 }
 

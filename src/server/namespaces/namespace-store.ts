@@ -29,6 +29,11 @@ export function readNamespace(tx: Transaction, path: string): Promise<NamespaceR
   return tx.read(namespaceKind, namespaceKey(path));
 }
 
+/** Reads several in one round trip, so that `readNamespace` finds them. */
+export function prefetchNamespaces(tx: Transaction, paths: readonly string[]): Promise<void> {
+  return tx.prefetch(paths.map(namespaceKey));
+}
+
 export function writeNamespace(tx: Transaction, record: NamespaceRecord): void {
   tx.write(namespaceKind, namespaceKey(record.path), record);
 }

@@ -8,7 +8,7 @@ import { permissionDenied } from "../framework/multi-error.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { noContent, type Reply } from "../framework/reply.ts";
 import { isAuthMount, type MountRecord, mountStoragePrefix, noMountConfig, shownPath } from "../mounts/mount-record.ts";
-import { createMount, listMounts, readMount, writeMount } from "../mounts/mount-table.ts";
+import { createMount, listAuthMounts, listMounts, readMount, writeMount } from "../mounts/mount-table.ts";
 import { assertNoNamespace } from "../namespaces/namespace-store.ts";
 import { mergeMountConfig, mountOptions, shownMount, shownTuning } from "./mount-config.ts";
 import type { SysServices } from "./services.ts";
@@ -99,7 +99,10 @@ function fullPath(kind: MountClass, path: string): string {
 }
 
 async function showAll(context: PrivilegedContext, kind: MountClass): Promise<Reply> {
-  const mounts = (await listMounts(context.transaction)).filter((mount) => isAuthMount(mount) === kind.isAuth);
+  const { transaction } = context;
+  const mounts = kind.isAuth
+    ? await listAuthMounts(transaction)
+    : (await listMounts(transaction)).filter((mount) => !isAuthMount(mount));
   return {
     data: Object.fromEntries(mounts.map((mount) => [shownPath(mount), shownMount(mount, context.scope)])),
     repeatAtTop: true,

@@ -14,11 +14,14 @@ import {
   createNamespace,
   listChildren,
   listDescendants,
+  prefetchNamespaces,
   readNamespace,
   writeNamespace,
 } from "../namespaces/namespace-store.ts";
 
 const UNLOCK_KEY_BYTES = 24;
+/** Longer lists have no key_info, for it reads every record: ask for pages. */
+const KEY_INFO_MAX = 1_000;
 /** As for the custom metadata of secrets. */
 const METADATA_PAIRS_MAX = 64;
 const METADATA_KEY_BYTES_MAX = 128;
@@ -101,6 +104,11 @@ async function list(context: PrivilegedContext, lister: Lister): Promise<Reply |
   const { transaction, scope, page } = context;
   const keys = await lister(transaction, scope.path, page);
   if (keys.length === 0) return undefined;
+  if (keys.length > KEY_INFO_MAX) return dataReply({ keys });
+  await prefetchNamespaces(
+    transaction,
+    keys.map((key) => scope.path + key),
+  );
   const info: Record<string, JsonObject> = {};
   for (const key of keys) {
     const record = await readNamespace(transaction, scope.path + key);
