@@ -31,7 +31,9 @@ export async function dueWindow(
   for (let [attempt, end] = [0, nowSeconds]; attempt < TRIES_MAX; attempt++) {
     const at = randomInt(first, end + 1);
     const keys = await scan(`${bucket(at)}/${randomBytes(HEX_BYTES).toString("hex")}`);
-    if (keys.length > 0) return { keys: shuffled(keys), more: true };
+    // From the end on with the oldest, as in a ring.
+    const all = [...new Set([...keys, ...oldest])].slice(0, DUE_PAGE);
+    if (keys.length > 0) return { keys: shuffled(all), more: true };
     end = at;
   }
   return { keys: shuffled(oldest), more: true };
