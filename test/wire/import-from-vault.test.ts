@@ -154,6 +154,38 @@ describe("an import from Vault", () => {
     await expectCopied();
   });
 
+  it("goes on with a secret whose versions were copied in part", async () => {
+    const large = (v: string) => ({ v, filling: "x".repeat(200_000) });
+    const version = { created_time: MADE, deletion_time: "", destroyed: false };
+    const metadata = {
+      ...{ cas_required: true, created_time: MADE, current_version: 3, custom_metadata: { a: "b" } },
+      ...{ delete_version_after: "0s", max_versions: 0, oldest_version: 0, updated_time: MADE },
+      versions: { "1": version, "2": version, "3": version },
+    };
+    let isBroken = true;
+    await using vault = await startScriptedApi((request) => {
+      const number = request.query["version"] ?? "";
+      if (request.path === "new/metadata/" && request.query["list"])
+        return { status: 200, body: enveloped({ keys: ["big"] }) };
+      if (request.path === "new/metadata/big") return { status: 200, body: enveloped(metadata) };
+      if (request.path !== "new/data/big") return answer(request);
+      if (number === "3" && isBroken) return { status: 403, body: { errors: ["permission denied"] } };
+      return { status: 200, body: enveloped({ data: large(number), metadata: {} }) };
+    });
+    const run = async () => {
+      const env = { VAULT_TOKEN: target.rootToken, VAULT_FROM_TOKEN: TOKEN, VAULT_FROM_ADDR: vault.address };
+      return cli({ address: target.address, env }, "import", "-format=json", "-include=mounts,kv:new/*");
+    };
+    expect(at(parseJson((await run()).stdout), "kinds", "kv")).toMatchObject({ created: 0, failed: 1 });
+    expect(Object.keys(Object(at(await there("new/metadata/big"), "data", "versions")))).toEqual(["1"]);
+    isBroken = false;
+    expect(at(parseJson((await run()).stdout), "kinds", "kv")).toMatchObject({ updated: 1, failed: 0 });
+    expect(at(await there("new/metadata/big"), "data")).toMatchObject({ current_version: 3, cas_required: true });
+    for (const number of ["1", "2", "3"])
+      expect(at(await there(`new/data/big?version=${number}`), "data", "data", "v")).toBe(number);
+    expect(at(parseJson((await run()).stdout), "kinds", "kv")).toMatchObject({ unchanged: 1, updated: 0 });
+  });
+
   async function expectCopied(): Promise<void> {
     expect(at(await there("sys/mounts/new/tune"), "data")).toMatchObject({ listing_visibility: "unauth" });
     expect(at(await there("sys/auth/approle/tune"), "data")).toMatchObject({ max_lease_ttl: 7200 });
