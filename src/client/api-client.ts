@@ -3,13 +3,14 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Clock, Millis } from "#common/clock.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
-import { type JsonValue, parseJson } from "#common/json.ts";
+import { type JsonObject, type JsonValue, parseJson } from "#common/json.ts";
 import { list, string } from "#common/schema.ts";
 import { ApiError } from "./api-error.ts";
 import { type Envelope, errorLines, parseEnvelope } from "./envelope.ts";
 import { openLines } from "./lines.ts";
 import { type MessagesRequest, openMessages } from "./messages.ts";
 import { backoffMillis, mayRepeat } from "./retry.ts";
+import { openDownload, sendUpload } from "./transfer.ts";
 import {
   createTransport,
   type ExchangeResponse,
@@ -87,6 +88,14 @@ export interface ApiClient extends Disposable {
   messages(path: string, options?: Pick<CallOptions, "query" | "signal">): AsyncIterable<string>;
   /** Lines of an answer that goes on, until it ends or the signal aborts. Throws ApiError when it is refused or cut. */
   lines(path: string, options?: Pick<CallOptions, "query" | "signal">): AsyncIterable<string>;
+  /** The bytes of an answer of any size. Throws ApiError when it is refused, or cut before its end. */
+  download(path: string, options?: Pick<CallOptions, "signal">): AsyncIterable<Uint8Array>;
+  /** Sends a body of any size; gives the answer's data. Throws ApiError when it is refused. */
+  upload(
+    path: string,
+    bytes: AsyncIterable<Uint8Array>,
+    options?: Pick<CallOptions, "signal">,
+  ): Promise<JsonObject | undefined>;
   /** A client with another token or namespace over the same connections. */
   with(change: Pick<ApiClientOptions, "token" | "namespace">): ApiClient;
   /** Closes the idle connections of this client and of those made by `with`. */
@@ -129,6 +138,8 @@ function clientOver(transport: Transport, base: URL, options: ApiClientOptions):
     list: (path, call = {}) => listKeys(() => verb("LIST", path, call)),
     messages: (path, call = {}) => openMessages(streamRequest({ transport, base, options, path, call })),
     lines: (path, call = {}) => openLines(streamRequest({ transport, base, options, path, call })),
+    download: (path, call = {}) => openDownload(streamRequest({ transport, base, options, path, call })),
+    upload: (path, bytes, call = {}) => sendUpload(streamRequest({ transport, base, options, path, call }), bytes),
     with: (change) => clientOver(transport, base, { ...options, ...change }),
     close: () => transport.close(),
     [Symbol.dispose]: () => transport.close(),

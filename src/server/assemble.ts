@@ -24,8 +24,8 @@ import { serve } from "./core/pipeline.ts";
 import type { Answer, Request } from "./core/request.ts";
 import type { CoreServices } from "./core/request-state.ts";
 import { aloneServer, type Siblings, type WholeServer } from "./core/siblings.ts";
-import { Turns } from "./core/turns.ts";
 import { SweepCounts } from "./core/sweep-counts.ts";
+import { Turns } from "./core/turns.ts";
 import { noteVersion } from "./core/version-history.ts";
 import { engineRegistry } from "./engines/registry.ts";
 import { Events } from "./events/events.ts";
@@ -46,6 +46,7 @@ import { DecisionIds } from "./policy/decision-id.ts";
 import { PolicyStore } from "./policy/policy-store.ts";
 import { Quotas } from "./quotas/quotas.ts";
 import type { Seal } from "./seal/seal.ts";
+import { Snapshots } from "./snapshot/snapshot-service.ts";
 import type { Storage } from "./storage/storage.ts";
 import { sysBackend } from "./sys/backend.ts";
 import { TokenService } from "./tokens/token-service.ts";
@@ -88,6 +89,9 @@ export interface AssembledServer {
   readonly inFlight: InFlight;
   /** The server as a whole, with its other worker processes. */
   readonly whole: WholeServer;
+  readonly snapshots: Snapshots;
+  /** Paths whose bodies are handed on as they come. */
+  readonly takesStream: (path: string) => boolean;
   readonly serve: (request: Request) => Promise<Answer>;
   readonly pages: (request: IncomingMessage, response: ServerResponse) => void;
   readonly crossOrigin: () => Promise<CrossOriginRules | undefined>;
@@ -102,7 +106,8 @@ function settingsOf({
   ...parts
 }: ServerParts) {
   const { storageType, version, buildDate, sanitizedConfig } = parts;
-  const built = { storageType, version, buildDate, sanitizedConfig };
+  const storageTrouble = () => parts.storage.usage?.()?.trouble;
+  const built = { storageType, version, buildDate, sanitizedConfig, storageTrouble };
   return { unauthenticatedRekey, rawStorage, introspection, commandLine, ...built };
 }
 
@@ -120,6 +125,13 @@ function endingOf(
     journal: new Journal({ barrier, clock, log }),
     sweeps: new SweepCounts(),
   };
+}
+
+const SYS = "sys/";
+
+function takesStream({ paths }: ReturnType<typeof sysBackend>, path: string): boolean {
+  if (!path.startsWith(SYS)) return false;
+  return paths.some((known) => known.takesStream && known.match(path.slice(SYS.length)) !== undefined);
 }
 
 export function assemble(parts: ServerParts): AssembledServer {
@@ -140,6 +152,7 @@ export function assemble(parts: ServerParts): AssembledServer {
   const whole = siblings?.whole ?? aloneServer(parts.metrics, inFlight, log);
   const writeRootToken = (tx: Transaction) => initial.writeRootToken(tx);
   const ceremonies = createCeremonies({ storage, barrier, seals: parts.seals, node, clock, writeRootToken });
+  const snapshots = new Snapshots({ ...parts, barrier, node, seals: [...parts.seals, ...parts.retiredSeals] });
   const lazy: { backends?: Backends; services?: CoreServices } = {};
   const backendsOf = () => {
     if (!lazy.backends) throw new Error("the backends are made right below");
@@ -153,7 +166,7 @@ export function assemble(parts: ServerParts): AssembledServer {
   const { version, buildDate, sanitizedConfig } = parts;
   const system = sysBackend({
     ...{ clock, node, barrier, backends: backendsOf, tokens, policies, identity, expiration, audit, ttl, events, held },
-    ...{ log, whole, lockout, loginMfa, decisions, initial, ceremonies },
+    ...{ log, whole, lockout, loginMfa, decisions, initial, ceremonies, snapshots },
     ...settingsOf(parts),
   });
   const identities = identityBackend({ tokens, apiAddress: apiAddressOf(sanitizedConfig) });
@@ -184,6 +197,8 @@ export function assemble(parts: ServerParts): AssembledServer {
     }),
     inFlight,
     whole,
+    snapshots,
+    takesStream: (path) => takesStream(system, path),
     serve: (request) => inFlight.during(request, () => serve(request, services)),
     pages: createPages(async () => (barrier.isSealed ? {} : readPageHeaders(barrier.begin()))),
     crossOrigin: async () => (barrier.isSealed ? undefined : readCrossOrigin(barrier.begin())),

@@ -67,6 +67,7 @@ export async function serve(config: ServerConfig, start: Start): Promise<number>
   await stopped(stop.signal);
   log.info("stopping");
   await Promise.all(listeners.map((listener) => listener.close()));
+  server.snapshots[Symbol.dispose]();
   await server.background.stopped();
   await comingUp;
   await server.services.audit.close();
@@ -165,11 +166,17 @@ function sanitized(config: ServerConfig) {
 
 async function openListeners(
   config: ServerConfig,
-  { serve, pages, crossOrigin, whole }: Pick<AssembledServer, "serve" | "pages" | "crossOrigin" | "whole">,
+  {
+    serve,
+    pages,
+    crossOrigin,
+    whole,
+    takesStream,
+  }: Pick<AssembledServer, "serve" | "pages" | "crossOrigin" | "whole" | "takesStream">,
   { log, clock }: ServerParts,
 ): Promise<readonly Listener[]> {
   const showMetrics = (asked: MetricsRequest) => metricsAnswer(whole, asked, clock.now());
-  const services = { serve, pages, crossOrigin, log, clock, metrics: showMetrics };
+  const services = { serve, pages, crossOrigin, takesStream, log, clock, metrics: showMetrics };
   const open = config.listeners.map((listener) => ({
     ...listener,
     unauthenticatedMetrics: listener.unauthenticatedMetrics || config.unauthenticatedMetrics,
@@ -188,6 +195,9 @@ async function bringUpServer(
 ): Promise<void> {
   const { node } = server.services;
   node.onUnsealed(() => server.background.start(signal));
+  server.snapshots.watch.start(async () => {
+    if (node.isAutoSeal) await bringUp({ node, clock: io.clock, log, initialize: undefined }, signal);
+  });
   if (!node.isAutoSeal) {
     await node.refresh();
     return;

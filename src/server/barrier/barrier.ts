@@ -6,6 +6,7 @@ import type { Millis } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import type { SecretBytes } from "#common/secret-bytes.ts";
 import { BarrierTransaction, type Cryptor } from "./barrier-transaction.ts";
+import { type DerivedKey, deriveKey } from "./derived-key.ts";
 import { envelopeTerm, KEY_BYTES, openEnvelope, sealEnvelope } from "./envelope.ts";
 import { ENCRYPTIONS_CEILING, KEYRING_KEY, Keyring, type RotationPolicy } from "./keyring.ts";
 import { type KeyringContext, OpenKeyring, RESERVATION } from "./open-keyring.ts";
@@ -38,6 +39,7 @@ export class Barrier {
   readonly #cache = new RecordCache();
   readonly #cryptor: Cryptor;
   #open: OpenKeyring | undefined;
+  #damagedReads = 0;
 
   constructor(context: KeyringContext) {
     this.#context = context;
@@ -46,6 +48,11 @@ export class Barrier {
       decryptAfterReload: (key, envelope) => this.#decryptAfterReload(key, envelope),
       commit: (expected, writes) => this.#commit(expected, writes),
     };
+  }
+
+  /** Reads since the start of this process that met bytes which this barrier has not written there. */
+  get damagedReads(): number {
+    return this.#damagedReads;
   }
 
   get isSealed(): boolean {
@@ -75,7 +82,7 @@ export class Barrier {
     }
   }
 
-  /** Opens the barrier; keeps a copy of the root key. Throws `uninitialized`. */
+  /** Opens the barrier; keeps a copy of the root key. Throws `internal` when there is no keyring. */
   async unseal(rootKey: SecretBytes): Promise<"unsealed" | "wrong_key"> {
     if (rootKey.length !== KEY_BYTES) return "wrong_key";
     const opened = await OpenKeyring.open(this.#context, rootKey);
@@ -142,6 +149,23 @@ export class Barrier {
     return this.#unsealed().rootKey.clone();
   }
 
+  /**
+   * A key for another purpose than values, derived from a term's key (HKDF, RFC 5869): of the active term without one.
+   * Undefined for a term that there is not. Throws `sealed`.
+   */
+  derivedKey(purpose: string, term?: number): DerivedKey | undefined {
+    return deriveKey(this.#unsealed().current, purpose, term);
+  }
+
+  /** Whether what stands at a storage key opens: it is whole and was written there by this barrier. Throws `sealed`. */
+  isGenuine(key: string, envelope: Uint8Array): boolean {
+    const term = envelopeTerm(envelope);
+    const termKey = term === undefined ? undefined : this.#unsealed().current.keyOf(term);
+    const plaintext = termKey && openEnvelope(termKey, key, envelope);
+    plaintext?.fill(0);
+    return plaintext !== undefined;
+  }
+
   /** Replaces the root key, in one commit with the seals' new blobs. "conflict": one of those has changed. */
   rekey(newRootKey: SecretBytes, plain: readonly PlainWrite[]): Promise<"committed" | "conflict"> {
     assert(newRootKey.length === KEY_BYTES, "a root key has 32 bytes");
@@ -155,18 +179,23 @@ export class Barrier {
 
   #decrypt(key: string, envelope: Uint8Array): Uint8Array | undefined {
     const term = envelopeTerm(envelope);
-    if (term === undefined) throw undecryptable(key);
+    if (term === undefined) throw this.#damaged(key);
     const termKey = this.#unsealed().current.keyOf(term);
     if (termKey === undefined) return undefined;
     const plaintext = openEnvelope(termKey, key, envelope);
-    if (plaintext === undefined) throw undecryptable(key);
+    if (plaintext === undefined) throw this.#damaged(key);
     return plaintext;
+  }
+
+  #damaged(key: string): CofferError {
+    this.#damagedReads++;
+    return undecryptable(key);
   }
 
   async #decryptAfterReload(key: string, envelope: Uint8Array): Promise<Uint8Array> {
     await this.#unsealed().reload();
     const plaintext = this.#decrypt(key, envelope);
-    if (plaintext === undefined) throw undecryptable(key);
+    if (plaintext === undefined) throw this.#damaged(key);
     return plaintext;
   }
 

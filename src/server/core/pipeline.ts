@@ -87,7 +87,7 @@ export async function serve(request: Request, services: CoreServices): Promise<A
       const done = state.performed ?? state;
       await done.reply?.afterwards?.();
       if (done.reply?.awaited) answerInstead(done, await done.reply.awaited());
-      return withHeaders(streamOf(state, services) ?? encodeReply(done), state);
+      return withHeaders((await streamOf(state, services)) ?? encodeReply(done), state);
     } catch (error) {
       await services.journal.settle(state.tx, outcome);
       if (!committed && attempt < ATTEMPTS_MAX && (await isTornRead(error, state))) continue;
@@ -114,8 +114,15 @@ function answerInstead(state: RequestState, reply: Reply): void {
 }
 
 /** The beginning of a stream, where the reply is one. */
-function streamOf({ reply, token, request, scope }: RequestState, services: CoreServices): Answer | undefined {
+async function streamOf(
+  { reply, token, request, scope }: RequestState,
+  services: CoreServices,
+): Promise<Answer | undefined> {
   if (!token) return undefined;
+  if (reply?.download) {
+    const { contentType, open } = reply.download;
+    return { status: 200, contentType, body: undefined, bytes: await open() };
+  }
   const asked = { scope, path: request.path };
   if (reply?.monitor) {
     const lines = new LogStream(services, token, asked, reply.monitor);

@@ -1,6 +1,7 @@
 // A request as the core sees it, after the HTTP edge has decoded it and before anything is known of mounts or tokens.
+import type { Readable } from "node:stream";
 import type { JsonObject } from "#common/json.ts";
-import type { Operation } from "../framework/context.ts";
+import type { BodyStream, Operation } from "../framework/context.ts";
 import type { Page } from "../storage/storage.ts";
 import type { EventStream } from "./event-stream.ts";
 import type { LogStream } from "./log-stream.ts";
@@ -22,6 +23,8 @@ export interface Request {
   readonly wrapTtlSeconds: number | undefined;
   /** The form of a wrapping token; the ordinary one without. */
   readonly wrapFormat?: "jwt" | undefined;
+  /** Instead of `data`, on paths that take a stream. */
+  readonly bodyStream?: BodyStream | undefined;
   /** What the client wants to go on with over the same connection. */
   readonly upgrade?: "websocket" | undefined;
   readonly remoteAddress: string;
@@ -38,6 +41,8 @@ export interface Answer {
   readonly headers?: Readonly<Record<string, string>>;
   /** With status 101: what is sent from now on. Whoever gets it must close it. */
   readonly stream?: EventStream;
+  /** With status 200, instead of a body: bytes that are sent as they come. Whoever gets it must destroy it. */
+  readonly bytes?: Readable;
   /** With status 200, instead of a body: lines that are sent as they come. Whoever gets it must close it. */
   readonly lines?: LogStream;
 }

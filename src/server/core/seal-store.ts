@@ -10,6 +10,7 @@ import { isJsonObject, parseJson } from "#common/json.ts";
 import { type Infer, list, number, object, type Schema, string } from "#common/schema.ts";
 import type { PlainWrite } from "../barrier/plain-store.ts";
 import { assertWhole, MIGRATION_KEY } from "../storage/migration-record.ts";
+import { assertRestored, RESTORE_KEY } from "../storage/restore-record.ts";
 import type { Storage } from "../storage/storage.ts";
 
 const configSchema = object({
@@ -30,9 +31,9 @@ export type SealKeys = Infer<typeof keysSchema>;
 export const ROOT_PURPOSE = "root-key";
 export const RECOVERY_PURPOSE = "recovery-key";
 
-const CONFIG_KEY = "core/seal-config";
 const VERSION = 1;
-const KEYS_KEY = "core/seal-keys";
+const CONFIG_KEY = "core/seal-config";
+export const SEAL_KEYS_KEY = "core/seal-keys";
 
 export interface StoredSeal {
   readonly config: SealConfig;
@@ -41,11 +42,16 @@ export interface StoredSeal {
   readonly keysVersion: bigint;
 }
 
-/** Undefined: the store is not initialised. Throws `invalid_request` when a migration has not finished filling it. */
+/**
+ * Undefined: the store is not initialised. Throws `invalid_request` when a migration has not finished filling it. Throws
+ * `unavailable` while a snapshot is being restored to it.
+ */
 export async function readSeal(storage: Storage): Promise<StoredSeal | undefined> {
-  const [config, keys, migration] = await storage.get([CONFIG_KEY, KEYS_KEY, MIGRATION_KEY]);
+  const [config, keys, migration, restore] = await storage.get([CONFIG_KEY, SEAL_KEYS_KEY, MIGRATION_KEY, RESTORE_KEY]);
   assertWhole(migration);
-  if (!config || !keys) return undefined;
+  assertRestored(restore);
+  if (!config && !keys) return undefined;
+  if (!config || !keys) throw missing(config ? SEAL_KEYS_KEY : CONFIG_KEY);
   return {
     config: decode(configSchema, config.value, "seal config"),
     configVersion: config.version,
@@ -54,8 +60,16 @@ export async function readSeal(storage: Storage): Promise<StoredSeal | undefined
   };
 }
 
+/** One without the other: not a fresh store, and nothing that may be initialised. */
+function missing(key: string): CofferError {
+  return new CofferError(
+    "internal",
+    `nothing is stored at path ${key}, and the other half of the seal is; restore a snapshot`,
+  );
+}
+
 export function newSealWrites(config: SealConfig, keys: SealKeys): readonly PlainWrite[] {
-  return [write(CONFIG_KEY, config, undefined), write(KEYS_KEY, keys, undefined)];
+  return [write(CONFIG_KEY, config, undefined), write(SEAL_KEYS_KEY, keys, undefined)];
 }
 
 export function sealConfigWrite(config: SealConfig, expected: bigint): PlainWrite {
@@ -63,7 +77,7 @@ export function sealConfigWrite(config: SealConfig, expected: bigint): PlainWrit
 }
 
 export function sealKeysWrite(keys: SealKeys, expected: bigint): PlainWrite {
-  return write(KEYS_KEY, keys, expected);
+  return write(SEAL_KEYS_KEY, keys, expected);
 }
 
 function write(key: string, value: object, expected: bigint | undefined): PlainWrite {

@@ -10,6 +10,11 @@ import type { OutsideJournal } from "./outside.ts";
 
 export type Operation = "create" | "read" | "update" | "patch" | "delete" | "list" | "scan" | "help";
 
+/** A body that comes as it is sent. */
+export interface BodyStream {
+  readonly bytes: AsyncIterable<Uint8Array>;
+}
+
 /** The mount a request is for, with its time limits resolved against the server's. */
 export interface MountInfo {
   /** With a slash at the end, "auth/" in front for auth methods. */
@@ -81,6 +86,8 @@ export interface PrivilegedContext extends Context {
   readonly namespace: string;
   readonly scope: NamespaceScope;
   readonly query: JsonObject;
+  /** Of a path that takes a stream. Stays the same when the request runs again, and can be read once. */
+  readonly bodyStream?: BodyStream | undefined;
   /** The client wants to go on with this protocol over the same connection. */
   readonly upgrade?: "websocket" | undefined;
   /** The request's headers by their names in lower case, for the few paths that standards give some of their own. */

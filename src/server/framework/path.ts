@@ -41,6 +41,8 @@ export interface PathDefinition<P extends string, F extends Fields, C> {
   readonly caseless?: boolean;
   /** The body is the client's own data: unknown members are kept and not warned about. */
   readonly freeForm?: boolean;
+  /** A write's body is not JSON but bytes without a limit, which the handler gets as they come. */
+  readonly takesStream?: boolean;
   readonly fields?: F;
   /** Decides whether a write is a create or an update; without it every write is an update. */
   readonly exists?: (context: C, values: PathValues<P>) => Promise<boolean>;
@@ -60,6 +62,7 @@ export interface Path<C> {
   readonly caseless: boolean;
   readonly orCapability: "subscribe" | undefined;
   readonly freeForm: boolean;
+  readonly takesStream: boolean;
   readonly fields: Fields;
   readonly operations: ReadonlyMap<Operation, string>;
   /** The pattern's parameters of a matching path, or undefined. */
@@ -90,6 +93,7 @@ export function definePath<
     caseless: definition.caseless ?? false,
     orCapability: definition.orCapability,
     freeForm: definition.freeForm ?? false,
+    takesStream: definition.takesStream ?? false,
     fields,
     operations: operationSummaries(definition.operations),
     match: matcher,

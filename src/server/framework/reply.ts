@@ -1,5 +1,6 @@
 // What a handler answers. The core turns it into the envelope that clients know; handlers know nothing of HTTP but a
 // status where a path must have its own.
+import type { Readable } from "node:stream";
 import type { JsonObject, JsonValue } from "#common/json.ts";
 import type { TapSelection } from "#common/log-tap.ts";
 
@@ -127,6 +128,8 @@ export interface Reply {
   readonly awaited?: () => Promise<Reply>;
   /** Not an answer but the beginning of a stream: which events the client is to get. */
   readonly subscription?: SubscriptionOfReply;
+  /** Bytes without a limit, opened once the request is audited and committed, sent as fast as the client reads. */
+  readonly download?: { readonly contentType: string; open(): Promise<Readable> };
   /** The beginning of a stream of the log: which lines the client is to get. */
   readonly monitor?: TapSelection;
   /** The answer is what the request comes to that waited for approval, by the accessor of its wrapping token. */
@@ -141,6 +144,8 @@ export interface SubscriptionOfReply {
   readonly namespace: string;
   readonly namespaces: readonly string[];
   readonly dataPath: string;
+  /** Whether an event is wanted, by the texts behind the names that a filter may use. */
+  readonly filter?: ((textOf: (name: string) => string | undefined) => boolean) | undefined;
 }
 
 export const noContent: Reply = {};

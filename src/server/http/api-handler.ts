@@ -1,7 +1,9 @@
 // One HTTP exchange with the API: decode, let the core serve, send. Every answer has the headers that clients and
 // caches rely on.
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { CofferError } from "#common/errors.ts";
+import type { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { CofferError, messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import type { CrossOriginRules } from "../core/cross-origin.ts";
 import { encodeError } from "../core/encode.ts";
@@ -19,6 +21,8 @@ export interface ApiHandlerOptions {
   readonly crossOrigin: () => Promise<CrossOriginRules | undefined>;
   readonly log: Log;
   readonly bodyBytesMax: number;
+  /** Paths whose bodies are streams, without a limit of size or time. */
+  readonly takesStream?: ((path: string) => boolean) | undefined;
   readonly deadlines: Deadlines;
   readonly lineStreams: LineStreams;
   readonly requireRequestHeader: boolean;
@@ -45,6 +49,7 @@ class Exchange {
   readonly #options: ApiHandlerOptions;
   #isRead = false;
   #isAnswered = false;
+  #isStreamed = false;
   #origin: CrossOriginVerdict | undefined;
   constructor(message: IncomingMessage, response: ServerResponse, options: ApiHandlerOptions) {
     this.#message = message;
@@ -55,13 +60,14 @@ class Exchange {
   async run(): Promise<void> {
     const { deadlines } = this.#options;
     const deadline = deadlines.begin(() => this.#send(this.#refusal(this.#lateness())));
-    this.#send(await this.#answer());
+    this.#send(await this.#answer(() => deadlines.end(deadline)));
     deadlines.end(deadline);
   }
 
-  async #answer(): Promise<Answer> {
+  /** `goOn`: takes as long as it takes. */
+  async #answer(goOn: () => void): Promise<Answer> {
     const message = this.#message;
-    const { serve, bodyBytesMax, clientAddress, crossOrigin } = this.#options;
+    const { serve, bodyBytesMax, takesStream, clientAddress, crossOrigin } = this.#options;
     try {
       this.#origin = await judgeOrigin(message, methodOf(message), crossOrigin);
       if (this.#origin?.isPreflight) return { status: 200, contentType: "application/json", body: undefined };
@@ -72,9 +78,12 @@ class Exchange {
       };
       const request = await decodeRequest(message, target, {
         bodyBytesMax,
+        takesStream,
         remoteAddress: clientAddress(message),
         onRead,
       });
+      this.#isStreamed = request.bodyStream !== undefined;
+      if (this.#isStreamed) goOn();
       if (message.method === "HEAD" && request.path !== "sys/health")
         throw new CofferError("unsupported_operation", "");
       return await serve(request);
@@ -100,6 +109,7 @@ class Exchange {
     const response = this.#response;
     if (this.#isAnswered || response.destroyed) {
       answer.lines?.close();
+      answer.bytes?.destroy();
       return;
     }
     this.#isAnswered = true;
@@ -111,12 +121,28 @@ class Exchange {
       ...(this.#options.isTls && { "Strict-Transport-Security": "max-age=31536000; includeSubDomains" }),
       ...(typeof namespace === "string" && { "X-Vault-Namespace": namespace }),
       // The rest of a body that was refused unread would be taken for the next request.
-      ...((answer.status === 408 || answer.status === 413) && !message.complete && { Connection: "close" }),
+      ...(this.#isUnread(answer) && { Connection: "close" }),
       ...this.#origin?.headers,
       ...answer.headers,
     });
     if (answer.lines) void this.#options.lineStreams.send(response, answer.lines);
+    else if (answer.bytes) void this.#sendBytes(answer.bytes);
     else response.end(message.method === "HEAD" ? undefined : answer.body);
+  }
+
+  #isUnread({ status }: Answer): boolean {
+    if (this.#message.complete) return false;
+    return status === 408 || status === 413 || this.#isStreamed;
+  }
+
+  /** As fast as the client reads. What fails midway cuts the connection, so that nobody takes it for whole. */
+  async #sendBytes(bytes: Readable): Promise<void> {
+    try {
+      await pipeline(bytes, this.#response);
+    } catch (error) {
+      this.#options.log.warn("an answer was not sent to its end", { error: messageOf(error) });
+      this.#response.destroy();
+    }
   }
 }
 

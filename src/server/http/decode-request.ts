@@ -34,6 +34,8 @@ export interface DecodeOptions {
   readonly remoteAddress: string;
   /** The client wants to go on with this protocol. */
   readonly upgrade?: "websocket";
+  /** Whether a write to this path has a body that is handed on as it comes. */
+  readonly takesStream?: ((path: string) => boolean) | undefined;
   /** Called when all of the request has come in. */
   readonly onRead?: () => void;
 }
@@ -48,7 +50,8 @@ export async function decodeRequest(
   const query = at < 0 ? {} : parseForm(target.slice(at + 1));
   const operation = operationOf(message, query);
   const path = decodePath(at < 0 ? target : target.slice(0, at));
-  const body = READS_BODY.has(operation) ? await readBody(message, options.bodyBytesMax) : undefined;
+  const isStreamed = operation === "update" && options.takesStream?.(path) === true;
+  const body = READS_BODY.has(operation) && !isStreamed ? await readBody(message, options.bodyBytesMax) : undefined;
   options.onRead?.();
   return {
     id: randomUUID(),
@@ -57,8 +60,10 @@ export async function decodeRequest(
     namespace: headerText(message.headers, "x-vault-namespace").replace(/^\/+|\/+$/g, ""),
     clientToken: tokenOf(message.headers),
     headers: message.headers,
-    data: body ? parseBody(body, message.headers["content-type"]) : query,
+    data: body ? parseBody(body, message.headers["content-type"]) : isStreamed ? {} : query,
     query,
+    // Leaving an ordinary loop over the message would destroy the connection, and the answer with it.
+    ...(isStreamed && { bodyStream: { bytes: message.iterator({ destroyOnReturn: false }) } }),
     wrapTtlSeconds: wrapTtlOf(message.headers),
     ...(headerText(message.headers, "x-vault-wrap-format") === "jwt" && { wrapFormat: "jwt" as const }),
     ...(options.upgrade && { upgrade: options.upgrade }),

@@ -23,6 +23,8 @@ import { isStreamRequest, WebSockets } from "./web-sockets.ts";
 const HEADER_BYTES_MAX = 16 * 1024;
 /** A client that takes longer for its headers is not one. */
 const HEADERS_MILLIS_MAX = 10_000;
+/** A snapshot that takes longer to send is not coming any more. */
+const STREAM_MILLIS_MAX = 24 * 60 * 60 * 1000;
 /** Longer than the idle time of common load balancers, so that the server is not the first to hang up. */
 const KEEP_ALIVE_MILLIS = 75_000;
 /** How often Node looks for connections whose headers take too long. */
@@ -47,6 +49,8 @@ export interface ListenerServices {
   readonly clock: Clock;
   /** The configuration of cross-origin requests; undefined without, and while the server is sealed. */
   readonly crossOrigin: () => Promise<CrossOriginRules | undefined>;
+  /** Paths whose bodies are handed on as they come; none without. */
+  readonly takesStream?: (path: string) => boolean;
   /** The metrics, for listeners that show them without a token. Throws `invalid_request` for an unknown format. */
   readonly metrics: (asked: MetricsRequest) => Promise<{ readonly contentType: string; readonly body: string }>;
 }
@@ -57,8 +61,8 @@ export async function listen(config: ListenerConfig, services: ListenerServices)
   const options = {
     maxHeaderSize: HEADER_BYTES_MAX,
     headersTimeout: HEADERS_MILLIS_MAX,
-    // The deadlines answer before; this is for what never becomes a request.
-    requestTimeout: config.maxRequestSeconds * 1000 + HEADERS_MILLIS_MAX,
+    // The deadlines answer before, but where a body may take long.
+    requestTimeout: STREAM_MILLIS_MAX,
     connectionsCheckingInterval: CHECK_MILLIS,
     keepAliveTimeout: KEEP_ALIVE_MILLIS,
     // Other upgrades are refused by answering as if they were not asked for: Java's client asks for h2c every time.
@@ -108,6 +112,7 @@ function apiOptions(
     log: services.log,
     ...made,
     bodyBytesMax: config.maxRequestBytes,
+    takesStream: services.takesStream,
     requireRequestHeader: config.requireRequestHeader,
     isTls: config.tls !== undefined,
     clientAddress: (message: IncomingMessage) => clientAddressOf(message, config.forwardedFor),

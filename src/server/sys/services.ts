@@ -18,6 +18,7 @@ import type { Backends } from "../mounts/backends.ts";
 import type { TtlDefaults } from "../mounts/mount-info.ts";
 import type { DecisionIds } from "../policy/decision-id.ts";
 import type { PolicyStore } from "../policy/policy-store.ts";
+import type { Snapshots } from "../snapshot/snapshot-service.ts";
 import type { TokenService } from "../tokens/token-service.ts";
 
 export interface SysServices {
@@ -40,6 +41,7 @@ export interface SysServices {
   readonly held: HeldRequests;
   readonly whole: WholeServer;
   readonly ceremonies: Ceremonies;
+  readonly snapshots: Snapshots;
   /** Whether the shares of a key are enough for sys/rekey and sys/generate-root, without a token. */
   readonly unauthenticatedRekey: boolean;
   /** Whether sys/raw is there. */
@@ -50,6 +52,8 @@ export interface SysServices {
   readonly commandLine: readonly string[];
   readonly initial: InitialRecords;
   readonly storageType: string;
+  /** Why the storage cannot be written to, or soon cannot. */
+  readonly storageTrouble?: () => string | undefined;
   readonly version: string;
   readonly buildDate: string;
   /** The configuration without its secrets, for `sys/config/state/sanitized`. */

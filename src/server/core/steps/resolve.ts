@@ -89,6 +89,7 @@ function buildContext(state: RequestState, services: CoreServices, route: Route,
     namespace: request.namespace,
     scope: state.scope,
     query: request.query,
+    bodyStream: request.bodyStream,
     upgrade: request.upgrade,
     ...(request.headers && { headers: request.headers }),
   };

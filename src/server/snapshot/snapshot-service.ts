@@ -1,0 +1,59 @@
+// What the API can do with snapshots, as one service: take, restore, try. Owns nothing that must survive the process.
+import type { Clock } from "#common/clock.ts";
+import type { Log } from "#common/log.ts";
+import type { Barrier } from "../barrier/barrier.ts";
+import { readCluster } from "../core/initial-records.ts";
+import type { Node } from "../core/node.ts";
+import type { Seal } from "../seal/seal.ts";
+import type { Storage } from "../storage/storage.ts";
+import { RestoreWatch } from "./restore-watch.ts";
+import { limitsOf, Restorer } from "./restorer.ts";
+import { Spool } from "./spool.ts";
+import { type TrialResult, tryRestore } from "./trial.ts";
+import { type SnapshotStream, takeSnapshot } from "./write-snapshot.ts";
+
+export interface SnapshotParts {
+  readonly storage: Storage;
+  readonly storageType: string;
+  readonly barrier: Barrier;
+  readonly node: Node;
+  /** All seals, those included that only open what they wrapped. */
+  readonly seals: readonly Seal[];
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly version: string;
+}
+
+export class Snapshots implements Disposable {
+  readonly restorer: Restorer;
+  readonly watch: RestoreWatch;
+  readonly #parts: SnapshotParts;
+
+  constructor(parts: SnapshotParts) {
+    this.#parts = parts;
+    this.watch = new RestoreWatch(parts);
+    this.restorer = new Restorer({ ...parts, watch: this.watch });
+  }
+
+  /** Lets go of what waits; nothing more begins. */
+  [Symbol.dispose](): void {
+    this.watch[Symbol.dispose]();
+    this.restorer[Symbol.dispose]();
+  }
+
+  /** Throws `sealed` or `unavailable`. */
+  async take(): Promise<SnapshotStream> {
+    const { barrier } = this.#parts;
+    const cluster = await readCluster(barrier.begin());
+    return takeSnapshot({ ...this.#parts, clusterName: cluster?.name ?? "", clusterId: cluster?.id ?? "" });
+  }
+
+  /** Takes in a snapshot and restores it to a scratch store. Throws `invalid_request` with what is wrong with it. */
+  async verify(
+    bytes: AsyncIterable<Uint8Array>,
+  ): Promise<TrialResult & { readonly id: string; readonly created: string }> {
+    await using spool = await Spool.receive(bytes, limitsOf(this.#parts.storageType));
+    const { id, created } = spool.checked.meta;
+    return { id, created, ...(await tryRestore(spool, this.#parts)) };
+  }
+}

@@ -1,0 +1,142 @@
+// Snapshots of real servers: taken, looked at, put back, refused; with the command line as people use it.
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createApiClient } from "#client/api-client.ts";
+import { systemClock } from "#common/clock.ts";
+import { type ShamirServer, startShamirServer } from "#test/kit/server.ts";
+
+let folder: string;
+let one: ShamirServer;
+let other: ShamirServer;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "coffer-snapshots-"));
+  [one, other] = await Promise.all([startShamirServer(), startShamirServer()]);
+  for (const server of [one, other])
+    await call(server, "POST", "sys/mounts/secret", { type: "kv", options: { version: "2" } });
+});
+afterAll(async () => {
+  await Promise.all([one, other].map((server) => server?.stop()));
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function call(server: ShamirServer, method: string, path: string, body?: unknown, token = server.rootToken) {
+  const response = await fetch(`${server.address}/v1/${path}`, {
+    method,
+    headers: { "X-Vault-Token": token },
+    ...(body !== undefined && { body: body instanceof Uint8Array ? body : JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  const json = text.startsWith("{") ? JSON.parse(text) : {};
+  return { status: response.status, data: json.data, error: String(json.errors?.[0] ?? "") };
+}
+
+const put = (server: ShamirServer, name: string, value: string) =>
+  call(server, "POST", `secret/data/${name}`, { data: { value } });
+const get = async (server: ShamirServer, name: string, token?: string) =>
+  (await call(server, "GET", `secret/data/${name}`, undefined, token)).data?.data?.value;
+
+async function take(server: ShamirServer, path = "sys/storage/raft/snapshot"): Promise<Uint8Array> {
+  const response = await fetch(`${server.address}/v1/${path}`, { headers: { "X-Vault-Token": server.rootToken } });
+  expect([response.status, response.headers.get("content-type")]).toEqual([200, "application/gzip"]);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+const client = (server: ShamirServer) =>
+  createApiClient({ address: server.address, token: server.rootToken, clock: systemClock });
+
+describe("a snapshot of a server", () => {
+  it("brings back what was changed, removed and added since, and the server goes on without being unsealed", async () => {
+    for (const name of ["kept", "changed", "removed"]) await put(one, name, "old");
+    const snapshot = await take(one);
+    await put(one, "changed", "new");
+    await put(one, "added", "new");
+    await call(one, "DELETE", "secret/metadata/removed");
+    const restored = await call(one, "POST", "sys/storage/raft/snapshot", snapshot);
+    expect(restored).toMatchObject({ status: 204 });
+    const found = await Promise.all(["kept", "changed", "removed", "added"].map((name) => get(one, name)));
+    expect(found).toEqual(["old", "old", "old", undefined]);
+    await put(one, "after", "works");
+    expect(await get(one, "after")).toBe("works");
+  });
+
+  it("is refused when it was changed, cut, or is another cluster's, and nothing happens", async () => {
+    await put(one, "kept", "mine");
+    const snapshot = await take(one);
+    const flipped = snapshot.with(snapshot.length - 40, (snapshot.at(-40) ?? 0) ^ 1);
+    for (const bytes of [flipped, snapshot.subarray(0, -100), new Uint8Array(10), await take(other)]) {
+      const refused = await call(one, "POST", "sys/storage/snapshot", bytes);
+      expect(refused.status, refused.error).toBe(400);
+    }
+    expect(await get(one, "kept")).toBe("mine");
+  });
+
+  it("is taken and restored only by who may", async () => {
+    const policy = 'path "sys/storage/*" { capabilities = ["read", "update"] }';
+    await call(one, "PUT", "sys/policies/acl/backup", { policy });
+    const made = await fetch(`${one.address}/v1/auth/token/create`, {
+      method: "POST",
+      headers: { "X-Vault-Token": one.rootToken },
+      body: JSON.stringify({ policies: ["backup"] }),
+    });
+    const { auth } = (await made.json()) as { auth: { client_token: string } };
+    const snapshot = await take(one);
+    expect((await call(one, "POST", "sys/storage/snapshot", snapshot, auth.client_token)).status).toBe(403);
+    expect((await call(one, "POST", "sys/storage/snapshot", snapshot, "")).status).toBe(403);
+    expect((await call(one, "GET", "sys/storage/snapshot", undefined, "")).status).toBe(403);
+    const response = await fetch(`${one.address}/v1/sys/storage/snapshot`, {
+      headers: { "X-Vault-Token": auth.client_token },
+    });
+    expect(response.status).toBe(200);
+    await response.arrayBuffer();
+  });
+
+  it("of another cluster replaces everything by force; the store then opens by that cluster's keys", async () => {
+    await put(one, "whose", "one's");
+    await put(other, "whose", "other's");
+    const snapshot = await take(one, "sys/storage/snapshot");
+    expect((await call(other, "POST", "sys/storage/snapshot-force", snapshot)).status).toBe(204);
+    expect((await call(other, "GET", "sys/seal-status")).status).toBe(200);
+    expect((await call(other, "GET", "secret/data/whose")).status).toBe(503);
+    expect((await call(other, "POST", "sys/unseal", { key: other.unsealKey })).status).toBe(400);
+    expect((await call(other, "POST", "sys/unseal", { key: one.unsealKey })).status).toBe(200);
+    expect(await get(other, "whose", one.rootToken)).toBe("one's");
+  });
+
+  it("is tried by the server without changing anything", async () => {
+    const snapshot = await take(one);
+    const found = await call(one, "POST", "sys/storage/snapshot-verify", snapshot);
+    expect(found.status, found.error).toBe(200);
+    expect(found.data.entries).toBeGreaterThan(found.data.decrypted);
+    expect(found.data.decrypted).toBeGreaterThan(20);
+    const foreign = await startShamirServer();
+    try {
+      expect((await call(one, "POST", "sys/storage/snapshot-verify", await take(foreign))).status).toBe(400);
+    } finally {
+      await foreign.stop();
+    }
+  });
+});
+
+describe("the client", () => {
+  it("streams in both directions and tells why it was refused", async () => {
+    using api = client(one);
+    const chunks = await Array.fromAsync(api.download("sys/storage/snapshot"));
+    const file = join(folder, "s.snap");
+    await writeFile(file, Buffer.concat(chunks));
+    expect((await stat(file)).size).toBeGreaterThan(1000);
+    const bytes = await readFile(file);
+    const send = async function* (content: Uint8Array) {
+      yield content;
+    };
+    expect(await api.upload("sys/storage/snapshot-verify", send(bytes))).toMatchObject({
+      decrypted: expect.anything(),
+    });
+    await expect(api.upload("sys/storage/snapshot", send(bytes.subarray(10)))).rejects.toMatchObject({ status: 400 });
+    await expect(Array.fromAsync(api.with({ token: "none" }).download("sys/storage/snapshot"))).rejects.toMatchObject({
+      status: 403,
+    });
+  });
+});
