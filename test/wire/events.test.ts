@@ -30,8 +30,8 @@ describe("sys/events/subscribe", () => {
     return isJsonObject(answer) ? answer : {};
   }
 
-  function connect(type: string, token: string): WebSocket {
-    const url = `${server.address.replace("http", "ws")}/v1/sys/events/subscribe/${type}?json=true`;
+  function connect(type: string, token: string, query = ""): WebSocket {
+    const url = `${server.address.replace("http", "ws")}/v1/sys/events/subscribe/${type}?json=true${query}`;
     return new WebSocket(url, { headers: { "X-Vault-Token": token } });
   }
 
@@ -101,6 +101,24 @@ describe("sys/events/subscribe", () => {
     const closed = once(socket, "close");
     await call("POST", "auth/token/revoke-self", {}, token);
     expect((await closed)[0]).toBe(1008);
+  });
+
+  it("sends what a filter lets through, and refuses one that is none", async () => {
+    const filter = encodeURIComponent('operation == delete and data_path matches "one/f*"');
+    const socket = connect("kv-v1%2F*", server.rootToken, `&filter=${filter}`);
+    await once(socket, "open");
+    const message = once(socket, "message");
+    await call("POST", "one/f", { a: 1 });
+    await call("DELETE", "one/g");
+    await call("DELETE", "one/f");
+    expect(parseJson(String((await message)[0]))).toMatchObject({
+      type: "kv-v1/delete",
+      data: { event: { metadata: { data_path: "one/f" } } },
+    });
+    socket.close();
+    const refused = connect("*", server.rootToken, "&filter=colour%20%3D%3D%20red");
+    const [error] = await once(refused, "error");
+    expect(String(error)).toContain("400");
   });
 
   it("closes on a client that talks too much", async () => {

@@ -8,6 +8,7 @@ export const subscribe = defineCommand({
   usage: "<type>",
   flags: {
     path: { kind: "text", help: 'Only events about such paths; "*" stands for anything.' },
+    filter: { kind: "text", help: "Only events for which an expression is true, such as 'operation != data-write'." },
     namespaces: { kind: "texts", help: "Further namespaces whose events to show." },
     json: { kind: "switch", help: "Print each event whole, as CloudEvents JSON." },
   },
@@ -15,7 +16,8 @@ export const subscribe = defineCommand({
   args: [1, 1],
   async run({ client, flags, args, io }) {
     const path = `sys/events/subscribe/${args[0] ?? ""}`;
-    const query = { json: true, data_path: flags.path, namespaces: flags.namespaces?.join(",") || undefined };
+    const { path: data_path, filter } = flags;
+    const query = { json: true, data_path, filter, namespaces: flags.namespaces?.join(",") || undefined };
     for await (const text of client.messages(path, { query, signal: io.signal })) {
       const event = flags.json ? undefined : parseJson(text);
       io.stdout.write(`${isJsonObject(event) ? line(event) : text}\n`);

@@ -1,5 +1,6 @@
 // sys/events: subscriptions to what happens. Here is only what a subscription is; the socket is the HTTP edge's.
 import { CofferError } from "#common/errors.ts";
+import { EVENT_SELECTORS, parseEventFilter } from "../events/filter.ts";
 import { field, withDefault } from "../framework/fields.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import type { SysServices } from "./services.ts";
@@ -20,12 +21,16 @@ export function eventPaths({ events }: Pick<SysServices, "events">) {
       fields: {
         json: withDefault(field.flag("Must be true: events are sent as JSON."), false),
         namespaces: withDefault(field.list('Namespaces besides the request\'s own, with "*" for anything.'), []),
+        filter: withDefault(
+          field.text(`An expression such as data_path == secret/data/a, over ${EVENT_SELECTORS.join(", ")}.`),
+          "",
+        ),
         data_path: withDefault(field.text('Only events about such paths, with "*" for anything.'), ""),
       },
       operations: {
         read: {
           summary: "Subscribe.",
-          handler: async ({ upgrade, namespace }, { type, json, namespaces, data_path: dataPath }) => {
+          handler: async ({ upgrade, namespace }, { type, json, namespaces, data_path: dataPath, filter }) => {
             if (upgrade !== "websocket")
               throw new CofferError(
                 "invalid_request",
@@ -33,9 +38,10 @@ export function eventPaths({ events }: Pick<SysServices, "events">) {
               );
             if (!json) throw new CofferError("invalid_request", "events are sent as JSON alone; add json=true");
             assertPatterns([type, dataPath, ...namespaces], namespaces.length);
+            const parsed = filter === "" ? undefined : parseEventFilter(filter);
             await events.prepare();
             const trimmed = namespaces.map((name) => name.replace(/^\/+|\/+$/g, ""));
-            return { subscription: { types: type, namespace, namespaces: trimmed, dataPath } };
+            return { subscription: { types: type, namespace, namespaces: trimmed, dataPath, filter: parsed } };
           },
         },
       },

@@ -1,4 +1,4 @@
-// Filter expressions of audit devices, and conditions of exclusions.
+// Filter expressions of audit devices and of subscriptions to events, and conditions of exclusions.
 //
 //   expression  = and { "or" and }          and = not { "and" not }         not = [ "not" ] ( "(" expression ")" | test )
 //   test        = selector ( "==" | "!=" ) value
@@ -7,7 +7,7 @@
 //               | selector [ "not" ] "in" "[" value { "," value } "]"
 //               | value [ "not" ] "in" selector            the value is a part of the text
 //   selector    = "mount_point" | "mount_type" | "namespace" | "operation" | "path"; in conditions also a quoted JSON
-//                 pointer into the entry: "/request/mount_type"
+//                 pointer into the entry: "/request/mount_type"; of events "event_type" and others (events/filter.ts)
 //
 // Matching takes time in proportion to the text whatever clients send: there are no regular expressions.
 import { matchesGlob } from "#common/glob.ts";
@@ -24,9 +24,14 @@ export type Expression = (lookup: Lookup) => boolean;
 export const EXPRESSION_DEPTH_MAX = 50;
 
 /** Throws `invalid_request` saying what is wrong at which character. */
-export function parseExpression(source: string, options: { readonly pointers?: boolean } = {}): Expression {
-  const parser = new Parser(tokenize(source), options.pointers ?? false);
-  return parser.whole();
+export function parseExpression(
+  source: string,
+  {
+    pointers = false,
+    selectors = SELECTORS,
+  }: { readonly pointers?: boolean; readonly selectors?: readonly string[] } = {},
+): Expression {
+  return new Parser(tokenize(source), pointers, selectors).whole();
 }
 
 type Test = (text: string) => boolean;
@@ -34,11 +39,13 @@ type Test = (text: string) => boolean;
 class Parser {
   readonly #tokens: readonly Token[];
   readonly #pointers: boolean;
+  readonly #selectors: readonly string[];
   #next = 0;
   #depth = 0;
-  constructor(tokens: readonly Token[], pointers: boolean) {
+  constructor(tokens: readonly Token[], pointers: boolean, selectors: readonly string[]) {
     this.#tokens = tokens;
     this.#pointers = pointers;
+    this.#selectors = selectors;
   }
 
   whole(): Expression {
@@ -97,7 +104,7 @@ class Parser {
   #test(): Expression {
     const first = this.#take();
     if (first.kind !== "word" && first.kind !== "text")
-      throw expressionError(first.at, `expected one of ${SELECTORS.join(", ")}`);
+      throw expressionError(first.at, `expected one of ${this.#selectors.join(", ")}`);
     if (this.#isValueOf(first)) return this.#valueInSelector(first.text);
     const selector = this.#selector(first);
     const not = this.#accept("word", "not");
@@ -127,10 +134,10 @@ class Parser {
   }
 
   #selector(token: Token): string {
-    const isName = token.kind === "word" && SELECTORS.some((name) => name === token.text);
+    const isName = token.kind === "word" && this.#selectors.includes(token.text);
     const isPointer = this.#pointers && token.kind === "text" && token.text.startsWith("/");
     if (isName || isPointer) return token.text;
-    throw expressionError(token.at, `expected one of ${SELECTORS.join(", ")}, found "${token.text}"`);
+    throw expressionError(token.at, `expected one of ${this.#selectors.join(", ")}, found "${token.text}"`);
   }
 
   #operation(operator: Token): Test {
