@@ -26,7 +26,7 @@ const authorizeFields = {
   scope: withDefault(field.text('Scopes, with spaces between them; "openid" is one of them.'), ""),
   redirect_uri: withDefault(field.text("Where the user is sent back to; one of the client's."), ""),
   response_type: withDefault(field.text('"code".'), ""),
-  state: field.text("Comes back as it is."),
+  state: withDefault(field.text("Comes back as it is."), ""),
   nonce: withDefault(field.text("Stands in the identity token as it is."), ""),
   max_age: field.integer("Seconds since the user last logged in, at most."),
   code_challenge: withDefault(field.text("PKCE; public clients must send it."), ""),
@@ -54,12 +54,10 @@ async function authorize(
 ): Promise<Reply> {
   const { transaction: tx, caller } = context;
   const nowSeconds = Math.floor(context.clock.now() / 1000);
-  const provider = await readProvider(tx, values.name);
-  if (!provider) throw new OauthFailure("invalid_request", "provider not found");
-  const scopes = scopesOf(provider, values);
-  const client = await clientOf(tx, provider, values);
+  const client = await clientOf(tx, values);
   assertRedirect(client, values.redirect_uri);
-  const challenge = challengeOf(client, values);
+  const provider = await providerOf(tx, values.name, client);
+  const scopes = scopesOf(provider, values);
   if (values.nonce.length > NONCE_LENGTH_MAX)
     throw new OauthFailure("invalid_request", `nonce is longer than ${NONCE_LENGTH_MAX} characters`);
   if (!caller?.entityId) throw new OauthFailure("access_denied", "identity entity must be associated with the request");
@@ -67,6 +65,7 @@ async function authorize(
   if (!subject) throw new OauthFailure("access_denied", "identity entity associated with the request not found");
   if (!(await isAssigned(tx, client, subject)))
     throw new OauthFailure("access_denied", "identity entity not authorized by client assignment");
+  const challenge = challengeOf(client, values);
   const code: Omit<AuthorizationCode, "expiresAtSeconds"> = {
     provider: provider.name,
     clientId: client.clientId,
@@ -78,31 +77,37 @@ async function authorize(
     challenge,
   };
   const text = await newCode(tx, code, nowSeconds);
-  return { bare: { code: text, ...(values.state !== undefined && { state: values.state }) } };
+  return { bare: { code: text, state: values.state } };
 }
 
 /** Scopes that the provider does not know are left out, as the standard has it. */
 function scopesOf(provider: Provider, { scope, response_type, request, request_uri }: Wanted): readonly string[] {
-  const wanted = new Set(scope.split(/\s+/).filter(Boolean));
-  if (!wanted.has(OPENID))
-    throw new OauthFailure("invalid_request", `scope parameter must contain the "${OPENID}" value`);
   if (request !== undefined) throw new OauthFailure("request_not_supported", "request parameter is not supported");
   if (request_uri !== undefined)
     throw new OauthFailure("request_uri_not_supported", "request_uri parameter is not supported");
+  const wanted = new Set(scope.split(/\s+/).filter(Boolean));
+  if (!wanted.has(OPENID))
+    throw new OauthFailure("invalid_request", `scope parameter must contain the "${OPENID}" value`);
   if (response_type === "") throw new OauthFailure("invalid_request", "response_type parameter is required");
   if (response_type !== "code") throw new OauthFailure("unsupported_response_type", "unsupported response_type value");
   return [...wanted].filter((name) => provider.scopesSupported.includes(name)).sort();
 }
 
-async function clientOf(tx: Transaction, provider: Provider, { client_id }: Wanted): Promise<Client> {
-  if (client_id === "") throw new OauthFailure("invalid_request", "client_id parameter is required");
+async function clientOf(tx: Transaction, { client_id }: Wanted): Promise<Client> {
+  if (client_id === "") throw new OauthFailure("invalid_client_id", "client_id parameter is required");
   const client = await clientById(tx, client_id);
   if (!client) throw new OauthFailure("invalid_client_id", "client with client_id not found");
+  return client;
+}
+
+async function providerOf(tx: Transaction, name: string, client: Client): Promise<Provider> {
+  const provider = await readProvider(tx, name);
+  if (!provider) throw new OauthFailure("invalid_request", "provider not found");
   if (!serves(provider, client))
     throw new OauthFailure("unauthorized_client", "client is not authorized to use the provider");
   if (!client.authorizationCode)
     throw new OauthFailure("unauthorized_client", "client is not authorized to use the authorization code flow");
-  return client;
+  return provider;
 }
 
 function assertRedirect(client: Client, wanted: string): void {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Entity, Group } from "../identity-records.ts";
-import { checkTemplate, decodeTemplate, ROLE_RESERVED, renderTemplate, TEMPLATE_BYTES_MAX } from "./claims-template.ts";
+import { checkTemplate, decodeTemplate, renderTemplate, TEMPLATE_BYTES_MAX } from "./claims-template.ts";
 
 const alias = { id: "a1", mountAccessor: "auth_userpass_1", mountPath: "auth/up/", mountType: "userpass", name: "ann" };
 const entity: Entity = {
@@ -49,13 +49,13 @@ describe("a claims template", () => {
     ['{"exp": 1}', 'top level key "exp" not allowed'],
     [" ".repeat(TEMPLATE_BYTES_MAX + 1), "template is longer than"],
   ])("is refused: %.40s", (template, message) => {
-    expect(() => checkTemplate(template, ROLE_RESERVED)).toThrow(message);
+    expect(() => checkTemplate(template)).toThrow(message);
   });
 
   it("may come in base64", () => {
     expect(decodeTemplate(Buffer.from('{"a":1}').toString("base64"))).toBe('{"a":1}');
     expect(decodeTemplate('{"a":1}')).toBe('{"a":1}');
-    expect(checkTemplate("", ROLE_RESERVED)).toEqual([]);
-    expect(checkTemplate(`{"a":1}${" ".repeat(TEMPLATE_BYTES_MAX - 7)}`, ROLE_RESERVED)).toEqual(["a"]);
+    expect(checkTemplate("")).toEqual([]);
+    expect(checkTemplate(`{"a":1}${" ".repeat(TEMPLATE_BYTES_MAX - 7)}`)).toEqual(["a"]);
   });
 });

@@ -9,10 +9,8 @@ import type { Entity, Group } from "../identity-records.ts";
 /** Longer templates are refused: every token made with one carries it. */
 export const TEMPLATE_BYTES_MAX = 16_384;
 
-/** Claims that tokens of a role have whatever its template says. */
-export const ROLE_RESERVED = ["iat", "aud", "exp", "iss", "sub", "namespace"];
-/** Those that a provider's tokens have besides. */
-export const SCOPE_RESERVED = [...ROLE_RESERVED, "nonce", "auth_time", "at_hash", "c_hash"];
+/** Claims that tokens have whatever a template says. */
+export const RESERVED = ["iat", "aud", "exp", "iss", "sub", "namespace", "nonce", "auth_time", "at_hash", "c_hash"];
 
 export interface Subject {
   readonly entity: Entity;
@@ -35,15 +33,15 @@ export function decodeTemplate(sent: string): string {
 }
 
 /** Top-level names of a template. Throws `invalid_request` when it is no JSON object or sets a claim it must not. */
-export function checkTemplate(template: string, reserved: readonly string[]): readonly string[] {
+export function checkTemplate(template: string): readonly string[] {
   if (Buffer.byteLength(template) > TEMPLATE_BYTES_MAX)
     throw new CofferError("invalid_request", `template is longer than ${TEMPLATE_BYTES_MAX} bytes; make it shorter`);
   const names = Object.keys(renderTemplate(template, NOBODY, 0));
-  const taken = names.find((name) => reserved.includes(name));
+  const taken = names.find((name) => RESERVED.includes(name));
   if (taken !== undefined) {
     throw new CofferError(
       "invalid_request",
-      `top level key ${JSON.stringify(taken)} not allowed. Restricted keys: ${reserved.join(", ")}`,
+      `top level key ${JSON.stringify(taken)} not allowed. Restricted keys: ${RESERVED.join(", ")}`,
     );
   }
   return names;

@@ -82,10 +82,9 @@ async function exchange(
 /** The client, by HTTP Basic or by fields; a public one only says its name. */
 async function authenticatedClient(context: PrivilegedContext, sent: Sent): Promise<Client> {
   const { id, secret } = basicOf(context) ?? { id: sent.client_id, secret: sent.client_secret };
-  if (id === "") throw new OauthFailure("invalid_client", "client failed to authenticate: no client_id");
+  if (id === "") throw new OauthFailure("invalid_request", "client_id parameter is required");
   const client = await clientById(context.transaction, id);
-  if (!client) throw new OauthFailure("invalid_client", "client with client_id not found");
-  if (client.type === "confidential" && !sameText(client.clientSecret, secret))
+  if (!client || (client.type === "confidential" && !sameText(client.clientSecret, secret)))
     throw new OauthFailure("invalid_client", "client failed to authenticate");
   return client;
 }
@@ -137,13 +136,13 @@ async function exchangeCode(issue: Issue, sent: Sent): Promise<Reply> {
       "invalid_grant",
       "redirect_uri does not match the redirect_uri used in the authorization request",
     );
-  assertVerifier(code, sent.code_verifier);
   const subject = await subjectOf(tx, code.entityId);
-  if (!subject) throw new OauthFailure("invalid_grant", "identity entity associated with the request not found");
+  if (!subject) throw new OauthFailure("invalid_request", "identity entity associated with the request not found");
   if (!(await isAssigned(tx, client, subject)))
-    throw new OauthFailure("invalid_grant", "identity entity not authorized by client assignment");
+    throw new OauthFailure("invalid_request", "identity entity not authorized by client assignment");
+  assertVerifier(client, code, sent.code_verifier);
   const claims = await scopeClaims(tx, code.scopes, subject, nowSeconds);
-  if (!claims) throw new OauthFailure("invalid_scope", "two of the requested scopes set the same claim");
+  if (!claims) throw new OauthFailure("invalid_request", "two of the requested scopes set the same claim");
   const accessToken = await newAccessToken(issue, code.entityId, code.scopes);
   const idToken = await newIdToken(issue, {
     ...claims,
@@ -157,13 +156,16 @@ async function exchangeCode(issue: Issue, sent: Sent): Promise<Reply> {
 }
 
 /** RFC 7636 section 4.6. */
-function assertVerifier({ challenge }: AuthorizationCode, verifier: string): void {
-  if (!challenge) {
-    if (verifier !== "") throw new OauthFailure("invalid_grant", "unexpected code_verifier for PKCE");
-    return;
-  }
+function assertVerifier(client: Client, { challenge }: AuthorizationCode, verifier: string): void {
+  if (!challenge && client.type === "public")
+    throw new OauthFailure("invalid_request", "PKCE is required for public clients");
+  if (!challenge && verifier !== "")
+    throw new OauthFailure("invalid_request", "unexpected code_verifier for token exchange");
+  if (!challenge) return;
+  if (verifier === "") throw new OauthFailure("invalid_request", "expected code_verifier for token exchange");
   const made = challenge.method === "S256" ? createHash("sha256").update(verifier).digest("base64url") : verifier;
-  if (!sameText(made, challenge.value)) throw new OauthFailure("invalid_grant", "invalid code_verifier for PKCE");
+  if (!sameText(made, challenge.value))
+    throw new OauthFailure("invalid_grant", "invalid code_verifier for token exchange");
 }
 
 /** The client itself is the subject: no user, so no claims about one. */
@@ -205,5 +207,7 @@ function halfHash(algorithm: Algorithm, text: string): string {
 function tokensReply(client: Client, accessToken: string, idToken?: string): Reply {
   const expires_in = client.accessTokenTtlSeconds;
   const idTokenMember = idToken !== undefined && { id_token: idToken };
-  return { bare: { access_token: accessToken, expires_in, ...idTokenMember, token_type: "Bearer" } };
+  const bare = { access_token: accessToken, expires_in, ...idTokenMember, token_type: "Bearer" };
+  // OpenID Connect Core 1.0 section 3.1.3.3; Cache-Control is on every answer of the server.
+  return { bare, headers: { Pragma: "no-cache" } };
 }

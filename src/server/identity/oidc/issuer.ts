@@ -6,6 +6,9 @@ import { namespaceNameOf } from "../../namespaces/namespace-scope.ts";
 import { CONFIG_KEY, configKind } from "./oidc-records.ts";
 import type { OidcServices } from "./oidc-services.ts";
 
+export const ISSUER_WARNING =
+  'If "issuer" is set explicitly, all tokens must be validated against that address, including those issued by secondary clusters. Setting issuer to "" will restore the default behavior of using the cluster\'s api_addr as the issuer.';
+
 export async function configuredIssuer(tx: Transaction): Promise<string> {
   return (await tx.read(configKind, CONFIG_KEY))?.issuer ?? "";
 }

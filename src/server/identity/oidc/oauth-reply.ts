@@ -9,7 +9,6 @@ export type OauthError =
   | "invalid_grant"
   | "invalid_redirect_uri"
   | "invalid_request"
-  | "invalid_scope"
   | "invalid_token"
   | "max_age_violation"
   | "request_not_supported"
@@ -18,17 +17,19 @@ export type OauthError =
   | "unsupported_grant_type"
   | "unsupported_response_type";
 
+const CHALLENGES: Partial<Record<OauthError, string>> = { invalid_client: "Basic", invalid_token: "Bearer" };
+
 /** Thrown inside the endpoints and answered by `answered`. */
 export class OauthFailure extends Error {
   readonly error: OauthError;
-  constructor(error: OauthError, description: string) {
+  readonly status: number;
+  constructor(error: OauthError, description: string, status = CHALLENGES[error] === undefined ? 400 : 401) {
     super(description);
     this.name = "OauthFailure";
     this.error = error;
+    this.status = status;
   }
 }
-
-const CHALLENGES: Partial<Record<OauthError, string>> = { invalid_client: "Basic", invalid_token: "Bearer" };
 
 /** What the work answers, or the failure it throws as an answer. `state` goes back to the client as it came. */
 export async function answered(state: string | undefined, work: () => Promise<Reply>): Promise<Reply> {
@@ -36,11 +37,11 @@ export async function answered(state: string | undefined, work: () => Promise<Re
     return await work();
   } catch (failure) {
     if (!(failure instanceof OauthFailure)) throw failure;
-    const { error, message } = failure;
+    const { error, message, status } = failure;
     const bare = { error, error_description: message, ...(state !== undefined && { state }) };
     const scheme = CHALLENGES[error];
-    if (scheme === undefined) return { status: 400, bare };
+    if (scheme === undefined) return { status, bare };
     const parameters = scheme === "Bearer" ? ` error="${error}", error_description="${message}"` : "";
-    return { status: 401, bare, headers: { "WWW-Authenticate": `${scheme}${parameters}` } };
+    return { status, bare, headers: { "WWW-Authenticate": `${scheme}${parameters}` } };
   }
 }

@@ -101,7 +101,40 @@ describe("the authorization code flow", () => {
   it("stops telling about an entity that was disabled", async () => {
     const accessToken = textOf((await exchange({ code: await codeFor() })).body, "access_token");
     await core.root("update", `identity/entity/id/${entityId}`, { disabled: true });
-    expect((await core.send(accessToken, "read", `${PROVIDER}/userinfo`)).status).toBe(401);
+    expect((await core.send(accessToken, "read", `${PROVIDER}/userinfo`)).status).toBe(403);
+  });
+
+  it("tells errors as clients of OpenBao know them", async () => {
+    const code = await codeFor();
+    await core.root("update", "identity/oidc/assignment/nobody", {});
+    await core.root("update", "identity/oidc/client/app", { assignments: ["nobody"] });
+    expect((await exchange({ code })).body).toEqual({
+      ...{ error: "invalid_request", error_description: "identity entity not authorized by client assignment" },
+    });
+    const unknown = await exchange({ code }, { client_id: "none" });
+    expect([unknown.status, unknown.body]).toEqual([
+      ...[401, { error: "invalid_client", error_description: "client failed to authenticate" }],
+    ]);
+    const nameless = await core.send("", "update", `${PROVIDER}/token`, { grant_type: "authorization_code" });
+    expect([nameless.status, nameless.body["error_description"]]).toEqual([400, "client_id parameter is required"]);
+    expect((await authorize({ client_id: "", redirect_uri: "" })).body).toEqual({
+      ...{ error: "invalid_client_id", error_description: "client_id parameter is required", state: "" },
+    });
+    const elsewhere = await core.send("", "read", "identity/oidc/provider/none/userinfo");
+    expect([elsewhere.status, elsewhere.body["error"]]).toEqual([400, "invalid_request"]);
+    expect((await core.send("x", "read", `${PROVIDER}/userinfo`)).headers["WWW-Authenticate"]).toContain("Bearer");
+  });
+
+  it("warns of an issuer of one's own, and sends users to the interface of the provider's namespace", async () => {
+    const made = await core.root("update", "identity/oidc/provider/p", { issuer: "https://other.example" });
+    expect(made.body["warnings"]).toEqual([expect.stringContaining('If "issuer" is set explicitly')]);
+    await core.root("update", "sys/namespaces/n");
+    const inside = { namespace: "n" };
+    await core.root("update", "identity/oidc/provider/p", {}, inside);
+    const path = "identity/oidc/provider/p/.well-known/openid-configuration";
+    expect((await core.send("", "read", path, {}, inside)).body["authorization_endpoint"]).toBe(
+      "https://coffer.example:8200/ui/vault/n/identity/oidc/provider/p/authorize",
+    );
   });
 
   it("takes a code once, for a while, from the client it is for", async () => {
@@ -147,8 +180,9 @@ describe("the authorization code flow", () => {
     const verifier = randomBytes(32).toString("base64url");
     const code_challenge = createHash("sha256").update(verifier).digest("base64url");
     const challenge = { code_challenge, code_challenge_method: "S256" };
-    expect((await exchange({ code: await codeFor(challenge) })).body["error"]).toBe("invalid_grant");
-    expect((await exchange({ code: await codeFor(challenge), code_verifier: "other" })).status).toBe(400);
+    expect((await exchange({ code: await codeFor(challenge) })).body["error"]).toBe("invalid_request");
+    const wrong = await exchange({ code: await codeFor(challenge), code_verifier: "other" });
+    expect(wrong.body["error"]).toBe("invalid_grant");
     expect((await exchange({ code: await codeFor(challenge), code_verifier: verifier })).status).toBe(200);
     const plain = { code_challenge: verifier };
     expect((await exchange({ code: await codeFor(plain), code_verifier: verifier })).status).toBe(200);
@@ -194,7 +228,7 @@ describe("who may log in", () => {
     await core.root("update", "identity/oidc/client/few", { assignments: ["a"] });
     const code = await codeFor();
     await core.root("update", "identity/oidc/assignment/a", { group_ids: [] });
-    expect(await exchange({ code })).toMatchObject({ status: 400, body: { error: "invalid_grant" } });
+    expect(await exchange({ code })).toMatchObject({ status: 400, body: { error: "invalid_request" } });
     await core.root("update", "identity/oidc/assignment/a", { entity_ids: [entityId] });
     expect((await authorize()).status).toBe(200);
     expect(await authorize({}, core.rootToken)).toMatchObject(denied);
@@ -278,7 +312,7 @@ describe("what is configured", () => {
     const reply = await core.root("update", PROVIDER, { scopes_supported: ["s", "t"] });
     expect(reply.body["warnings"]).toHaveLength(1);
     const both = await exchange({ code: await codeFor({ scope: "openid s t" }) });
-    expect(both.body).toMatchObject({ error: "invalid_scope" });
+    expect(both.body).toMatchObject({ error: "invalid_request" });
     expect((await exchange({ code: await codeFor({ scope: "openid s" }) })).status).toBe(200);
   });
 });

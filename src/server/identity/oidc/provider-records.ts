@@ -20,7 +20,7 @@ export async function allProviders(tx: Transaction): Promise<readonly Provider[]
 }
 
 /** Scheme, host and port of a provider's addresses. */
-export function providerHost(provider: Provider, services: OidcServices): string {
+function providerHost(provider: Provider, services: OidcServices): string {
   return provider.issuer || services.apiAddress;
 }
 

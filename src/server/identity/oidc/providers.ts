@@ -6,20 +6,13 @@ import type { NamespaceName, PrivilegedContext } from "../../framework/context.t
 import { field, type Values } from "../../framework/fields.ts";
 import { definePrivilegedPath } from "../../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../../framework/reply.ts";
-import { checkTemplate, SCOPE_RESERVED } from "./claims-template.ts";
+import { checkTemplate } from "./claims-template.ts";
 import { allClients } from "./client-records.ts";
-import { assertIssuer } from "./issuer.ts";
+import { assertIssuer, ISSUER_WARNING } from "./issuer.ts";
 import { namedPaths } from "./named-records.ts";
 import { assertOidcName, listNames, type Provider, providerKind, recordKey } from "./oidc-records.ts";
 import type { OidcServices } from "./oidc-services.ts";
-import {
-  allProviders,
-  DEFAULT_PROVIDER,
-  providerHost,
-  providerIssuer,
-  readProvider,
-  serves,
-} from "./provider-records.ts";
+import { allProviders, DEFAULT_PROVIDER, providerIssuer, readProvider, serves } from "./provider-records.ts";
 import { OPENID, readScope } from "./scopes.ts";
 import { discovery, keySet } from "./token-paths.ts";
 
@@ -93,7 +86,10 @@ async function write(tx: Transaction, values: ProviderValues): Promise<Reply> {
     ),
   };
   assertIssuer(provider.issuer, { path: false });
-  const warnings = await conflictsOf(tx, provider.scopesSupported);
+  const warnings = [
+    ...(provider.issuer === "" ? [] : [ISSUER_WARNING]),
+    ...(await conflictsOf(tx, provider.scopesSupported)),
+  ];
   tx.write(providerKind, recordKey("provider", provider.name), provider);
   return warnings.length > 0 ? { warnings } : noContent;
 }
@@ -105,7 +101,7 @@ async function conflictsOf(tx: Transaction, scopes: readonly string[]): Promise<
   for (const name of scopes) {
     const scope = await readScope(tx, name);
     if (!scope) throw new CofferError("invalid_request", `scope ${JSON.stringify(name)} does not exist`);
-    for (const claim of checkTemplate(scope.template, SCOPE_RESERVED)) {
+    for (const claim of checkTemplate(scope.template)) {
       const owner = owners.get(claim);
       if (owner === undefined) owners.set(claim, name);
       else
@@ -154,7 +150,7 @@ function documentPaths(services: OidcServices) {
 function providerDiscovery(provider: Provider, services: OidcServices, scope: NamespaceName): JsonObject {
   const issuer = providerIssuer(provider, services, scope);
   return discovery(issuer, {
-    authorization_endpoint: `${providerHost(provider, services)}/ui/vault/identity/oidc/provider/${provider.name}/authorize`,
+    authorization_endpoint: `${issuer.replace("/v1/", "/ui/vault/")}/authorize`,
     token_endpoint: `${issuer}/token`,
     userinfo_endpoint: `${issuer}/userinfo`,
     request_parameter_supported: false,

@@ -5,7 +5,7 @@ import type { PrivilegedContext } from "../../framework/context.ts";
 import { field, type Values } from "../../framework/fields.ts";
 import { dataReply, noContent, type Reply } from "../../framework/reply.ts";
 import { randomText } from "../../tokens/token-hash.ts";
-import { checkTemplate, decodeTemplate, ROLE_RESERVED } from "./claims-template.ts";
+import { checkTemplate, decodeTemplate } from "./claims-template.ts";
 import { namedPaths } from "./named-records.ts";
 import { assertOidcName, type Role, recordKey, roleKind } from "./oidc-records.ts";
 import { readKey, withMaterial } from "./signing-keys.ts";
@@ -62,7 +62,7 @@ async function write({ transaction: tx, clock }: PrivilegedContext, values: Role
   if (role.ttlSeconds <= 0) throw new CofferError("invalid_request", "ttl must be greater than zero");
   if (role.clientId.length > CLIENT_ID_LENGTH_MAX)
     throw new CofferError("invalid_request", `client_id is longer than ${CLIENT_ID_LENGTH_MAX} characters`);
-  checkTemplate(role.template, ROLE_RESERVED);
+  checkTemplate(role.template);
   const key = await readKey(tx, role.key);
   if (key && role.ttlSeconds > key.verificationTtlSeconds)
     throw new CofferError(

@@ -4,7 +4,7 @@ import type { JsonObject } from "#common/json.ts";
 import type { Transaction } from "../../barrier/transaction.ts";
 import { field } from "../../framework/fields.ts";
 import { dataReply, noContent, type Reply } from "../../framework/reply.ts";
-import { checkTemplate, decodeTemplate, renderTemplate, SCOPE_RESERVED, type Subject } from "./claims-template.ts";
+import { checkTemplate, decodeTemplate, RESERVED, renderTemplate, type Subject } from "./claims-template.ts";
 import { assertUnreferenced, namedPaths } from "./named-records.ts";
 import { assertOidcName, recordKey, type Scope, scopeKind } from "./oidc-records.ts";
 import { allProviders } from "./provider-records.ts";
@@ -33,7 +33,7 @@ export async function scopeClaims(
     const scope = await readScope(tx, name);
     for (const [claim, value] of Object.entries(renderTemplate(scope?.template ?? "", subject, nowSeconds))) {
       if (claims.has(claim)) return undefined;
-      if (!SCOPE_RESERVED.includes(claim)) claims.set(claim, value);
+      if (!RESERVED.includes(claim)) claims.set(claim, value);
     }
   }
   return Object.fromEntries(claims);
@@ -58,7 +58,7 @@ export function scopePaths() {
         template: template === undefined ? (before?.template ?? "") : decodeTemplate(template),
         description: description ?? before?.description ?? "",
       };
-      checkTemplate(scope.template, SCOPE_RESERVED);
+      checkTemplate(scope.template);
       tx.write(scopeKind, recordKey("scope", name), scope);
       return noContent;
     },

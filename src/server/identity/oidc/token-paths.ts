@@ -12,7 +12,7 @@ import { namespaceIdOf } from "../../namespaces/namespace-transaction.ts";
 import { currentEntity } from "../entities.ts";
 import { groupsOf } from "../groups.ts";
 import { renderTemplate, type Subject } from "./claims-template.ts";
-import { assertIssuer, configuredIssuer, tokenIssuer } from "./issuer.ts";
+import { assertIssuer, configuredIssuer, ISSUER_WARNING, tokenIssuer } from "./issuer.ts";
 import {
   ALGORITHMS,
   CONFIG_KEY,
@@ -53,9 +53,7 @@ function writeConfig(tx: Transaction, issuer: string | undefined): Reply {
   assertIssuer(issuer, { path: true });
   tx.write(configKind, CONFIG_KEY, { issuer: issuer.replace(/\/+$/, "") });
   if (issuer === "") return noContent;
-  const warning =
-    'If "issuer" is set explicitly, all tokens must be validated against that address, including those issued by secondary clusters. Setting issuer to "" will restore the default behavior of using the cluster\'s api_addr as the issuer.';
-  return { warnings: [warning] };
+  return { warnings: [ISSUER_WARNING] };
 }
 
 function usePaths(services: OidcServices) {

@@ -24,18 +24,21 @@ export function userinfoPath(accessTokens: AccessTokens) {
 async function userinfo(context: PrivilegedContext, name: string, accessTokens: AccessTokens): Promise<Reply> {
   const { transaction: tx, clientToken, clock } = context;
   const nowSeconds = Math.floor(clock.now() / 1000);
+  const provider = await readProvider(tx, name);
+  if (!provider) throw new OauthFailure("invalid_request", "provider not found");
   const token = await accessTokens.open(tx, clientToken, nowSeconds);
   if (!token || token.provider !== name)
     throw new OauthFailure("invalid_token", "access token is malformed or expired");
-  const [provider, client] = [await readProvider(tx, name), await clientById(tx, token.clientId)];
-  if (!provider || !client || !serves(provider, client))
-    throw new OauthFailure("invalid_token", "client is not authorized to use the provider");
+  const client = await clientById(tx, token.clientId);
+  if (!client) throw new OauthFailure("access_denied", "client not found", 403);
+  if (!serves(provider, client))
+    throw new OauthFailure("access_denied", "client is not authorized to use the provider", 403);
   if (token.entityId === "") return { bare: { sub: client.clientId } };
   const subject = await subjectOf(tx, token.entityId);
-  if (!subject) throw new OauthFailure("invalid_token", "identity entity associated with the request not found");
+  if (!subject) throw new OauthFailure("access_denied", "identity entity associated with the request not found", 403);
   if (!(await isAssigned(tx, client, subject)))
-    throw new OauthFailure("invalid_token", "identity entity not authorized by client assignment");
+    throw new OauthFailure("access_denied", "identity entity not authorized by client assignment", 403);
   const claims = await scopeClaims(tx, token.scopes, subject, nowSeconds);
-  if (!claims) throw new OauthFailure("invalid_scope", "two of the requested scopes set the same claim");
+  if (!claims) throw new OauthFailure("invalid_request", "two of the requested scopes set the same claim");
   return { bare: { ...claims, sub: subject.entity.id } };
 }
