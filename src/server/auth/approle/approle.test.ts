@@ -79,6 +79,9 @@ describe("approle: roles", () => {
     await approle.call("delete", `role/r/${path}`);
     expect((await approle.call("read", `role/r/${path}`))?.data).toMatchObject(cleared);
     await expect(approle.call("update", `role/none/${path}`, set)).rejects.toMatchObject({ code: "not_found" });
+    expect(await approle.call("delete", `role/none/${path}`)).toEqual({});
+    const nothing = { code: "invalid_request", message: expect.stringMatching(/^missing \w+$/) };
+    await expect(approle.call("update", `role/r/${path}`, {})).rejects.toMatchObject(nothing);
   });
 
   it.each([

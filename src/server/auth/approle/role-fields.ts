@@ -1,10 +1,11 @@
 // A path for each field of a role, so that policies can allow one field only: `role/<name>/policies`, … Each reads,
 // sets and clears what its row of the table says.
+import { CofferError } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { Context } from "../../framework/context.ts";
 import type { Fields } from "../../framework/fields.ts";
 import { definePath, type Path } from "../../framework/path.ts";
-import { dataReply } from "../../framework/reply.ts";
+import { dataReply, noContent } from "../../framework/reply.ts";
 import { type Role, readRole } from "./records.ts";
 import { changeRole, type RoleValues, roleFields } from "./role.ts";
 
@@ -101,12 +102,18 @@ function fieldPath(row: RoleField): Path<Context> {
     update: {
       summary: "Set the field.",
       // The values are those of the row's own fields, which are fields of a role.
-      handler: (context: Context, { role_name, ...values }: RoleValues & { role_name: string }) =>
-        changeRole(context, role_name, values),
+      handler: (context: Context, { role_name, ...values }: RoleValues & { role_name: string }) => {
+        if (Object.values(values).every((value) => value === undefined))
+          throw new CofferError("invalid_request", `missing ${Object.keys(fields)[0]}`);
+        return changeRole(context, role_name, values);
+      },
     },
     delete: {
       summary: "Set the field back to its default.",
-      handler: (context: Context, { role_name }: { role_name: string }) => changeRole(context, role_name, row.cleared),
+      handler: async (context: Context, { role_name }: { role_name: string }) => {
+        const role = await readRole(context.storage, role_name.toLowerCase());
+        return role ? changeRole(context, role_name, row.cleared) : noContent;
+      },
     },
   };
   return definePath(`role/:role_name/${row.path}`, {
