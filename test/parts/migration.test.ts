@@ -84,7 +84,7 @@ describe.skipIf(postgres === undefined || etcd === undefined)("a store that move
       await must(server.address, token, "POST", `secret/data/app/${n}`, { data: { n: String(n) } });
     const refused = await migrate("here", "postgres").finished;
     expect(refused).toMatchObject({ code: 1, stdout: "" });
-    expect(refused.stderr).toContain(`process ${server.pid} on this machine serves the source`);
+    expect(refused.stderr).toMatch(/process(es)? [\d, ]+ on this machine serves? the source/);
     await server.stop();
     await withStore("here", addBulk);
     return token;
@@ -131,7 +131,8 @@ describe.skipIf(postgres === undefined || etcd === undefined)("a store that move
     const half = await run("server", `-config=${config(to)}`);
     expect(half).toMatchObject({ code: 1, stderr: expect.stringContaining("migration that is not finished") });
     const done = await migrate(from, to === "there" ? "stanza" : to, "-format=json").finished;
-    expect(done.stderr).toBe("");
+    // On a slow machine progress is told, a line each five seconds.
+    expect(done.stderr.replace(/^\w+: \d+( of \d+ \(\d+ %\))?\n/gm, "")).toBe("");
     const report = parseJson(done.stdout);
     expect(report).toMatchObject({ outcome: "done", resumed: true });
     expect(Number(at(report, "unchanged"))).toBeGreaterThan(BULK / 4);

@@ -21,6 +21,9 @@ export interface StoreMigrationResult extends MigrationResult {
 export async function migrateStores(options: StoreMigration): Promise<StoreMigrationResult> {
   const { context } = options;
   const [from, to] = [sideOf(options.from, "-from"), sideOf(options.to, "-to")];
+  // Opening makes a store where there is none, so whether there is one is asked first.
+  const users = await usersOf(from, context);
+  if (!options.isOnline) assertNone(users);
   await using opened = new AsyncDisposableStack();
   const source = await from.kind.open(from.config, context);
   opened.defer(() => source.close());
@@ -29,7 +32,7 @@ export async function migrateStores(options: StoreMigration): Promise<StoreMigra
   const capacity = (await to.kind.capacity?.(to.config, context)) ?? {};
   const result = await migrateStorage({
     ...options,
-    assertUnused: () => assertUnusedBy(from, context),
+    assertUnused: async () => assertNone(await usersOf(from, context)),
     source: { storage: source, type: from.kind.type },
     target: { storage: target, type: to.kind.type, capacity },
   });
@@ -47,8 +50,11 @@ function sideOf(files: readonly ConfigFile[], flag: string): Side {
   throw new CofferError("invalid_request", `${flag}: ${fault}; name one of ${known.join(", ")}`);
 }
 
-async function assertUnusedBy({ kind, config }: Side, context: StorageContext): Promise<void> {
-  const users = (await kind.users?.(config, context)) ?? [];
+async function usersOf({ kind, config }: Side, context: StorageContext): Promise<readonly number[]> {
+  return (await kind.users?.(config, context)) ?? [];
+}
+
+function assertNone(users: readonly number[]): void {
   if (users.length === 0) return;
   const who = `process${users.length === 1 ? "" : "es"} ${users.join(", ")}`;
   const message = `${who} on this machine serve${users.length === 1 ? "s" : ""} the source; stop the server first, or copy beforehand with -online and finish when it is stopped`;

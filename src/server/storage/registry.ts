@@ -62,7 +62,10 @@ export interface StorageKind {
   open(config: JsonObject, context: StorageContext): Promise<Storage>;
   /** Throws as `open` does. */
   capacity?(config: JsonObject, context: StorageContext): Promise<StorageCapacity>;
-  /** The ids of the processes of this machine that have the store open, where that can be told. */
+  /**
+   * The ids of the processes of this machine that have the store open, where that can be told. Throws `invalid_request`
+   * where there is no store.
+   */
   users?(config: JsonObject, context: StorageContext): Promise<readonly number[]>;
   /** Copies the store to a directory while it is in use. Throws `invalid_request` or `unavailable`. */
   copy?(config: JsonObject, target: string, options: CopyOptions, context: StorageContext): Promise<CopyResult>;

@@ -2,14 +2,16 @@
 // stand in LMDB's table of readers, too), and how much the disk has left. Never reads entries.
 import { access, statfs } from "node:fs/promises";
 import { join } from "node:path";
+import { CofferError } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import type { StorageCapacity } from "../registry.ts";
 import { holdersOf, nearestFolder } from "./files.ts";
 import { openEnvironment } from "./open.ts";
 
-/** Process ids of others, each once; none where there is no store. */
+/** Process ids of others, each once. Throws `invalid_request` where there is no store, rather than making one. */
 export async function usersOf(path: string, log: Log): Promise<readonly number[]> {
-  if (!(await exists(join(path, "data.mdb")))) return [];
+  if (!(await exists(join(path, "data.mdb"))))
+    throw new CofferError("invalid_request", `there is no store in ${path}; check storage.path`);
   const { root } = await openEnvironment({ path, log });
   try {
     root.readerCheck();
