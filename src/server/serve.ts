@@ -36,12 +36,14 @@ export interface Start {
   readonly log: Log;
   /** To the other workers of the server, when this process is one of several. */
   readonly link?: Link | undefined;
+  /** Parts in place of those that the configuration names, for tests. */
+  readonly parts?: Partial<ServerParts>;
 }
 
 /** Serves until the process is asked to end; gives the exit code. */
 export async function serve(config: ServerConfig, start: Start): Promise<number> {
   const { development, flags, io, log, link } = start;
-  const parts = { ...(await openParts(config, io, log)), siblings: link };
+  const parts = { ...(await openParts(config, io, log)), ...start.parts, siblings: link };
   const server = assemble({ ...parts, commandLine: shownCommandLine(flags) });
   const stop = new AbortController();
   io.signal.addEventListener("abort", () => stop.abort(), { once: true });

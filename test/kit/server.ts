@@ -40,12 +40,15 @@ export interface ShamirServer extends OpenServer {
 }
 
 /** Runs `coffer server` with these arguments and waits for its address. */
-export async function startServer(argv: readonly string[], nodeFlags: readonly string[] = []): Promise<RunningServer> {
-  const child = spawn(
-    process.execPath,
-    ["--disable-warning=ExperimentalWarning", ...nodeFlags, PROGRAM, "server", ...argv],
-    { stdio: ["ignore", "pipe", "pipe"] },
-  );
+export function startServer(argv: readonly string[], nodeFlags: readonly string[] = []): Promise<RunningServer> {
+  return startProgram([...nodeFlags, PROGRAM, "server", ...argv]);
+}
+
+/** Runs a program of a test's own that is a server and says so in its log. */
+export async function startProgram(argv: readonly string[]): Promise<RunningServer> {
+  const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", ...argv], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   const output = collect(child);
   const end = () => child.kill("SIGKILL");
   process.once("exit", end);
