@@ -28,6 +28,7 @@ import { SweepCounts } from "./core/sweep-counts.ts";
 import { Turns } from "./core/turns.ts";
 import { noteVersion } from "./core/version-history.ts";
 import { engineRegistry } from "./engines/registry.ts";
+import { EventFeed } from "./events/event-feed.ts";
 import { Events } from "./events/events.ts";
 import type { BackendHost, BackendType } from "./framework/backend.ts";
 import { createPages } from "./http/pages.ts";
@@ -86,6 +87,7 @@ export interface AssembledServer {
   readonly services: CoreServices;
   readonly initial: InitialRecords;
   readonly background: Background;
+  readonly eventFeed: EventFeed;
   readonly inFlight: InFlight;
   /** The server as a whole, with its other worker processes. */
   readonly whole: WholeServer;
@@ -144,7 +146,8 @@ export function assemble(parts: ServerParts): AssembledServer {
   const identity = new IdentityStore(clock);
   const audit = new AuditService(auditRegistry, log, clock);
   const decisions = new DecisionIds();
-  const events = new Events(clock, siblings?.events);
+  const eventFeed = new EventFeed({ barrier, clock, log });
+  const events = new Events(clock, siblings?.events, eventFeed);
   const lockout = new Lockout(clock, parts.userLockouts);
   const loginMfa = new LoginMfa(clock, barrier);
   const initial = new InitialRecords(tokens, parts.clusterName);
@@ -193,11 +196,12 @@ export function assemble(parts: ServerParts): AssembledServer {
     services,
     initial,
     background: new Background({
-      ...{ barrier, expiration, undoing, counts: sweeps, audit, events, clock, log, turn: siblings?.turn },
+      ...{ barrier, expiration, undoing, counts: sweeps, audit, events, eventFeed, clock, log, turn: siblings?.turn },
     }),
     inFlight,
     whole,
     snapshots,
+    eventFeed,
     takesStream: (path) => takesStream(system, path),
     serve: (request) => inFlight.during(request, () => serve(request, services)),
     pages: createPages(async () => (barrier.isSealed ? {} : readPageHeaders(barrier.begin()))),

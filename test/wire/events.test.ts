@@ -1,11 +1,15 @@
 // Events over a WebSocket, by a real server process: the handshake by hand, the rest by a client library and by the CLI.
 import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
 import { request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import WebSocket from "ws";
 import { systemClock } from "#common/clock.ts";
 import { isJsonObject, type JsonObject, type JsonValue, parseJson } from "#common/json.ts";
 import { type OpenServer, startDevelopmentServer } from "#test/kit/server.ts";
+import { must, startTwoServers } from "#test/kit/two-servers.ts";
 import { cli } from "#test/run-cli.ts";
 
 describe("sys/events/subscribe", () => {
@@ -176,5 +180,35 @@ describe("sys/events/subscribe", () => {
     // One that does not answer the closing handshake does not keep the server.
     expect(systemClock.now() - before).toBeLessThan(15_000);
     deaf.terminate();
+  });
+});
+
+describe("two servers on one storage", () => {
+  it("tell each other's subscribers what they do", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "coffer-events-"));
+    const servers = await startTwoServers({ lmdb: { path: folder } });
+    try {
+      const url = `${servers.two.address.replace("http", "ws")}/v1/sys/events/subscribe/kv-v1%2F*?json=true`;
+      const socket = new WebSocket(url, { headers: { "X-Vault-Token": servers.root } });
+      await once(socket, "open");
+      const message = once(socket, "message");
+      let isTold = false;
+      void message.then(() => {
+        isTold = true;
+      });
+      // The other server notices within about a second that somebody listens.
+      for (let i = 0; i < 100 && !isTold; i++) {
+        await must(servers.one, "POST", "secret/told", servers.root, { i });
+        await systemClock.sleep(50);
+      }
+      expect(parseJson(String((await message)[0]))).toMatchObject({
+        type: "kv-v1/write",
+        data: { event: { metadata: { data_path: "secret/told" } } },
+      });
+      socket.close();
+    } finally {
+      await servers.stop();
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 });

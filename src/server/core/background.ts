@@ -8,6 +8,7 @@ import type { Log } from "#common/log.ts";
 import type { AuditService } from "../audit/audit-service.ts";
 import type { SystemEvent } from "../audit/system-entry.ts";
 import type { Barrier } from "../barrier/barrier.ts";
+import type { EventFeed } from "../events/event-feed.ts";
 import type { Events } from "../events/events.ts";
 import type { NamespaceName } from "../framework/context.ts";
 import type { Undoing } from "../journal/undoing.ts";
@@ -41,6 +42,7 @@ export interface BackgroundDependencies {
   /** What happens here happens for nobody's request, and is told all the same. */
   readonly audit: Pick<AuditService, "recordSystem">;
   readonly events: Pick<Events, "publish">;
+  readonly eventFeed: Pick<EventFeed, "run">;
   readonly clock: Clock;
   readonly log: Log;
   /** The only worker's by default. */
@@ -62,7 +64,7 @@ export class Background {
 
   /** Runs until the signal aborts; pauses while the server is sealed. */
   start(signal: AbortSignal): void {
-    this.#running ??= this.#loop(signal);
+    this.#running ??= Promise.all([this.#loop(signal), this.#deps.eventFeed.run(signal)]).then(() => {});
   }
 
   async stopped(): Promise<void> {

@@ -1,12 +1,13 @@
 // What happens, told to whoever listens. Events are noted on a transaction and published when it is committed: those of
-// one that came to nothing go with it. They live in memory alone: each node tells what it did itself, once, to those who
-// are connected to it. Who must not miss a change reads again; storage is the truth.
+// one that came to nothing go with it. Each is told once, to those who are connected now, here or (event-feed.ts) to
+// another server of the storage. Who must not miss a change reads again; storage is the truth.
 import type { Clock, Millis } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import type { BackendEvent } from "../framework/event.ts";
 import { namespaceView } from "../namespaces/namespace-transaction.ts";
 import { eventOfMount, type ServerEvent } from "./event.ts";
+import type { EventFeed } from "./event-feed.ts";
 import { type EventRelay, noRelay } from "./event-relay.ts";
 import { type EventSelection, Subscription } from "./subscription.ts";
 
@@ -15,24 +16,34 @@ export const SUBSCRIPTIONS_MAX = 1_000;
 
 /** Between asking for a subscription and having it; within this time nobody is taken off the relay for lack of one. */
 const PREPARED_MILLIS = 60_000;
+/** What another worker of this server did may come twice, from the worker and by the feed. */
+const REMEMBERED_MAX = 4_096;
 
 export class Events {
   readonly #clock: Clock;
   readonly #relay: EventRelay;
+  readonly #feed: EventFeed | undefined;
+  /** Ids of what was told here last, in order. */
+  readonly #told = new Set<string>();
   #preparedUntil: Millis = 0;
   readonly #subscriptions = new Set<Subscription>();
   readonly #noted = new WeakMap<Transaction, ServerEvent[]>();
-  constructor(clock: Clock, relay: EventRelay = noRelay) {
+  constructor(clock: Clock, relay: EventRelay = noRelay, feed?: EventFeed) {
     this.#clock = clock;
     this.#relay = relay;
+    this.#feed = feed;
     relay.onEvent((event) => this.#receive(event));
+    const isReading = () => this.#subscriptions.size > 0 || this.#clock.now() < this.#preparedUntil;
+    feed?.connect({ deliver: (event) => this.#offer(event), isReading });
   }
 
   /** Notes what a transaction does; nobody hears of it before `publish`. */
   note(tx: Transaction, event: BackendEvent, mount: ServerEvent["mount"], namespace = ""): void {
-    if (this.#subscriptions.size === 0 && !this.#relay.isWanted()) return;
+    const isWantedElsewhere = this.#feed?.isWanted() === true;
+    if (this.#subscriptions.size === 0 && !this.#relay.isWanted() && !isWantedElsewhere) return;
     const made = eventOfMount(event, mount, { time: this.#clock.now(), namespace });
     const whole = namespaceView(tx, "");
+    if (isWantedElsewhere) this.#feed?.write(whole, made);
     const noted = this.#noted.get(whole);
     if (noted) noted.push(made);
     else this.#noted.set(whole, [made]);
@@ -51,6 +62,12 @@ export class Events {
   }
 
   #offer(event: ServerEvent): void {
+    if (this.#told.has(event.id)) return;
+    this.#told.add(event.id);
+    for (const id of this.#told) {
+      if (this.#told.size <= REMEMBERED_MAX) break;
+      this.#told.delete(id);
+    }
     for (const subscription of this.#subscriptions) subscription.offer(event);
   }
 
@@ -68,11 +85,15 @@ export class Events {
     }
   }
 
-  /** Before a subscription: resolves when what other worker processes do from now on will be told here. */
+  /**
+   * Before a subscription: resolves when what other worker processes do from now on will be told here; what other servers
+   * do, about a second later.
+   */
   async prepare(): Promise<void> {
     this.assertRoom();
     this.#preparedUntil = this.#clock.now() + PREPARED_MILLIS;
     await this.#relay.want(true);
+    await this.#feed?.announce();
   }
 
   /** Throws `rate_limited` when this node has as many subscribers as it takes. */

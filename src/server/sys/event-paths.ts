@@ -15,8 +15,8 @@ export function eventPaths({ events }: Pick<SysServices, "events">) {
       summary: "Events as they happen, over a WebSocket.",
       description:
         'Events of a type such as kv-v2/data-write ("*" stands for anything), one CloudEvents JSON text each. Wants ' +
-        "`read` or `subscribe` on this path and `subscribe` on the path that an event is about. Best effort: this " +
-        "node tells what it did itself, in all its worker processes; nothing is stored or sent again.",
+        "`read` or `subscribe` on this path and `subscribe` on the path that an event is about. Best effort: what " +
+        "other servers on the storage do is told from about a second later on; nothing is sent again.",
       orCapability: "subscribe",
       fields: {
         json: withDefault(field.flag("Must be true: events are sent as JSON."), false),
