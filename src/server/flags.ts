@@ -13,10 +13,19 @@ export interface ServerFlags {
   readonly logLevel: LogLevel | undefined;
   /** Nothing runs but what repairs a store. */
   readonly recovery: boolean;
+  /** A snapshot for an empty storage; "" without. */
+  readonly restore: string;
   readonly help: boolean;
 }
 
-const TEXT_FLAGS = ["config", "dev-root-token-id", "dev-listen-address", "dev-storage", "log-level"] as const;
+const TEXT_FLAGS = [
+  "config",
+  "dev-root-token-id",
+  "dev-listen-address",
+  "dev-storage",
+  "log-level",
+  "restore",
+] as const;
 const SWITCHES = ["dev", "recovery", "dev-no-store-token", "help", "h"] as const;
 type TextFlag = (typeof TEXT_FLAGS)[number];
 
@@ -29,6 +38,7 @@ export const SERVER_HELP = `Usage: coffer server [flags]
   -dev-root-token-id=ID    Its root token; a random one by default.
   -dev-listen-address=A    Where it listens; 127.0.0.1:8200 by default, port 0 takes any.
   -dev-storage=DIR         Keeps its data in a directory; in memory by default.
+  -restore=FILE            A snapshot to fill the storage with first, if that is empty or a restore was interrupted.
   -recovery                Recovery mode: only sys/raw and what opens it, for repairs of a store.
   -log-level=LEVEL         debug, info, warn or error.
 
@@ -60,6 +70,7 @@ export function parseServerFlags(argv: readonly string[]): ServerFlags {
     devStorage: last("dev-storage"),
     logLevel: logLevelOf(last("log-level")),
     recovery: switches.has("recovery"),
+    restore: last("restore"),
     help: switches.has("help") || switches.has("h"),
   };
 }

@@ -54,11 +54,25 @@ async function runWith({ flags, development, link, io }: Given): Promise<number>
     ...(start && { fields: { worker: start.number } }),
   });
   if (!link) for (const warning of config.warnings) log.warn(warning);
+  if (flags.restore !== "" && !link) await restoreFirst(config, flags, io, log);
   const count = countOf(config, { flags, development, link, io });
   if (count > 1) return runSupervisor(config, { count, files, io, log });
   const { serve, serveRecovery } = await import("./serve.ts");
   if (flags.recovery) return serveRecovery(config, { io, log });
   return serve(config, { development, flags, io, log, link });
+}
+
+async function restoreFirst(config: ServerConfig, flags: ServerFlags, io: ProgramIo, log: Log): Promise<void> {
+  if (flags.dev || flags.recovery)
+    throw new CofferError("invalid_request", "-restore fills a server's own storage; leave out -dev and -recovery");
+  const { restoreAtStart } = await import("./restore-at-start.ts");
+  const { openSeals } = await import("./serve.ts");
+  const seals = await openSeals(config, io);
+  try {
+    await restoreAtStart({ config, file: resolve(io.cwd, flags.restore), seals, io, log });
+  } finally {
+    for (const seal of seals) if (seal.kind === "auto") await seal.close();
+  }
 }
 
 /** Of the process that was started by hand. */

@@ -136,6 +136,11 @@ async function openWhole(kind: StorageKind, config: ServerConfig, context: Stora
   }
 }
 
+/** All seals of the configuration, also those that only open what they wrapped. The caller closes them. */
+export function openSeals(config: ServerConfig, io: ProgramIo): Promise<readonly Seal[]> {
+  return Promise.all(config.seals.map((stanza) => openSeal(stanza, config, io)));
+}
+
 function openSeal(stanza: ServerConfig["seals"][number], config: ServerConfig, io: ProgramIo): Promise<Seal> {
   return findSealType(stanza.type).parse(stanza.config, {
     clusterName: config.clusterName,

@@ -5,7 +5,10 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createApiClient } from "#client/api-client.ts";
 import { systemClock } from "#common/clock.ts";
-import { type ShamirServer, startShamirServer } from "#test/kit/server.ts";
+import { silentLog } from "#common/log.ts";
+import { openLmdbStorage } from "#server/storage/lmdb/lmdb-storage.ts";
+import { encodeRestore, RESTORE_KEY } from "#server/storage/restore-record.ts";
+import { type ShamirServer, startServer, startShamirServer, untilUnsealed, writeConfig } from "#test/kit/server.ts";
 
 let folder: string;
 let one: ShamirServer;
@@ -138,5 +141,41 @@ describe("the client", () => {
     await expect(Array.fromAsync(api.with({ token: "none" }).download("sys/storage/snapshot"))).rejects.toMatchObject({
       status: 403,
     });
+  });
+});
+
+describe("a restore that was interrupted", () => {
+  it("leaves a store that nobody serves until it is done again from the command line", async () => {
+    const home = await mkdtemp(join(folder, "interrupted-"));
+    const seal = { static: { current_key: Buffer.alloc(32, 3).toString("base64"), current_key_id: "k" } };
+    const config = `-config=${await writeConfig(home, { seal })}`;
+    let server = await startServer([config]);
+    const init = await fetch(`${server.address}/v1/sys/init`, {
+      method: "POST",
+      body: JSON.stringify({ recovery_shares: 1, recovery_threshold: 1 }),
+    });
+    const { root_token: rootToken } = (await init.json()) as { root_token: string };
+    await untilUnsealed(server);
+    const headers = { "X-Vault-Token": rootToken };
+    const taken = await fetch(`${server.address}/v1/sys/storage/snapshot`, { headers });
+    const file = join(home, "s.snap");
+    await writeFile(file, new Uint8Array(await taken.arrayBuffer()));
+    await server.stop();
+
+    const storage = await openLmdbStorage({ path: join(home, "data"), log: silentLog, clock: systemClock });
+    const mark = encodeRestore({ run: "r", snapshot: "s", begun: 0 });
+    await storage.commit({ expected: new Map(), writes: new Map([[RESTORE_KEY, mark]]) });
+    await storage.close();
+    server = await startServer([config]);
+    const health = await fetch(`${server.address}/v1/sys/health`);
+    expect(health.status).not.toBe(200);
+    expect((await fetch(`${server.address}/v1/sys/mounts`, { headers })).status).toBe(503);
+    expect((await fetch(`${server.address}/v1/sys/init`, { method: "POST", body: "{}" })).status).not.toBe(200);
+    await server.stop();
+
+    server = await startServer([config, `-restore=${file}`]);
+    await untilUnsealed(server);
+    expect((await fetch(`${server.address}/v1/sys/mounts`, { headers })).status).toBe(200);
+    await server.stop();
   });
 });
