@@ -2,7 +2,7 @@
 // signals on, and ends when they have ended. Opens no store and serves nothing. node:cluster listens here and hands
 // connections out in turn, so a port stays open while a worker is replaced, and closes with this process.
 import cluster, { type Worker } from "node:cluster";
-import { type Clock, within } from "#common/clock.ts";
+import { type Clock, type Millis, within } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import { createMetrics } from "#common/metrics.ts";
@@ -18,6 +18,8 @@ import { declareProcessUse, declareSupervisorMetrics, type SupervisorMetrics } f
 
 /** Requests get 20 s to end (listener.ts) and audit devices some more; Kubernetes kills after 30 s. */
 const STOP_MILLIS_MAX = 28_000;
+/** A worker that has hung up has done all it wanted; what keeps it is a connection that it left open. */
+const LINGER_MILLIS_MAX = 5_000;
 
 export interface SupervisorOptions {
   readonly count: number;
@@ -115,6 +117,7 @@ class Supervisor {
     const { clock, files, count } = this.#options;
     const worker = cluster.fork({ [WORKER_VARIABLE]: String(place.number) });
     passOnAtDeath(worker);
+    worker.once("disconnect", () => void this.#expectEnd(worker, LINGER_MILLIS_MAX));
     place.worker = worker;
     const member: Member = {
       number: place.number,
@@ -162,8 +165,12 @@ class Supervisor {
   async #endWorker(worker: Worker | undefined): Promise<void> {
     if (!worker || worker.isDead()) return;
     worker.process.kill("SIGTERM");
+    await this.#expectEnd(worker, STOP_MILLIS_MAX);
+  }
+
+  async #expectEnd(worker: Worker, limit: Millis): Promise<void> {
     const { clock, log } = this.#options;
-    if ((await within(clock, STOP_MILLIS_MAX, endOf(worker))) !== "late") return;
+    if (worker.isDead() || (await within(clock, limit, endOf(worker))) !== "late") return;
     log.error("a worker did not end in time and is killed", { pid: worker.process.pid });
     worker.process.kill("SIGKILL");
   }
