@@ -280,7 +280,7 @@ describe.skipIf(shared === undefined)("the store in etcd", () => {
     it("goes on where it was after a break, and says all when that has been compacted", async () => {
       const path = newPath();
       const line = await openLine(server);
-      const watcher = await openOn({ addresses: [line.address] }, path);
+      const watcher = await openOn({ addresses: [line.address] }, path, { sync: "false" });
       const told: (string | readonly string[])[] = [];
       using _watch = watcher.watch((keys) => told.push(keys));
       await expect.poll(() => told).toEqual(["all"]);

@@ -3,7 +3,7 @@
 import type { Clock } from "#common/clock.ts";
 import type { StorageCapacity } from "../registry.ts";
 import { EtcdCluster } from "./cluster.ts";
-import { DEFAULT_QUOTA_BYTES, statusOf } from "./housekeeping.ts";
+import { statusOf } from "./housekeeping.ts";
 import type { EtcdOptions } from "./options.ts";
 
 /** Of a request that writes one value: its key twice, another record's, and what etcd adds. */
@@ -19,7 +19,7 @@ export async function capacityOf(options: EtcdOptions, clock: Clock): Promise<St
     return {
       valueBytesMax: options.requestBytesMax - BESIDE_VALUE_BYTES,
       batchEntriesMax: BATCH_ENTRIES_MAX,
-      ...(status !== undefined && { freeBytes: (status.quota || DEFAULT_QUOTA_BYTES) - status.sizeInUse }),
+      ...(status !== undefined && { freeBytes: (status.quota || options.quotaBytes) - status.sizeInUse }),
       freeOf: "the quota of etcd (--quota-backend-bytes)",
       advice: "raise --max-request-bytes of its members and storage.max_request_bytes",
     };

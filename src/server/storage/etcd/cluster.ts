@@ -1,15 +1,16 @@
 // The members of an etcd cluster as one: finds one that answers, leaves one that does not or sees no leader, and keeps
 // the token of the user. Which error allows another try is in faults.ts. Knows no keys; those are etcd-storage.ts's.
-import { randomInt } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { SecureContextOptions } from "node:tls";
 import type { Clock, Millis } from "#common/clock.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
+import { type Log, silentLog } from "#common/log.ts";
 import { isRefused, isTokenOver, isTransient, storageError } from "./faults.ts";
 import { connectGrpc, type GrpcConnection, type Metadata, type StreamListener } from "./grpc.ts";
-import { authenticateRequest, parseToken } from "./messages.ts";
+import { Members } from "./members.ts";
+import { authenticateRequest, parseMembers, parseToken } from "./messages.ts";
 import type { EtcdOptions, TlsFiles } from "./options.ts";
-import type { Message } from "./wire.ts";
+import { Message } from "./wire.ts";
 
 /** Paths of the calls: /package.service/method. */
 export const METHOD = {
@@ -18,6 +19,7 @@ export const METHOD = {
   compact: "/etcdserverpb.KV/Compact",
   lease: "/etcdserverpb.Lease/LeaseGrant",
   watch: "/etcdserverpb.Watch/Watch",
+  members: "/etcdserverpb.Cluster/MemberList",
   status: "/etcdserverpb.Maintenance/Status",
   authenticate: "/etcdserverpb.Auth/Authenticate",
 } as const;
@@ -27,19 +29,20 @@ const PAUSE_MILLIS = 100;
 const CONNECT_MILLIS_MAX = 3_000;
 
 export class EtcdCluster {
+  readonly #log: Log;
   readonly #options: EtcdOptions;
   readonly #clock: Clock;
   readonly #closing = new AbortController();
-  /** Servers begin at different members. */
-  #next: number;
+  readonly #members: Members;
   #connection: GrpcConnection | undefined;
   #connecting: Promise<GrpcConnection> | undefined;
   #token: Promise<string> | undefined;
 
-  constructor(options: EtcdOptions, clock: Clock) {
+  constructor(options: EtcdOptions, clock: Clock, log: Log = silentLog) {
+    this.#log = log;
     this.#options = options;
     this.#clock = clock;
-    this.#next = randomInt(options.addresses.length);
+    this.#members = new Members(options.addresses);
   }
 
   get closing(): AbortSignal {
@@ -87,6 +90,20 @@ export class EtcdCluster {
     }
   }
 
+  /** Asks the cluster for its members; what cannot be asked now is asked again later. Never rejects. */
+  async learnMembers(): Promise<void> {
+    if (!this.#options.sync) return;
+    try {
+      const connection = await this.#connect();
+      const timeout = this.#timeoutOf("read");
+      const bytes = await connection.call(METHOD.members, new Message(), await this.#metadata(connection), timeout);
+      if (this.#members.learn(parseMembers(bytes)))
+        this.#log.info("etcd's members", { addresses: this.#members.addresses.join(",") });
+    } catch (error) {
+      this.#log.debug("cannot ask etcd for its members", { error: messageOf(error) });
+    }
+  }
+
   close(): void {
     this.#closing.abort();
     this.#connection?.destroy();
@@ -94,8 +111,10 @@ export class EtcdCluster {
 
   /** With several members there is time for another one. */
   #timeoutOf(kind: "read" | "write"): Millis {
-    const { addresses, requestTimeoutMillis } = this.#options;
-    return kind === "read" && addresses.length > 1 ? Math.ceil(requestTimeoutMillis / 2) : requestTimeoutMillis;
+    const { requestTimeoutMillis } = this.#options;
+    return kind === "read" && this.#members.addresses.length > 1
+      ? Math.ceil(requestTimeoutMillis / 2)
+      : requestTimeoutMillis;
   }
 
   async #connect(): Promise<GrpcConnection> {
@@ -105,18 +124,19 @@ export class EtcdCluster {
   }
 
   async #connectToAny(): Promise<GrpcConnection> {
-    const { addresses, requestTimeoutMillis } = this.#options;
+    const { requestTimeoutMillis } = this.#options;
+    const { length } = this.#members.addresses;
     const failures: string[] = [];
     let cause: unknown;
-    for (let i = 0; i < addresses.length; i++) {
+    for (let i = 0; i < length; i++) {
       this.assertOpen();
-      const address = addresses[this.#next % addresses.length] ?? "";
+      const address = this.#members.current;
       try {
         return await this.#connectTo(address, Math.min(CONNECT_MILLIS_MAX, requestTimeoutMillis));
       } catch (error) {
         failures.push(`${address}: ${messageOf(error)}`);
         cause = error;
-        this.#next++;
+        this.#members.skip();
       }
     }
     throw new CofferError("unavailable", `no member of etcd answers (${failures.join("; ")}); check that it runs`, {
@@ -129,6 +149,8 @@ export class EtcdCluster {
     const connection = await connectGrpc({ address, tls, connectTimeoutMillis, clock: this.#clock });
     if (this.#closing.signal.aborted) connection.destroy();
     this.#connection = connection;
+    // Whoever has moved to another member may have lost one that was replaced.
+    void this.learnMembers();
     return connection;
   }
 
@@ -136,7 +158,7 @@ export class EtcdCluster {
   #leave(connection: GrpcConnection): void {
     if (this.#connection !== connection) return;
     this.#connection = undefined;
-    this.#next++;
+    this.#members.skip();
     connection.retire();
   }
 

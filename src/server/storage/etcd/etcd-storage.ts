@@ -6,14 +6,14 @@ import { CofferError } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import { Batcher } from "../batcher.ts";
 import { assertKey, assertKeyText, assertPrefix, assertWrites } from "../key.ts";
-import type { CommitBatch, Entry, Page, Range, Storage, StoredEntry } from "../storage.ts";
+import type { CommitBatch, Entry, Page, Range, Storage, StorageUsage, StoredEntry } from "../storage.ts";
 import { ChangeFeed } from "./change-feed.ts";
 import { EtcdCluster, METHOD } from "./cluster.ts";
 import { GROUPED_OPERATIONS_MAX, type QueuedCommit, requestOf, resultsOf, takeGroup } from "./commit-group.ts";
-import { isConfigurationFault, storageError } from "./faults.ts";
+import { isConfigurationFault, isNoSpace, storageError } from "./faults.ts";
 import { dataPrefix, pastPrefix, prepareStore } from "./format.ts";
 import { Gate } from "./gate.ts";
-import { type House, keepHouse, statusOf } from "./housekeeping.ts";
+import { DatabaseState, type House, keepHouse, statusOf } from "./housekeeping.ts";
 import {
   commitRequest,
   getRequest,
@@ -49,12 +49,14 @@ export interface EtcdContext {
 
 /** Connects, and makes the store when there is none. Throws `invalid_request` or `unavailable`. */
 export async function openEtcdStorage(options: EtcdOptions, { clock, log }: EtcdContext): Promise<Storage> {
-  const cluster = new EtcdCluster(options, clock);
+  const cluster = new EtcdCluster(options, clock, log);
+  const state = new DatabaseState(options.quotaBytes);
   try {
     await prepareStore(cluster, options.path);
     const status = await statusOf(cluster);
+    state.learn(status);
     log.info("connected to etcd", { path: options.path, ...(status && { version: status.version }) });
-    return new EtcdStorage(cluster, options, { clock, log });
+    return new EtcdStorage(cluster, options, state, { clock, log });
   } catch (error) {
     cluster.close();
     if (error instanceof CofferError && isConfigurationFault(error.cause))
@@ -80,6 +82,7 @@ class EtcdStorage implements Storage {
   constructor(
     cluster: EtcdCluster,
     { path, requestBytesMax, compactionMillis }: EtcdOptions,
+    state: DatabaseState,
     { clock, log }: EtcdContext,
   ) {
     this.#cluster = cluster;
@@ -91,7 +94,7 @@ class EtcdStorage implements Storage {
     this.#feed = new ChangeFeed({ cluster, first: Buffer.from(this.#prefix), end: this.#end, clock, log });
     this.#lookups = new Batcher({ lanes: LANES, take: takeLookups, run: (batch) => this.#lookUp(batch) });
     this.#commits = new Batcher({ lanes: LANES, take: takeGroup, run: (group) => this.#commitGroup(group) });
-    this.#house = { cluster, path, compactionMillis, clock, log };
+    this.#house = { cluster, state, path, compactionMillis, clock, log };
     this.#housekeeping = keepHouse(this.#house);
     this.#readKeys = (from, to, limit, revision) => this.#readPiece(from, to, limit, revision);
   }
@@ -141,6 +144,10 @@ class EtcdStorage implements Storage {
     }
   }
 
+  usage(): StorageUsage | undefined {
+    return this.#house.state.usage();
+  }
+
   async close(): Promise<void> {
     this.#cluster.close();
     await this.#feed.stopped();
@@ -187,7 +194,14 @@ class EtcdStorage implements Storage {
   }
 
   async #transact(request: Message): Promise<TxnResult> {
-    return parseTxn(await this.#cluster.call(METHOD.txn, request, "write"));
+    try {
+      const result = parseTxn(await this.#cluster.call(METHOD.txn, request, "write"));
+      this.#house.state.noteWritten();
+      return result;
+    } catch (error) {
+      if (error instanceof Error && isNoSpace(error.cause)) this.#house.state.noteFull();
+      throw error;
+    }
   }
 
   async #writeBehindGate(expected: CommitBatch["expected"], writes: readonly Write[]): Promise<number | undefined> {

@@ -55,6 +55,8 @@ export function isConfigurationFault(error: unknown): boolean {
   return error.status === GRPC.permissionDenied || has(error, ...WRONG_CREDENTIALS);
 }
 
+export const isNoSpace = (error: unknown): boolean => error instanceof GrpcError && has(error, NO_SPACE);
+
 /** The error for a caller of the storage; `what` is what could not be done: "read", "write". */
 export function storageError(what: "read" | "write", error: unknown): CofferError {
   if (error instanceof CofferError) return error;
@@ -88,7 +90,7 @@ function explained(
 
 const TOO_MANY_OPERATIONS_MESSAGE =
   "the request touches more records than an etcd transaction takes; start etcd's members with a larger --max-txn-ops";
-const NO_SPACE_MESSAGE =
+export const NO_SPACE_MESSAGE =
   "etcd's database is full, so nothing is written; compact and defragment it or raise --quota-backend-bytes, then `etcdctl alarm disarm`";
 
 /** gRPC's own limit on a message answers before etcd looks at it. */

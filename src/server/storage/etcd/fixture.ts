@@ -9,18 +9,28 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { systemClock } from "#common/clock.ts";
+import { type JsonObject, type JsonValue, parseJson } from "#common/json.ts";
+import { list, object, string } from "#common/schema.ts";
 import type { StorageFixture } from "../registry.ts";
 
 const START_MILLIS_MAX = 60_000;
 const POLL_MILLIS = 25;
+const CHANGES_MAX = 40;
+const CHANGE_MILLIS = 250;
+
+const memberList = object({ members: list(object({ ID: string, name: string })) });
 
 export interface EtcdServer {
-  /** Of all members, in their order. */
+  /** Of all members, in their order; those that were removed stay. */
   readonly addresses: readonly string[];
   /** Ends a member as a power failure would (SIGKILL). */
   kill9(member?: number): Promise<void>;
   /** Starts a member again on the same data and ports. */
   start(member?: number): Promise<void>;
+  /** Takes a member out of the cluster and ends it. */
+  leave(member: number): Promise<void>;
+  /** Adds a member and starts it; it is the last one. */
+  join(): Promise<void>;
   pid(member?: number): number;
   /** Stops and removes all of it. */
   remove(): Promise<void>;
@@ -53,9 +63,10 @@ interface Place {
 }
 
 class LocalEtcd implements EtcdServer {
-  readonly addresses: readonly string[];
   readonly #folder: string;
-  readonly #places: readonly Place[];
+  readonly #places: Place[];
+  readonly #gone = new Set<number>();
+  #state: "new" | "existing" = "new";
   readonly #flags: readonly string[];
   readonly #children: (ChildProcess | undefined)[] = [];
   #output = "";
@@ -63,10 +74,44 @@ class LocalEtcd implements EtcdServer {
 
   constructor(folder: string, places: readonly Place[], flags: readonly string[]) {
     this.#folder = folder;
-    this.#places = places;
+    this.#places = [...places];
     this.#flags = flags;
-    this.addresses = places.map(({ client }) => client);
     this.#guard = startGuard(folder);
+  }
+
+  get addresses(): readonly string[] {
+    return this.#places.map(({ client }) => client);
+  }
+
+  async leave(member: number): Promise<void> {
+    const name = this.#places[member]?.name;
+    const { members } = memberList.parse(await this.#gateway("list", {}));
+    await this.#gateway("remove", { ID: members.find((found) => found.name === name)?.ID ?? "" });
+    this.#gone.add(member);
+    await this.kill9(member);
+  }
+
+  async join(): Promise<void> {
+    const [client, peer] = (await freePorts(2)).map((port) => `http://127.0.0.1:${port}`);
+    if (client === undefined || peer === undefined) throw new Error("no ports");
+    await this.#gateway("add", { peerURLs: [peer] });
+    this.#places.push({ name: `m${this.#places.length}`, client, peer });
+    this.#state = "existing";
+    await this.start(this.#places.length - 1);
+  }
+
+  /** A call about members, to one that runs. */
+  async #gateway(verb: string, body: JsonObject): Promise<JsonValue> {
+    const at = this.#places.findIndex((_, i) => isRunning(this.#children[i]) && !this.#gone.has(i));
+    const url = `${this.#places[at]?.client}/v3/cluster/member/${verb}`;
+    for (let tries = 1; ; tries++) {
+      const response = await fetch(url, { method: "POST", body: JSON.stringify(body) });
+      const text = await response.text();
+      if (response.ok) return parseJson(text);
+      // A cluster that has just lost or got a member refuses changes until it has settled.
+      if (tries >= CHANGES_MAX) throw new Error(`${verb}: ${text}`);
+      await systemClock.sleep(CHANGE_MILLIS);
+    }
   }
 
   pid(member = 0): number {
@@ -82,7 +127,8 @@ class LocalEtcd implements EtcdServer {
     const place = this.#places[member];
     if (place === undefined) throw new Error(`there is no member ${member}`);
     const { name, client, peer } = place;
-    const cluster = this.#places.map((each) => `${each.name}=${each.peer}`).join(",");
+    const staying = this.#places.filter((_, i) => !this.#gone.has(i));
+    const cluster = staying.map((each) => `${each.name}=${each.peer}`).join(",");
     const flags = {
       name,
       "data-dir": join(this.#folder, name),
@@ -91,6 +137,7 @@ class LocalEtcd implements EtcdServer {
       "listen-peer-urls": peer,
       "initial-advertise-peer-urls": peer,
       "initial-cluster": cluster,
+      "initial-cluster-state": this.#state,
     };
     const argv = Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, value]);
     const child = spawn("etcd", [...argv, ...this.#flags], { stdio: ["ignore", "ignore", "pipe"] });

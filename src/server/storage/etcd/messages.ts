@@ -38,6 +38,15 @@ export interface StatusResult {
   readonly sizeInUse: number;
   /** 0 where the server does not tell (before 3.6). */
   readonly quota: number;
+  /** Alarms and the like, as texts: "memberID:10501334649042878790 alarm:NOSPACE ". */
+  readonly errors: readonly string[];
+}
+
+export interface MemberResult {
+  /** Where clients reach it; none until it has started. */
+  readonly clientUrls: readonly string[];
+  /** It has no vote yet, and serves nothing that is linearizable. */
+  readonly isLearner: boolean;
 }
 
 /** Compare.CompareResult and Compare.CompareTarget. */
@@ -195,15 +204,38 @@ export function parseWatch(bytes: Buffer): WatchResult {
 
 export function parseStatus(bytes: Buffer): StatusResult {
   let [version, revision, size, sizeInUse, quota] = ["", 0, 0, 0, 0];
+  const errors: string[] = [];
   for (const [field, fields] of each(bytes)) {
     if (field === 1) revision = parseHeader(fields.bytes());
     else if (field === 2) version = fields.bytes().toString("utf8");
     else if (field === 3) size = fields.number();
+    else if (field === 8) errors.push(fields.bytes().toString("utf8"));
     else if (field === 9) sizeInUse = fields.number();
     else if (field === 12) quota = fields.number();
     else fields.skip();
   }
-  return { version, revision, size, sizeInUse, quota };
+  return { version, revision, size, sizeInUse, quota, errors };
+}
+
+/** The members of a MemberListResponse. */
+export function parseMembers(bytes: Buffer): readonly MemberResult[] {
+  const members: MemberResult[] = [];
+  for (const [field, fields] of each(bytes)) {
+    if (field === 2) members.push(parseMember(fields.bytes()));
+    else fields.skip();
+  }
+  return members;
+}
+
+function parseMember(bytes: Buffer): MemberResult {
+  const clientUrls: string[] = [];
+  let isLearner = false;
+  for (const [field, fields] of each(bytes)) {
+    if (field === 4) clientUrls.push(fields.bytes().toString("utf8"));
+    else if (field === 5) isLearner = fields.number() !== 0;
+    else fields.skip();
+  }
+  return { clientUrls, isLearner };
 }
 
 /** The token of an AuthenticateResponse. */

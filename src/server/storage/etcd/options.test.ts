@@ -12,6 +12,8 @@ describe("parseEtcdOptions", () => {
       tls: { ca: undefined, cert: undefined, key: undefined },
       requestTimeoutMillis: 5_000,
       requestBytesMax: 1_572_864,
+      sync: true,
+      quotaBytes: 2 * 1024 ** 3,
       compactionMillis: 300_000,
     });
   });
@@ -54,12 +56,14 @@ describe("parseEtcdOptions", () => {
     ["storage.address", { address: "http://a:2379/v3" }],
     ["storage.address", { address: [] }],
     ["storage.address", { address: "http://a:2379", tls_ca_file: "/ca" }],
+    ["storage.sync", { sync: "perhaps" }],
     ["storage.path", { path: "/" }],
     ["storage.path", { path: "p".repeat(256) }],
     ["storage.password", { username: "u" }],
     ["storage.tls_key_file", { tls_cert_file: "/cert", address: "https://a" }],
     ["storage.request_timeout", { request_timeout: "soon" }],
     ["storage.max_request_bytes", { max_request_bytes: 10 }],
+    ["storage.quota_backend_bytes", { quota_backend_bytes: 10 }],
     ["storage.compaction", { compaction: "-1s" }],
     ["storage.discovery_srv", { discovery_srv: "example.org" }],
     ["storage.adress", { adress: "http://a:2379" }],

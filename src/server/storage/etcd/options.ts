@@ -8,6 +8,8 @@ import { isJsonArray, type JsonObject, type JsonValue } from "#common/json.ts";
 export interface EtcdOptions {
   /** URLs without a path, one for each member or for a name that stands for several. */
   readonly addresses: readonly string[];
+  /** Whether the members are asked for each other, so that those that come later are found. */
+  readonly sync: boolean;
   /** Before every key; ends in "/". */
   readonly path: string;
   readonly credentials: Credentials | undefined;
@@ -16,6 +18,8 @@ export interface EtcdOptions {
   readonly requestTimeoutMillis: Millis;
   /** What the members' --max-request-bytes says. */
   readonly requestBytesMax: number;
+  /** What the members' --quota-backend-bytes says, for those that do not tell (before 3.6). */
+  readonly quotaBytes: number;
   /** How much history etcd keeps; undefined when somebody else compacts it. */
   readonly compactionMillis: Millis | undefined;
 }
@@ -41,13 +45,15 @@ const DEFAULT_TIMEOUT_SECONDS = 5;
 /** As kube-apiserver does: longer than any server is away from its watch without having to look at everything again. */
 const DEFAULT_COMPACTION_SECONDS = 300;
 /** etcd's default, 1.5 MiB. */
-export const DEFAULT_REQUEST_BYTES = 1_572_864;
-const REQUEST_BYTES_LOWEST = 64 * 1024;
-const REQUEST_BYTES_HIGHEST = 64 * 1024 * 1024;
+const DEFAULT_REQUEST_BYTES = 1_572_864;
+const REQUEST_BYTES = { fallback: DEFAULT_REQUEST_BYTES, lowest: 64 * 1024, highest: 64 * 1024 * 1024 };
+/** etcd's default is 2 GiB; beyond 8 GiB it warns. */
+const QUOTA_BYTES = { fallback: 2 * 1024 ** 3, lowest: 1024 * 1024, highest: 1024 ** 4 };
 
 const NAMES = [
   "address",
   "path",
+  "sync",
   "username",
   "password",
   "tls_ca_file",
@@ -55,13 +61,13 @@ const NAMES = [
   "tls_key_file",
   "request_timeout",
   "max_request_bytes",
+  "quota_backend_bytes",
   "compaction",
 ];
 /** Settings of Vault that change nothing here: every node is active, and members are found by their addresses. */
 const WITHOUT_EFFECT = [
   "ha_enabled",
   "etcd_api",
-  "sync",
   "lock_timeout",
   "max_receive_size",
   "redirect_addr",
@@ -74,11 +80,13 @@ export function parseEtcdOptions(config: JsonObject, environment: Environment): 
   const addresses = addressesOf(config["address"] ?? environment["ETCD_ADDR"] ?? DEFAULT_ADDRESS);
   return {
     addresses,
+    sync: syncOf(text(config, "sync") ?? "true"),
     path: pathOf(text(config, "path") ?? DEFAULT_PATH),
     credentials: credentialsOf(config, environment),
     tls: tlsOf(config, addresses),
     requestTimeoutMillis: secondsOf(config, "request_timeout", DEFAULT_TIMEOUT_SECONDS, 1) * 1000,
-    requestBytesMax: requestBytesOf(text(config, "max_request_bytes")),
+    requestBytesMax: bytesOf(config, "max_request_bytes", REQUEST_BYTES),
+    quotaBytes: bytesOf(config, "quota_backend_bytes", QUOTA_BYTES),
     compactionMillis: secondsOf(config, "compaction", DEFAULT_COMPACTION_SECONDS, 0) * 1000 || undefined,
   };
 }
@@ -103,6 +111,11 @@ function addressOf(value: JsonValue): string {
   const plain = url !== null && url.username === "" && /^\/?$/.test(url.pathname + url.search + url.hash);
   if (plain && ["http:", "https:"].includes(url.protocol)) return url.origin;
   throw invalid("address", "be URLs such as https://etcd-0.etcd:2379, with commas between them");
+}
+
+function syncOf(given: string): boolean {
+  if (given === "true" || given === "false") return given === "true";
+  throw invalid("sync", "be true or false");
 }
 
 function pathOf(given: string): string {
@@ -137,10 +150,11 @@ function tlsOf(config: JsonObject, addresses: readonly string[]): TlsFiles {
   return tls;
 }
 
-function requestBytesOf(given: string | undefined): number {
-  const value = given === undefined ? DEFAULT_REQUEST_BYTES : Number(given);
-  if (Number.isInteger(value) && value >= REQUEST_BYTES_LOWEST && value <= REQUEST_BYTES_HIGHEST) return value;
-  throw invalid("max_request_bytes", `be a whole number from ${REQUEST_BYTES_LOWEST} to ${REQUEST_BYTES_HIGHEST}`);
+function bytesOf(config: JsonObject, name: string, { fallback, lowest, highest }: typeof QUOTA_BYTES): number {
+  const given = text(config, name);
+  const value = given === undefined ? fallback : Number(given);
+  if (Number.isInteger(value) && value >= lowest && value <= highest) return value;
+  throw invalid(name, `be a whole number from ${lowest} to ${highest}`);
 }
 
 function secondsOf(config: JsonObject, name: string, fallback: number, least: number): number {
@@ -154,7 +168,7 @@ function secondsOf(config: JsonObject, name: string, fallback: number, least: nu
 function text(config: JsonObject, name: string): string | undefined {
   const value = config[name];
   if (value === undefined || value === null || value === "") return undefined;
-  if (typeof value === "string" || typeof value === "number") return String(value);
+  if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") return String(value);
   throw invalid(name, "be a string");
 }
 
