@@ -21,6 +21,8 @@ const FENCE = [
   "sys/wrapping/*",
   "sys/policies/acl/*",
   "sys/capabilities*",
+  "auth/roles/role/own",
+  "auth/roles/role/own/*",
 ]
   .map(grant)
   .concat('path "sys/policies/acl/fence" { capabilities = ["deny"] }')
@@ -67,6 +69,7 @@ async function escapes(core: Core, token: string): Promise<readonly string[]> {
 
 interface Act {
   readonly by: number;
+  readonly operation?: "update" | "patch";
   readonly path: string;
   readonly data: JsonObject;
   readonly wrap: boolean;
@@ -102,6 +105,31 @@ const newRole = fc.record<JsonObject>(
   },
   { requiredKeys: [] },
 );
+/** A role at the auth method whose mount carries the boundary. */
+const newAuthRole = fc.record<JsonObject>(
+  {
+    token_policies: policies,
+    token_boundary_policies: fc.constantFrom<string[]>([], ["all"], ["own"]),
+    token_type: fc.constantFrom("service", "batch"),
+    token_strictly_bind_ip: fc.boolean(),
+    bind_secret_id: fc.constant(false),
+    token_bound_cidrs: fc.constant("127.0.0.0/8"),
+  },
+  { requiredKeys: ["token_policies", "bind_secret_id", "token_bound_cidrs"] },
+);
+const newPolicy = fc.record<JsonObject>(
+  {
+    policy: fc.constantFrom(
+      EVERYTHING,
+      'path "secret/{{token.metadata.role_name}}/*" { capabilities = ["read", "list"] }',
+      'path "secret/*" { capabilities = ["list"] list_scan_response_keys_filter_path = "{{ .path }}{{ .key }}" }',
+    ),
+    ttl: fc.constant("1h"),
+    allow_wildcards_in_identity_templates: fc.boolean(),
+    allow_slashes_in_identity_templates: fc.boolean(),
+  },
+  { requiredKeys: [] },
+);
 const act = (path: fc.Arbitrary<string>, data: fc.Arbitrary<JsonObject>): fc.Arbitrary<Act> =>
   fc.record({ by: fc.nat({ max: 20 }), path, data, wrap: fc.boolean() });
 const text = fc.constantFrom(EVERYTHING, FENCE, 'path "secret/out/*" { capabilities = ["read"] }');
@@ -122,6 +150,10 @@ const acts = fc.array(
       ...made,
       path: `sys/policies/acl/${made.path}`,
     })),
+    act(fc.constantFrom("sys/policies/acl/own", "sys/policies/acl/fence", "sys/policies/acl/Fence"), newPolicy).map(
+      (patched) => ({ ...patched, operation: "patch" as const }),
+    ),
+    act(fc.constant("auth/roles/role/own"), newAuthRole),
     act(fc.constantFrom("auth/token/renew-self", "sys/wrapping/wrap", "auth/token/revoke-orphan"), newToken),
   ),
   { maxLength: 8 },
@@ -131,10 +163,11 @@ const acts = fc.array(
 async function perform(
   core: Core,
   pool: readonly string[],
-  { by, path, data, wrap }: Act,
+  { by, operation = "update", path, data, wrap }: Act,
 ): Promise<string | undefined> {
   const token = pool[by % pool.length] ?? "";
-  const reply = await core.send(token, "update", path, data, wrap ? { wrapTtlSeconds: 60 } : {});
+  const reply = await core.send(token, operation, path, data, wrap ? { wrapTtlSeconds: 60 } : {});
+  if (path === "auth/roles/role/own") return logInBy(core, token);
   let { auth } = reply;
   const wrapInfo = objectOf(reply.body, "wrap_info");
   if (typeof wrapInfo["token"] === "string") {
@@ -145,6 +178,13 @@ async function perform(
   return path.startsWith("auth/token/create") && typeof auth["client_token"] === "string"
     ? auth["client_token"]
     : undefined;
+}
+
+/** The token of the role that a bounded token has written, if it could. */
+async function logInBy(core: Core, token: string): Promise<string | undefined> {
+  const { data } = await core.send(token, "read", "auth/roles/role/own/role-id");
+  const { auth } = await core.send("", "update", "auth/roles/login", { role_id: data["role_id"] ?? "" });
+  return typeof auth["client_token"] === "string" ? auth["client_token"] : undefined;
 }
 
 describe("a bounded token", () => {
@@ -175,6 +215,24 @@ describe("a bounded token", () => {
       { numRuns: 25 },
     );
     expect(made).toBeGreaterThan(0); // how many is chance; that sequences make tokens at all is not
+  });
+
+  it("writes roles and policies that are bounded as it is", async () => {
+    const { core, bounded } = await startFenced();
+    const role = { token_policies: "all", bind_secret_id: false, token_bound_cidrs: "127.0.0.0/8" };
+    expect((await core.send(bounded, "update", "auth/roles/role/own", role)).status).toBe(204);
+    const made = (await logInBy(core, bounded)) ?? "";
+    expect((await core.send(made, "read", "secret/in/a")).status).toBe(200);
+    expect(await escapes(core, made)).toEqual([]);
+    expect((await core.send(bounded, "patch", "sys/policies/acl/fence", { policy: EVERYTHING })).status).toBe(403);
+  });
+
+  it("may do nothing once the boundary's policy has run out", async () => {
+    const { core, bounded } = await startFenced();
+    await core.root("patch", "sys/policies/acl/fence", { ttl: 60 });
+    expect((await core.send(bounded, "read", "secret/in/a")).status).toBe(200);
+    core.clock.advance(60_000);
+    expect((await core.send(bounded, "read", "secret/in/a")).status).toBe(403);
   });
 
   it("loses what the boundary loses, with the next request", async () => {
