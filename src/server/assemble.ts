@@ -193,15 +193,10 @@ export function assemble(parts: ServerParts): AssembledServer {
   };
   lazy.services = services;
   return {
-    services,
-    initial,
+    ...{ services, initial, inFlight, whole, snapshots, eventFeed },
     background: new Background({
       ...{ barrier, expiration, undoing, counts: sweeps, audit, events, eventFeed, clock, log, turn: siblings?.turn },
     }),
-    inFlight,
-    whole,
-    snapshots,
-    eventFeed,
     takesStream: (path) => takesStream(system, path),
     serve: (request) => inFlight.during(request, () => serve(request, services)),
     pages: createPages(async () => (barrier.isSealed ? {} : readPageHeaders(barrier.begin()))),
