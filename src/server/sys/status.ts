@@ -4,7 +4,10 @@ import type { JsonObject } from "#common/json.ts";
 import { readCluster } from "../core/initial-records.ts";
 import type { SysServices } from "./services.ts";
 
-export type StatusServices = Pick<SysServices, "node" | "barrier" | "clock" | "version" | "buildDate" | "storageType">;
+export type StatusServices = Pick<
+  SysServices,
+  "node" | "barrier" | "clock" | "version" | "buildDate" | "storageType" | "storageTrouble"
+>;
 
 export async function sealStatus(services: StatusServices): Promise<JsonObject> {
   const { node } = services;
@@ -12,6 +15,7 @@ export async function sealStatus(services: StatusServices): Promise<JsonObject> 
   const auto = node.isAutoSeal;
   const config = node.config;
   const progress = await node.progress();
+  const storageTrouble = services.storageTrouble?.();
   return {
     type: node.sealType,
     initialized: state !== "uninitialised",
@@ -26,6 +30,7 @@ export async function sealStatus(services: StatusServices): Promise<JsonObject> 
     recovery_seal: auto,
     ...(auto && { recovery_seal_type: "shamir" }),
     storage_type: services.storageType,
+    ...(storageTrouble !== undefined && { storage_trouble: storageTrouble }),
     ...(await clusterOf(services)),
     ...(node.troubles.length > 0 && { seal_troubles: troublesOf(services) }),
   };
