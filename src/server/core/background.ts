@@ -1,6 +1,6 @@
 // What happens without a request: leases that are due end, jobs go on, what was made outside in vain is undone, the
 // keyring rotates. No leader: every node does this. Where one transaction is all there is to it, who comes second meets
-// a conflict and moves on; what acts outside or takes many transactions is claimed (docs/adr/0018-claims.md).
+// a conflict and moves on; what acts outside or takes many transactions is claimed (docs/adr/0019-claims.md).
 import { randomUUID } from "node:crypto";
 import type { Clock, Millis } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";

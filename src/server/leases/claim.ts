@@ -1,4 +1,4 @@
-// Who is at work on an item of the background, so that nobody else is at the same time (docs/adr/0018-claims.md). A claim is a
+// Who is at work on an item of the background, so that nobody else is at the same time (docs/adr/0019-claims.md). A claim is a
 // member of the item's own record, taken by a commit that has the record in its read set: of two who want it, one
 // commits. What its holder commits has read the record too, so one who was away for longer than his claim and comes
 // back to find it taken by another commits nothing.
