@@ -422,7 +422,8 @@ describe("the supervisor", () => {
   });
 
   it("lets requests under way end when it is asked to, and ends with all its workers", async () => {
-    const { server, folder } = await start(bootstrapped());
+    const extra = bootstrapped();
+    const { server, folder } = await start(extra);
     try {
       await untilUnsealed(server);
       const token = await login(server);
@@ -433,7 +434,6 @@ describe("the supervisor", () => {
       );
       await Promise.race(busy);
       const stopping = server.stop();
-      // Each client has one connection: what is sent on it before the server closes it is answered.
       const ended = await Promise.allSettled(busy);
       const answers = ended.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value.status] : []));
       expect([...new Set(answers)]).toEqual([200]);
@@ -443,6 +443,13 @@ describe("the supervisor", () => {
       await expect(readFile(join(folder, "pid"))).rejects.toMatchObject({ code: "ENOENT" });
       one[Symbol.dispose]();
       two[Symbol.dispose]();
+      // What was carried out was answered: nothing was cut off in the middle.
+      const { server: next } = await start(extra, folder);
+      await untilUnsealed(next);
+      using reader = connect(next.address, token);
+      const { status, body } = await reader.call("LIST", "secret/metadata/drain");
+      expect([status, at(body, "data", "keys")]).toEqual([200, expect.objectContaining({ length: answers.length })]);
+      await next.stop();
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
