@@ -48,13 +48,14 @@ export function watchTlsFiles(
   services: { readonly log: Log; readonly clock: Clock },
 ): TlsWatch {
   const stop = new AbortController();
-  const pause = { end: new AbortController() };
+  // A look that is asked for while one is under way comes after it.
+  const asked = { by: new AbortController() };
   const rest = async () => {
-    pause.end = new AbortController();
-    await services.clock.sleep(LOOK_MILLIS, AbortSignal.any([pause.end.signal, stop.signal]));
+    await services.clock.sleep(LOOK_MILLIS, AbortSignal.any([asked.by.signal, stop.signal]));
+    if (asked.by.signal.aborted) asked.by = new AbortController();
   };
   void look(config, server, { log: services.log, rest }, stop.signal);
-  return { look: () => pause.end.abort("asked to look"), [Symbol.dispose]: () => stop.abort() };
+  return { look: () => asked.by.abort("asked to look"), [Symbol.dispose]: () => stop.abort() };
 }
 
 async function look(

@@ -158,6 +158,15 @@ describe("a TLS listener", () => {
     expect(await shownName(port)).toBe("third");
   });
 
+  it("looks at its files at once when it is asked to", async () => {
+    const port = await start();
+    await look(() => true);
+    await mountSecret("2", await authority.server("second"));
+    listener?.reload();
+    for (let i = 0; i < 100 && reloads() === 0; i++) await systemClock.sleep(5);
+    expect(await shownName(port)).toBe("second");
+  });
+
   it("keeps the certificate that it has when the new files do not fit", async () => {
     const port = await start();
     const { cert } = await authority.server("second");
