@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type Core, type Reply, startCore } from "#test/kit/core.ts";
+import type { JsonObject } from "#common/json.ts";
+import { type Core, coreParts, type Reply, startCore } from "#test/kit/core.ts";
 import { readMount } from "../mounts/mount-table.ts";
 
 const RIGHT = "the right one";
@@ -117,4 +118,41 @@ describe("names that somebody invents", () => {
     await invent(200, 150);
     expect(await kept()).toBeLessThan(200); // 150 of late, and the few old ones that chance has spared
   });
+});
+
+describe("lockout of AppRoles", () => {
+  it("counts wrong secret ids of a role that there is", async () => {
+    const core = await startCore();
+    await core.root("update", "sys/auth/ar", { type: "approle" });
+    await core.root("update", "auth/ar/role/r", {});
+    await core.root("update", "auth/ar/role/r/role-id", { role_id: "known" });
+    const secret_id = (await core.root("update", "auth/ar/role/r/secret-id")).data["secret_id"] ?? "";
+    const login = (data: JsonObject) => core.send("", "update", "auth/ar/login", { secret_id: "wrong", ...data });
+    for (let i = 0; i < 9; i++) await login({ role_id: "unknown" });
+    expect(await locked(core)).toBe(0);
+    for (let i = 0; i < 5; i++) expect((await login({ role_id: "known" })).error).toBe("invalid role or secret ID");
+    expect((await login({ role_id: "known", secret_id })).status).toBe(403);
+    expect(await locked(core)).toBe(1);
+    core.clock.advance(900_000);
+    expect((await login({ role_id: "known", secret_id })).status).toBe(200);
+  });
+});
+
+describe("the environment", () => {
+  it.each(["COFFER_DISABLE_USER_LOCKOUT", "VAULT_DISABLE_USER_LOCKOUT", "BAO_DISABLE_USER_LOCKOUT"])(
+    "switches lockout off: %s",
+    async (name) => {
+      const { host } = coreParts();
+      for (const [value, status] of [
+        ["true", 200],
+        ["0", 403],
+      ] as const) {
+        const core = await startCore({ host: { ...host, environment: { [name]: value } } });
+        await core.root("update", "sys/auth/users", { type: "userpass" });
+        await core.root("update", "auth/users/users/ann", { password_hash: HASH });
+        await fail(core, 6);
+        expect((await logIn(core, RIGHT)).status).toBe(status);
+      }
+    },
+  );
 });

@@ -1,13 +1,16 @@
 // `login`: a role id and a secret id for a token. Every refusal has one text, whatever was wrong, and a use of the
-// secret id is counted in the transaction that makes the token.
+// secret id is counted in the transaction that makes the token. Wrong secret ids count against the role (lockout).
 import { assertAddressAllowed, isWithin } from "#common/cidr.ts";
 import { CofferError } from "#common/errors.ts";
 import type { Context } from "../../framework/context.ts";
 import { field } from "../../framework/fields.ts";
+import { LoginRefused } from "../../framework/login-refused.ts";
 import { definePath } from "../../framework/path.ts";
 import type { Reply } from "../../framework/reply.ts";
 import { deleteSecret, type Role, readForLogin, type SecretRecord, updateSecret } from "./records.ts";
 import { hasEnded } from "./secret-ids.ts";
+
+const REFUSED = "invalid role or secret ID";
 
 export const loginPath = definePath("login", {
   summary: "Login by role id and secret id.",
@@ -24,7 +27,7 @@ async function login(context: Context, roleId: string | undefined, secretId: str
   const found = await readForLogin(context.storage, roleId, secretId ?? "");
   if (found === undefined) throw refused();
   const { role, name, hmac } = found;
-  const secret = role.bindSecretId ? checkedSecret(context, secretId, found.secret) : undefined;
+  const secret = role.bindSecretId ? checkedSecret(context, role.roleId, secretId, found.secret) : undefined;
   if (role.secretIdBoundCidrs.length > 0 && !isWithin(role.secretIdBoundCidrs, remoteAddress))
     throw addressRefused(remoteAddress, "by CIDR restrictions on the role");
   const boundCidrs = secret && secret.tokenBoundCidrs.length > 0 ? secret.tokenBoundCidrs : role.token.boundCidrs;
@@ -42,9 +45,14 @@ async function login(context: Context, roleId: string | undefined, secretId: str
   };
 }
 
-function checkedSecret(context: Context, secretId: string | undefined, secret: SecretRecord | undefined): SecretRecord {
+function checkedSecret(
+  context: Context,
+  roleId: string,
+  secretId: string | undefined,
+  secret: SecretRecord | undefined,
+): SecretRecord {
   if (!secretId) throw new CofferError("invalid_request", "missing secret_id");
-  if (secret === undefined || hasEnded(secret, context)) throw refused();
+  if (secret === undefined || hasEnded(secret, context)) throw new LoginRefused("invalid_request", REFUSED, roleId);
   if (secret.cidrs.length > 0 && !isWithin(secret.cidrs, context.remoteAddress))
     throw addressRefused(context.remoteAddress, "through CIDR restrictions on the secret ID");
   return secret;
@@ -57,7 +65,7 @@ function countUse({ storage, clock }: Context, role: Role, hmac: string, secret:
 }
 
 function refused(): CofferError {
-  return new CofferError("invalid_request", "invalid role or secret ID");
+  return new CofferError("invalid_request", REFUSED);
 }
 
 function addressRefused(address: string, why: string): CofferError {
