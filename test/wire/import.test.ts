@@ -88,6 +88,7 @@ describe("an import", () => {
     expect(at(await there("auth/ci/role/deploy/role-id"), "data", "role_id")).toBe("a-role-id");
     expect(at(await there("auth/kubernetes/config"), "data")).toMatchObject({ kubernetes_host: "https://k8s:6443" });
     expect(at(await there("auth/kubernetes/role/web"), "data")).toMatchObject({ bound_service_account_names: ["web"] });
+    expect(at(await there("sys/policies/password/strong"), "data", "policy")).toContain("length = 20");
     expect(at(await there("auth/token/roles/batch"), "data")).toMatchObject({ orphan: true });
     const accessor = at(await there("sys/auth"), "data", "people/", "accessor");
     const reader = at(await there("sys/policies/acl/reader"), "data");
@@ -173,9 +174,10 @@ async function fill(from: (method: string, path: string, body?: JsonObject) => P
   const accessor = String(at(await from("GET", "sys/auth"), "data", "people/", "accessor"));
   await from("PUT", "sys/policies/acl/reader", {
     policy: `path "team/{{identity.entity.aliases.${accessor}.name}}" { capabilities = ["read"] }`,
-    ...{ expiration: "2100-01-31T12:00:00Z", cas_required: true },
+    expiration: "2100-01-31T12:00:00Z",
   });
   await from("PUT", "sys/policies/acl/other", { policy: 'path "a" { capabilities = ["read"] }' });
+  await from("PUT", "sys/policies/password/strong", { policy: 'length = 20\nrule "charset" { charset = "abc" }' });
   await from("POST", "auth/people/users/alice", { password: PASSWORD, token_policies: "reader" });
   await from("POST", "auth/ci/role/deploy", { token_policies: "reader", token_ttl: "60s", role_id: "a-role-id" });
   await from("POST", "auth/ci/role/deploy/secret-id", {});

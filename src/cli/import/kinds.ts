@@ -5,12 +5,13 @@ import type { ImportKind } from "./import-item.ts";
 import { kv } from "./kv-kind.ts";
 import { auth, mounts } from "./mount-kinds.ts";
 import { policies } from "./policy-kind.ts";
-import { approle, kubernetes, tokenRoles, userpass } from "./role-kinds.ts";
+import { approle, kubernetes, passwordPolicies, tokenRoles, userpass } from "./role-kinds.ts";
 
 export const importKinds: readonly ImportKind[] = [
   mounts,
   auth,
   policies,
+  passwordPolicies,
   approle,
   kubernetes,
   userpass,

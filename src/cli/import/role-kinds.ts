@@ -1,4 +1,5 @@
-// Kinds of roles in auth methods: `approle`, `kubernetes`, `userpass` and `token-roles`. What proves an identity cannot
+// Kinds of records that are fields by name: `approle`, `kubernetes`, `userpass`, `token-roles` and
+// `password-policies`. What proves an identity cannot
 // be read through any API, and is named for each item.
 import type { JsonObject } from "#common/json.ts";
 import { namesBelow, pick, planRecord, readOrNone } from "./compare-records.ts";
@@ -120,6 +121,12 @@ export const tokenRoles: ImportKind = {
   name: "token-roles",
   doc: "Roles of the token auth method.",
   items: (ends) => recordsBelow(ends, "auth/token/roles", TOKEN_ROLE_FIELDS),
+};
+
+export const passwordPolicies: ImportKind = {
+  name: "password-policies",
+  doc: "Rules for passwords that the server makes.",
+  items: (ends) => recordsBelow(ends, "sys/policies/password", ["policy"]),
 };
 
 export const userpass: ImportKind = {

@@ -4,6 +4,7 @@ import { readSeal } from "../core/seal-store.ts";
 import { openMemoryStorage } from "../storage/memory/memory-storage.ts";
 import { decodeMigration, encodeMigration, MIGRATION_KEY, readMigration } from "../storage/migration-record.ts";
 import type { StorageCapacity } from "../storage/registry.ts";
+import { RESTORE_KEY } from "../storage/restore-record.ts";
 import { KEY_BYTES_MAX, type Storage } from "../storage/storage.ts";
 import { type MigrationOptions, migrateStorage } from "./migrate-storage.ts";
 import { StoreDigest } from "./store-digest.ts";
@@ -158,6 +159,11 @@ describe("a migration is refused", () => {
     await expect(migrate({ source: { storage: target, type: "memory" } })).rejects.toMatchObject({
       message: expect.stringContaining("not finished"),
     });
+  });
+
+  it("from a source that a snapshot is being restored to", async () => {
+    await fill(source, [RESTORE_KEY]);
+    await expect(migrate()).rejects.toMatchObject({ message: expect.stringContaining("part of a snapshot") });
   });
 
   it.each<[string, StorageCapacity, string]>([

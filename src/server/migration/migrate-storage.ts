@@ -6,6 +6,7 @@ import type { Clock } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import { encodeMigration, MIGRATION_KEY, readMigration, type StoredMigration } from "../storage/migration-record.ts";
 import type { StorageCapacity } from "../storage/registry.ts";
+import { isBeingRestored } from "../storage/restore-record.ts";
 import type { Storage } from "../storage/storage.ts";
 import { StoreDigest, type StoreTotals } from "./store-digest.ts";
 import { TargetWriter } from "./target-writer.ts";
@@ -82,6 +83,11 @@ async function identityOf(storage: Storage): Promise<string> {
     throw new CofferError(
       "invalid_request",
       "the source is itself the destination of a migration that is not finished",
+    );
+  if (await isBeingRestored(storage))
+    throw new CofferError(
+      "invalid_request",
+      "the source holds a part of a snapshot; let its restore come to an end first",
     );
   for (const entry of await storage.get(IDENTITY_KEYS))
     if (entry !== undefined) return createHash("sha256").update(entry.value).digest("hex");
