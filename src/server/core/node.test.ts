@@ -149,6 +149,7 @@ describe("a node that people unseal", () => {
     await Promise.allSettled([node.submitShare(share(1)), node.submitShare(share(2)), node.submitShare(share(3))]);
     expect(node.state).toBe("unsealed");
     expect(opened).toBe(1);
+    await node.seal();
     expect((await node.progress()).count).toBe(0);
   });
 

@@ -83,7 +83,8 @@ export class Node {
     return this.#stored?.config;
   }
   /** How many shares have been entered, on whatever worker of this server. */
-  progress(): Promise<ProgressStatus> {
+  async progress(): Promise<ProgressStatus> {
+    if (this.#state === "unsealed") return { count: 0, nonce: "" };
     return this.#shared.progress.status();
   }
   /** What keeps the seals from opening, most recent attempt. */

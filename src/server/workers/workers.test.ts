@@ -153,7 +153,7 @@ describe("one unseal for all workers", () => {
     expect(await two.node.progress()).toEqual({ count: 2, nonce });
     await two.node.submitShare(shareOf(keys[2]));
     expect([one.node.state, two.node.state]).toEqual(["unsealed", "unsealed"]);
-    expect((await one.node.progress()).count).toBe(0);
+    expect((await one.link.unseal.progress.status()).count).toBe(0);
   });
 
   it("forgets shares for all", async () => {
