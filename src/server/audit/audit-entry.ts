@@ -22,6 +22,9 @@ export interface AuditedAuth {
   readonly metadata: Readonly<Record<string, string>> | undefined;
   readonly entityId: string;
   readonly tokenType: string;
+  /** 0: it does not end. */
+  readonly tokenTtlSeconds: number;
+  readonly tokenIssuedAtSeconds: number;
   readonly grantingPolicies: readonly string[];
   readonly allowed: boolean;
 }
@@ -67,6 +70,7 @@ export interface AuditFormat {
 interface TokenHmacs {
   readonly accessor: string;
   readonly clientToken: string;
+  readonly issueTime: string;
 }
 
 /** How a value appears in this device's lines; what `sys/audit-hash` answers. */
@@ -134,13 +138,14 @@ function tokenHmacs(format: AuditFormat, auth: AuditedAuth): TokenHmacs {
   const made = {
     accessor: format.hmacAccessor ? hide(format, auth.accessor) : auth.accessor,
     clientToken: hide(format, auth.clientToken),
+    issueTime: auth.tokenIssuedAtSeconds === 0 ? "" : new Date(auth.tokenIssuedAtSeconds * 1000).toISOString(),
   };
   format.ofTokens.set(auth.record, made);
   return made;
 }
 
 function authOf(format: AuditFormat, auth: AuditedAuth): JsonObject {
-  const { accessor, clientToken } = tokenHmacs(format, auth);
+  const { accessor, clientToken, issueTime } = tokenHmacs(format, auth);
   return {
     accessor,
     client_token: clientToken,
@@ -152,7 +157,10 @@ function authOf(format: AuditFormat, auth: AuditedAuth): JsonObject {
       allowed: auth.allowed,
       granting_policies: auth.grantingPolicies.map((name) => ({ name, type: "acl" })),
     },
+    token_policies: auth.policies,
     token_type: auth.tokenType,
+    token_ttl: auth.tokenTtlSeconds,
+    token_issue_time: issueTime,
   };
 }
 
@@ -163,15 +171,16 @@ function requestOf(
   headers: AuditedHeaders,
 ): JsonObject {
   const shown = headersOf(format, request, headers);
+  const token = auth && tokenHmacs(format, auth);
   return {
     id: request.id,
+    client_id: auth?.entityId ?? "",
     operation: request.operation,
     path: request.path,
     data: hideData(format, request.data, request.nonHmacKeys),
-    client_token: auth ? tokenHmacs(format, auth).clientToken : hide(format, request.clientToken),
-    mount_accessor: request.mountAccessor,
-    mount_point: request.mountPath,
-    mount_type: request.mountType,
+    client_token: token?.clientToken ?? hide(format, request.clientToken),
+    client_token_accessor: token?.accessor ?? "",
+    ...mountOf(request),
     namespace: { id: shownId(request.namespace.id), path: request.namespace.path },
     remote_address: request.remoteAddress,
     remote_port: request.remotePort,
@@ -207,10 +216,13 @@ function responseOf(format: AuditFormat, request: AuditedRequest, response: Audi
       "creation_time",
       ...(format.hmacAccessor ? [] : ["accessor"]),
     ]),
-    mount_accessor: request.mountAccessor,
-    mount_point: request.mountPath,
-    mount_type: request.mountType,
+    ...mountOf(request),
   };
+}
+
+function mountOf({ mountAccessor, mountPath, mountType }: AuditedRequest): JsonObject {
+  const place = { mount_accessor: mountAccessor, mount_point: mountPath, mount_type: mountType };
+  return mountPath === "" ? place : { ...place, mount_class: mountPath.startsWith("auth/") ? "auth" : "secret" };
 }
 
 /** How many names a list answered, in place of the names. */

@@ -57,6 +57,23 @@ describe("lines", () => {
     expect(response).toMatchObject({ type: "response", request: shown, response: { data: null } });
   });
 
+  it("tell whose token it was, of what kind and for how long, and which mount was asked", async () => {
+    await enable("file", { hmac_accessor: "false" });
+    const { body } = await server.call("update", "auth/token/create", { policies: ["default"], ttl: "1h" });
+    const { client_token: token, accessor } = JSON.parse(JSON.stringify(body["auth"]));
+    await server.call("read", "auth/token/lookup-self", {}, { token });
+    const entry = (await entriesOf("file")).at(-1);
+    expect(entry).toMatchObject({
+      auth: {
+        ...{ accessor, policies: ["default"], token_policies: ["default"], token_type: "service", token_ttl: 3600 },
+        token_issue_time: new Date(server.clock.now()).toISOString(),
+      },
+      request: { client_id: "", client_token_accessor: accessor, mount_class: "auth", mount_type: "token" },
+      response: { mount_class: "auth", mount_point: "auth/token/" },
+    });
+    expect(JSON.stringify(entry)).not.toContain(token);
+  });
+
   it("can be raw, with a prefix, with accessors in clear and with lists counted", async () => {
     await enable("raw", { log_raw: "true", prefix: "@cee: " });
     await enable("file", { hmac_accessor: "false", elide_list_responses: "1" });

@@ -26,7 +26,7 @@ export function systemEntry({ operation, path, namespace, data, error }: SystemE
     auth: {
       ...{ accessor: "", clientToken: "", displayName: SYSTEM_ACTOR, policies: [], metadata: undefined, entityId: "" },
       record: {},
-      ...{ tokenType: "", grantingPolicies: [], allowed: true },
+      ...{ tokenType: "", tokenTtlSeconds: 0, tokenIssuedAtSeconds: 0, grantingPolicies: [], allowed: true },
     },
     request: {
       ...{ id: randomUUID(), operation, path, data, nonHmacKeys: Object.keys(data), clientToken: "" },

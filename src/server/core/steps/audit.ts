@@ -67,6 +67,8 @@ function authOf({ token, request, decision }: RequestState): AuditedAuth | undef
     metadata: token.metadata,
     entityId: token.entityId,
     tokenType: token.type,
+    tokenTtlSeconds: token.ttlSeconds,
+    tokenIssuedAtSeconds: token.issuedAtSeconds,
     grantingPolicies: decision?.grantingPolicies ?? [],
     allowed: decision?.allowed ?? false,
   };
