@@ -18,6 +18,8 @@ export function registerServerMetrics(metrics: Metrics, services: CoreServices):
   metrics.gaugeOf("coffer_seal_troubles", "Seals that did not open at the last try.", troubles, "max");
   const term = () => (services.barrier.isSealed ? 0 : services.barrier.keyStatus().term);
   metrics.gaugeOf("coffer_barrier_term", "Term of the barrier's current key.", term, "max");
+  const damaged = () => services.barrier.damagedReads;
+  metrics.gaugeOf("coffer_barrier_damaged_reads", "Reads since the start that met a damaged record.", damaged);
   declareProcessUse(metrics);
   return { requests: declareWorkerRequests(metrics) };
 }

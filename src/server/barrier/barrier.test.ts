@@ -95,7 +95,10 @@ describe("sealing", () => {
     expect(await open().unseal(SecretBytes.random(32))).toBe("wrong_key");
     expect(await open().unseal(SecretBytes.random(16))).toBe("wrong_key");
     const empty = new Barrier({ storage: openMemoryStorage(), clock: new FakeClock(), log: silentLog });
-    await expect(empty.unseal(SecretBytes.random(32))).rejects.toMatchObject({ code: "uninitialized" });
+    await expect(empty.unseal(SecretBytes.random(32))).rejects.toMatchObject({
+      code: "internal",
+      message: expect.stringContaining("core/keyring"),
+    });
   });
 
   it("stops new and running transactions, and opens again", async () => {

@@ -53,7 +53,7 @@ export class OpenKeyring implements Disposable {
     });
   }
 
-  /** Opens the stored keyring with a copy of the root key; undefined when that is not its key. Throws `uninitialized`. */
+  /** Opens the stored keyring with a copy of the root key; undefined when that is not its key. Throws `internal`. */
   static async open(context: KeyringContext, rootKey: SecretBytes): Promise<OpenKeyring | undefined> {
     const entry = await readKeyring(context.storage);
     const state = openState(entry, rootKey.clone());
@@ -203,7 +203,11 @@ export class OpenKeyring implements Disposable {
 
 async function readKeyring(storage: Storage): Promise<Entry> {
   const [entry] = await storage.get([KEYRING_KEY]);
-  if (entry === undefined) throw new CofferError("uninitialized", "the server is not initialised; initialise it first");
+  if (entry === undefined)
+    throw new CofferError(
+      "internal",
+      `nothing is stored at path ${KEYRING_KEY}, which opens all else; restore a snapshot`,
+    );
   return entry;
 }
 

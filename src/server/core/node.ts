@@ -114,6 +114,7 @@ export class Node {
   async initialize(options: InitOptions): Promise<InitResult> {
     if ((await this.refresh()) !== "uninitialised")
       throw new CofferError("invalid_request", "Vault is already initialized");
+    await assertEmpty(this.#deps.storage);
     using rootKey = SecretBytes.random(ROOT_KEY_BYTES);
     const made = await (this.isAutoSeal
       ? this.#wrapByAutoSeals(rootKey, options)
@@ -343,6 +344,14 @@ export class Node {
   #move(event: NodeEvent): void {
     this.#state = transition(this.#state, event) ?? this.#state;
   }
+}
+
+/** Records without keys are those of a server that has lost its own; new keys would be written over what is left. */
+async function assertEmpty(storage: Storage): Promise<void> {
+  const [first] = await storage.scan({ from: "", to: "\u{10ffff}", limit: 1 });
+  if (first === undefined) return;
+  const message = `the storage holds records (the first is at path ${first}) and no keys to them; restore a snapshot, or choose an empty storage`;
+  throw new CofferError("invalid_request", message);
 }
 
 async function handOut(options: InitOptions, of: "unseal" | "recovery", shares: readonly SecretBytes[]) {
