@@ -62,7 +62,8 @@ export class EtcdCluster {
       try {
         return await connection.call(method, message, await this.#metadata(connection), this.#timeoutOf(kind));
       } catch (error) {
-        this.assertOpen();
+        // Closed meanwhile: a write that was on its way may have been done.
+        if (this.#closing.signal.aborted) throw storageError(kind, error);
         const again = isRefused(error) || (kind === "read" && isTransient(error));
         if (this.#options.credentials !== undefined && isTokenOver(error) && renewals++ < 1) this.#token = undefined;
         else {
