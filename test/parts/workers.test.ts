@@ -114,6 +114,15 @@ async function workerPids({ pid }: RunningServer): Promise<readonly number[]> {
   return text.split(" ").filter(Boolean).map(Number);
 }
 
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -240,6 +249,23 @@ describe("two workers", () => {
     const writers = new Set([...lines.matchAll(/"writer":"(?!hmac-)([^"]+)"/g)].map(([, name]) => name));
     expect(writers.size).toBe(2);
     await one.must("DELETE", "sys/audit/file");
+  });
+
+  it("write one standard output, in whole lines", async () => {
+    const device = { type: "file", options: { file_path: "stdout" } };
+    await one.must("POST", "sys/audit/out", device);
+    // Each field becomes a MAC: lines of some 20 KB, longer than what a pipe takes as one.
+    const data = Object.fromEntries(Array.from({ length: 250 }, (_, i) => [`field${i}`, "x"]));
+    await Promise.all([one, two].map((client) => client.must("POST", "secret/data/out/before", { data })));
+    const writes = Array.from({ length: 60 }, (_, i) =>
+      (i % 2 ? one : two).must("POST", `secret/data/out/${i % 2}`, { data }),
+    );
+    await Promise.all(writes);
+    await one.must("DELETE", "sys/audit/out");
+    const [, ...lines] = started.server.output().split("\n").slice(0, -1);
+    const audited = lines.filter((line) => !/^\d{4}-/.test(line));
+    expect(audited.length).toBeGreaterThan(2);
+    expect(audited.filter((line) => !isJson(line))).toEqual([]);
   });
 
   it("show a log reader the lines of both and of their supervisor; one that dies is back, unsealed, at once", async () => {
