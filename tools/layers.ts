@@ -132,6 +132,8 @@ export function layerBreach(from: string, to: string, kind: ImportKind): string 
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "@aws-sdk/client-cloudhsm-v2": ["server/seal/pkcs11"],
   "@aws-sdk/client-kms": ["server/seal/awskms"],
+  "@aws-sdk/client-s3": ["server/snapshot/s3-destination.ts"],
+  "@aws-sdk/lib-storage": ["server/snapshot/s3-destination.ts"],
   "@aws-sdk/credential-providers": ["server/seal/awskms", "server/storage/postgres"],
   "@kubernetes/client-node": ["kube/kube-endpoint.ts"],
   "@peculiar/x509": ["common/x509.ts"],
@@ -141,6 +143,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   lmdb: ["server/storage/lmdb"],
   openpgp: ["server/ceremony/pgp.ts"],
   pg: ["server/storage/postgres"],
+  pkcs11js: ["server/seal/pkcs11"],
   "reflect-metadata": ["common/x509.ts"],
   ws: ["client/messages.ts", "server/http/web-sockets.ts"],
   yaml: ["agent", "cli", "kube", "operator", "server"],

@@ -12,7 +12,7 @@ import { tokenBackend } from "./auth/token/backend.ts";
 import { Barrier } from "./barrier/barrier.ts";
 import type { Transaction } from "./barrier/transaction.ts";
 import { createCeremonies } from "./ceremony/ceremonies.ts";
-import type { UserLockoutStanza } from "./config/server-config.ts";
+import type { SnapshotsStanza, UserLockoutStanza } from "./config/server-config.ts";
 import { Background } from "./core/background.ts";
 import { type CrossOriginRules, readCrossOrigin } from "./core/cross-origin.ts";
 import { HeldRequests } from "./core/held.ts";
@@ -67,6 +67,8 @@ export interface ServerParts {
   readonly buildDate: string;
   readonly sanitizedConfig: JsonObject;
   readonly userLockouts: readonly UserLockoutStanza[];
+  /** Undefined: no snapshots are scheduled. */
+  readonly snapshots?: SnapshotsStanza | undefined;
   /** sys/rekey and sys/generate-root take shares as proof and want no token. */
   readonly unauthenticatedRekey?: boolean;
   /** sys/raw is there. */
@@ -148,7 +150,7 @@ export function assemble(parts: ServerParts): AssembledServer {
   const decisions = new DecisionIds();
   const eventFeed = new EventFeed({ barrier, clock, log });
   const events = new Events(clock, siblings?.events, eventFeed);
-  const lockout = new Lockout(clock, parts.userLockouts);
+  const lockout = new Lockout(clock, parts.userLockouts, parts.host.environment);
   const loginMfa = new LoginMfa(clock, barrier);
   const initial = new InitialRecords(tokens, parts.clusterName);
   const inFlight = new InFlight(clock);

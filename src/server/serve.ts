@@ -49,6 +49,7 @@ export async function serve(config: ServerConfig, start: Start): Promise<number>
   io.signal.addEventListener("abort", () => stop.abort(), { once: true });
   if (io.signal.aborted) stop.abort();
   const { requests } = registerServerMetrics(parts.metrics, server.services);
+  server.snapshots.scheduler?.countBy(parts.metrics);
   registerStorageMetrics(parts.metrics, parts.storage);
   // Before it listens: a worker that is started again is unsealed when it gets its first request.
   await link?.attach({ node: server.services.node, inFlight: server.inFlight, log, metrics: parts.metrics });
@@ -70,6 +71,7 @@ export async function serve(config: ServerConfig, start: Start): Promise<number>
   log.info("stopping");
   await Promise.all(listeners.map((listener) => listener.close()));
   server.snapshots[Symbol.dispose]();
+  await server.snapshots.scheduler?.stopped();
   await server.background.stopped();
   await comingUp;
   await server.services.audit.close();
@@ -118,6 +120,7 @@ async function openParts(config: ServerConfig, io: ProgramIo, log: Log): Promise
     buildDate: VERSION_DATE,
     sanitizedConfig: sanitized(config),
     userLockouts: config.userLockouts,
+    snapshots: config.snapshots,
     unauthenticatedRekey: config.unauthenticatedRekey,
     rawStorage: config.rawStorage,
     introspection: config.introspection,
@@ -202,6 +205,7 @@ async function bringUpServer(
 ): Promise<void> {
   const { node } = server.services;
   node.onUnsealed(() => server.background.start(signal));
+  server.snapshots.scheduler?.start(signal);
   server.snapshots.watch.start(async () => {
     if (node.isAutoSeal) await bringUp({ node, clock: io.clock, log, initialize: undefined }, signal);
   });

@@ -169,6 +169,23 @@ export const USER_LOCKOUT_FIELDS = {
   disable_lockout: flag("Lock nobody out.", false),
 } satisfies ConfigFields;
 
+/** A shorter interval would take one snapshot while the last one is being sent. */
+export const SNAPSHOT_INTERVAL_SECONDS_MIN = 60;
+
+export const SNAPSHOTS_FIELDS = {
+  interval: duration("How often, at least a minute; at the same times on every node.", 24 * 3600),
+  retain: integer("How many are kept; older ones are removed.", 7, { min: 1, max: 10_000 }),
+  verify_interval: duration(
+    "How often a stored one is tried by restoring it to a scratch store; 0 for never.",
+    24 * 3600,
+  ),
+  directory: text("Where to keep them: a directory, best of another machine."),
+  s3_bucket: text("Where to keep them: a bucket. Credentials come from where AWS clients look for them."),
+  s3_prefix: text("Before their names in the bucket.", ""),
+  s3_region: text("Region of the bucket; that of the environment when left out."),
+  s3_endpoint: text("URL of a store that speaks as S3 does; AWS itself when left out."),
+} satisfies ConfigFields;
+
 export const REQUEST_FIELDS = {
   operation: word("What to do.", "update", ["create", "update", "patch", "delete", "read", "list"]),
   path: text("API path without /v1/, such as sys/auth/kubernetes.", ""),
@@ -223,6 +240,13 @@ export const STANZAS: readonly StanzaDescription[] = [
     labels: ["auth type"],
     doc: "When logins lock a user out; the label all is for every type.",
     fields: USER_LOCKOUT_FIELDS,
+    open: false,
+  },
+  {
+    name: "snapshots",
+    labels: [],
+    doc: "Snapshots at intervals, to a directory or a bucket; at most one.",
+    fields: SNAPSHOTS_FIELDS,
     open: false,
   },
   {

@@ -10,6 +10,8 @@ import {
   AUDIT_FIELDS,
   REQUEST_FIELDS,
   SEAL_FIELDS,
+  SNAPSHOT_INTERVAL_SECONDS_MIN,
+  SNAPSHOTS_FIELDS,
   STANZAS,
   TELEMETRY_FIELDS,
   TOP_FIELDS,
@@ -50,6 +52,19 @@ export interface BootstrapRequest {
   readonly namespace: string;
 }
 
+/** When and where snapshots are kept: in a directory or in a bucket. */
+export interface SnapshotsStanza {
+  readonly intervalMillis: number;
+  readonly retain: number;
+  /** 0: never. */
+  readonly verifyMillis: number;
+  readonly directory: string | undefined;
+  readonly bucket: string | undefined;
+  readonly prefix: string;
+  readonly region: string | undefined;
+  readonly endpoint: string | undefined;
+}
+
 export interface ServerConfig {
   readonly storage: TypedStanza;
   readonly listeners: readonly ListenerConfig[];
@@ -58,6 +73,7 @@ export interface ServerConfig {
   readonly audits: readonly AuditStanza[];
   readonly userLockouts: readonly UserLockoutStanza[];
   readonly bootstrap: readonly BootstrapRequest[];
+  readonly snapshots: SnapshotsStanza | undefined;
   readonly apiAddress: string | undefined;
   readonly clusterAddress: string | undefined;
   readonly clusterName: string;
@@ -111,6 +127,7 @@ export function parseServerConfig(files: readonly ConfigFile[]): ServerConfig {
     audits: readAudits(document, warnings),
     userLockouts: readUserLockouts(document, warnings),
     bootstrap: readBootstrap(document, warnings),
+    snapshots: readSnapshots(document, warnings),
     apiAddress: top.api_addr,
     clusterAddress: top.cluster_addr,
     clusterName: top.cluster_name,
@@ -219,6 +236,29 @@ function readUserLockouts(document: HclObject, warnings: string[]): readonly Use
       disabled: values.disable_lockout,
     };
   });
+}
+
+function readSnapshots(document: HclObject, warnings: string[]): SnapshotsStanza | undefined {
+  const [block, second] = blocksOf(document, "snapshots", 0);
+  if (block === undefined) return undefined;
+  if (second) throw hclError(second.position, "there are two snapshots stanzas; write one");
+  const values = readFields(block.body, SNAPSHOTS_FIELDS, { where: "snapshots", warnings });
+  if ((values.directory === undefined) === (values.s3_bucket === undefined))
+    throw hclError(block.position, "snapshots must have either a directory or an s3_bucket");
+  if (values.interval < SNAPSHOT_INTERVAL_SECONDS_MIN)
+    throw hclError(block.position, `snapshots.interval must be at least ${SNAPSHOT_INTERVAL_SECONDS_MIN}s`);
+  if (values.s3_endpoint !== undefined && !URL.canParse(values.s3_endpoint))
+    throw hclError(block.position, "snapshots.s3_endpoint must be a URL such as https://minio:9000");
+  return {
+    intervalMillis: values.interval * 1000,
+    retain: values.retain,
+    verifyMillis: values.verify_interval * 1000,
+    directory: values.directory,
+    bucket: values.s3_bucket,
+    prefix: values.s3_prefix,
+    region: values.s3_region,
+    endpoint: values.s3_endpoint,
+  };
 }
 
 function readBootstrap(document: HclObject, warnings: string[]): readonly BootstrapRequest[] {

@@ -38,7 +38,7 @@ const NUL = "\0";
 export async function replaceEntries(replacement: Replacement): Promise<void> {
   const { storage, clock, graceMillis } = replacement;
   const mark = await putMark(replacement);
-  await clock.sleep(graceMillis);
+  if (graceMillis > 0) await clock.sleep(graceMillis);
   await new Replacer(replacement, mark).run();
   const result = await storage.commit({
     expected: new Map([[RESTORE_KEY, mark]]),

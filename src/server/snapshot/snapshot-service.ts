@@ -2,12 +2,15 @@
 import type { Clock } from "#common/clock.ts";
 import type { Log } from "#common/log.ts";
 import type { Barrier } from "../barrier/barrier.ts";
+import type { SnapshotsStanza } from "../config/server-config.ts";
 import { readCluster } from "../core/initial-records.ts";
 import type { Node } from "../core/node.ts";
 import type { Seal } from "../seal/seal.ts";
 import type { Storage } from "../storage/storage.ts";
+import { openDestination } from "./destination.ts";
 import { RestoreWatch } from "./restore-watch.ts";
 import { limitsOf, Restorer } from "./restorer.ts";
+import { Scheduler } from "./scheduler.ts";
 import { Spool } from "./spool.ts";
 import { type TrialResult, tryRestore } from "./trial.ts";
 import { type SnapshotStream, takeSnapshot } from "./write-snapshot.ts";
@@ -22,16 +25,30 @@ export interface SnapshotParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly version: string;
+  /** Undefined: nothing is scheduled. */
+  readonly snapshots?: SnapshotsStanza | undefined;
 }
 
 export class Snapshots implements Disposable {
   readonly restorer: Restorer;
   readonly watch: RestoreWatch;
+  /** Undefined when nothing is scheduled. */
+  readonly scheduler: Scheduler | undefined;
   readonly #parts: SnapshotParts;
 
   constructor(parts: SnapshotParts) {
     this.#parts = parts;
     this.watch = new RestoreWatch(parts);
+    const stanza = parts.snapshots;
+    this.scheduler =
+      stanza &&
+      new Scheduler({
+        ...parts,
+        stanza,
+        open: () => openDestination(stanza),
+        take: () => this.take(),
+        verify: (bytes) => this.verify(bytes),
+      });
     this.restorer = new Restorer({ ...parts, watch: this.watch });
   }
 

@@ -1,9 +1,13 @@
 // Snapshots of all that the storage holds: sys/storage/snapshot, and the paths under sys/storage/raft that clients of
 // Vault know, which do the same whatever the storage is. What a snapshot is stands in snapshot/format.ts.
-import { CofferError } from "#common/errors.ts";
+import { CofferError, messageOf } from "#common/errors.ts";
+import { formatTime } from "#common/rfc3339.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import type { Reply } from "../framework/reply.ts";
+import { assertSnapshotName } from "../snapshot/destination.ts";
+import { readSchedule, type ScheduleRecord } from "../snapshot/schedule-record.ts";
+import { isFailing } from "../snapshot/scheduler.ts";
 import type { SysServices } from "./services.ts";
 
 const CONTENT_TYPE = "application/gzip";
@@ -13,6 +17,8 @@ export function snapshotPaths(services: Pick<SysServices, "snapshots">) {
     ...["storage/snapshot", "storage/raft/snapshot"].map((pattern) => snapshotPath(pattern, services)),
     ...["storage/snapshot-force", "storage/raft/snapshot-force"].map((pattern) => forcePath(pattern, services)),
     verifyPath(services),
+    statusPath(services),
+    storedPath(services),
   ];
 }
 
@@ -72,6 +78,69 @@ function verifyPath({ snapshots }: Pick<SysServices, "snapshots">) {
       },
     },
   });
+}
+
+function statusPath({ snapshots }: Pick<SysServices, "snapshots">) {
+  return definePrivilegedPath("storage/snapshot-status", {
+    summary: "How the scheduled snapshots go, and which are stored.",
+    access: "sudo",
+    rootOnly: true,
+    operations: {
+      read: {
+        summary: "Show it.",
+        handler: async ({ transaction }) => {
+          const { scheduler } = snapshots;
+          if (!scheduler) return { data: { scheduled: false } };
+          const record = await readSchedule(transaction);
+          const destination = await scheduler.destination();
+          const { intervalMillis, retain } = scheduler.stanza;
+          const [names, trouble] = await destination.list().then(
+            (found) => [found, ""] as const,
+            (error: unknown) => [[], messageOf(error)] as const,
+          );
+          return {
+            data: {
+              ...{ scheduled: true, destination: destination.place, interval: intervalMillis / 1000, retain },
+              ...{ failing: isFailing(record), stored: names, destination_error: trouble },
+              last_success: shownOutcome(record.success),
+              last_failure: shownOutcome(record.failure),
+              last_verified: shownOutcome(record.verified),
+              last_verify_failure: shownOutcome(record.verifyFailure),
+            },
+          };
+        },
+      },
+    },
+  });
+}
+
+function storedPath({ snapshots }: Pick<SysServices, "snapshots">) {
+  return definePrivilegedPath("storage/snapshot-stored/:name/verify", {
+    summary: "Tries a stored snapshot: restores it to a scratch store and opens every value. Changes nothing.",
+    access: "sudo",
+    rootOnly: true,
+    operations: {
+      update: {
+        summary: "Try it.",
+        handler: async (_context, { name }) => {
+          if (!snapshots.scheduler)
+            throw new CofferError(
+              "invalid_request",
+              "no snapshots are scheduled: the configuration has no snapshots stanza",
+            );
+          assertSnapshotName(name);
+          const { entries, decrypted, seals } = await snapshots.scheduler.verify(name);
+          return { data: { name, entries, decrypted, seals: { ...seals } } };
+        },
+      },
+    },
+  });
+}
+
+function shownOutcome(outcome: ScheduleRecord["success"]) {
+  if (outcome === undefined) return null;
+  const { at, name = "", entries = 0, message = "" } = outcome;
+  return { time: formatTime(at), name, entries, error: message };
 }
 
 function bodyOf({ bodyStream, hasSudo }: PrivilegedContext) {
