@@ -2,10 +2,10 @@
 // the cluster's TokenReview answers. Labels of the namespace are asked for last, of tokens that have passed.
 import { assertAddressAllowed } from "#common/cidr.ts";
 import { CofferError } from "#common/errors.ts";
-import { matchesLabels, parseLabelSelector } from "#common/label-selector.ts";
 import type { BackendHost } from "../../framework/backend.ts";
 import type { Context } from "../../framework/context.ts";
 import { field } from "../../framework/fields.ts";
+import { matchesLabels, parseLabelSelector } from "../../framework/label-selector.ts";
 import { definePath, type Path } from "../../framework/path.ts";
 import type { Reply } from "../../framework/reply.ts";
 import type { ApiServer, CallApi } from "./api-server.ts";

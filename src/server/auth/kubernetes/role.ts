@@ -3,10 +3,10 @@
 import { assertBlocks } from "#common/cidr.ts";
 import { CofferError } from "#common/errors.ts";
 import { matchesGlob } from "#common/glob.ts";
-import { parseLabelSelector } from "#common/label-selector.ts";
 import { type Infer, list, object, oneOf, withDefault as recordDefault, string } from "#common/schema.ts";
 import { recordKind, type StorageView } from "../../barrier/transaction.ts";
 import { field } from "../../framework/fields.ts";
+import { parseLabelSelector } from "../../framework/label-selector.ts";
 import { namesPath } from "../../framework/listing.ts";
 import { definePath } from "../../framework/path.ts";
 import { dataReply, noContent } from "../../framework/reply.ts";

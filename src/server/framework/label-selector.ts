@@ -1,8 +1,8 @@
 // Kubernetes' label selectors: reading one and asking whether labels match it
 // (https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors).
-import { CofferError, messageOf } from "./errors.ts";
-import { isJsonObject, type JsonObject, type JsonValue, parseJson } from "./json.ts";
-import { type Infer, list, map, object, oneOf, string, withDefault } from "./schema.ts";
+import { CofferError, messageOf } from "#common/errors.ts";
+import { isJsonObject, type JsonObject, type JsonValue, parseJson } from "#common/json.ts";
+import { type Infer, list, map, object, oneOf, string, withDefault } from "#common/schema.ts";
 
 /** A selector of a hundred terms is a mistake; an API server takes no longer one in an object's annotation either. */
 export const SELECTOR_BYTES_MAX = 8 * 1024;
