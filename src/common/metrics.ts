@@ -37,7 +37,7 @@ export interface Metrics {
     merge?: GaugeMerge,
   ): Gauge<L>;
   /** A gauge without labels whose value is asked for at each scrape. */
-  gaugeOf(name: string, help: string, value: () => number, merge?: GaugeMerge): void;
+  gaugeOf(name: string, help: string, value: () => number | undefined, merge?: GaugeMerge): void;
   /** `buckets` are upper bounds in rising order, in the unit that the name ends with. */
   histogram<const L extends string = never>(
     name: string,
@@ -103,7 +103,10 @@ export function createMetrics(): Metrics {
     },
     gaugeOf: (name, help, value, merge = "sum") => {
       const kind = "gauge";
-      const series = () => [{ labels: {}, value: value() }];
+      const series = () => {
+        const now = value();
+        return now === undefined ? [] : [{ labels: {}, value: now }];
+      };
       declare({ name, kind, help, labels: [], snapshot: () => ({ name, kind, help, merge, series: series() }) });
     },
     histogram: (name, help, buckets, labels = []) => {

@@ -1,11 +1,12 @@
-// The size of the store as metrics. Which of them a kind of storage can tell is its own matter; what is not known is NaN.
+// The size of the store as metrics. Which of them a kind of storage can tell is its own matter; what is not known is
+// left out.
 import type { Metrics } from "#common/metrics.ts";
 import type { Storage, StorageUsage } from "./storage.ts";
 
 export function registerStorageMetrics(metrics: Metrics, storage: Pick<Storage, "usage">): void {
   const gauge = (name: string, help: string, pick: (usage: StorageUsage) => number | undefined) =>
     // Worker processes see one store.
-    metrics.gaugeOf(name, help, () => pick(usageOf(storage)) ?? Number.NaN, "max");
+    metrics.gaugeOf(name, help, () => tolerantly(storage, pick), "max");
   gauge(
     "coffer_storage_size_bytes",
     "What the store takes: LMDB's file, etcd's database, PostgreSQL's table.",
@@ -15,7 +16,8 @@ export function registerStorageMetrics(metrics: Metrics, storage: Pick<Storage, 
   gauge(
     "coffer_storage_free_bytes",
     "Free pages inside the store: used again by later writes, given back by compaction or defragmentation alone.",
-    (usage) => usage.sizeBytes - usage.usedBytes,
+    ({ sizeBytes, usedBytes }) =>
+      sizeBytes === undefined || usedBytes === undefined ? undefined : sizeBytes - usedBytes,
   );
   gauge(
     "coffer_storage_limit_bytes",
@@ -28,13 +30,12 @@ export function registerStorageMetrics(metrics: Metrics, storage: Pick<Storage, 
   );
 }
 
-const UNKNOWN: StorageUsage = { sizeBytes: Number.NaN, usedBytes: Number.NaN };
-
 /** A scrape goes on when the storage is closed or away. */
-function usageOf(storage: Pick<Storage, "usage">): StorageUsage {
+function tolerantly(storage: Pick<Storage, "usage">, pick: (usage: StorageUsage) => number | undefined) {
   try {
-    return storage.usage?.() ?? UNKNOWN;
+    const usage = storage.usage?.();
+    return usage && pick(usage);
   } catch {
-    return UNKNOWN;
+    return undefined;
   }
 }

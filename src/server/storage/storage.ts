@@ -56,11 +56,11 @@ export interface Storage {
 
 /** In bytes. */
 export interface StorageUsage {
-  /** What the store takes, free pages included. */
-  readonly sizeBytes: number;
+  /** What the store takes, free pages included; undefined when that is not known, as the others. */
+  readonly sizeBytes: number | undefined;
   /** What of it is in use. */
-  readonly usedBytes: number;
-  /** What it can grow to; undefined when that is not known. */
+  readonly usedBytes: number | undefined;
+  /** What it can grow to. */
   readonly limitBytes?: number | undefined;
   /** LMDB's address space. */
   readonly mapBytes?: number;

@@ -92,6 +92,12 @@ describe.skipIf(started === undefined)("the store in PostgreSQL by row", () => {
     expect(await select(server.url, `SELECT convert_from(key, 'UTF8') FROM ${table}`)).toEqual([["b"]]);
   });
 
+  it("tells the size of its table", async () => {
+    const [one] = await openByRow(newTable(), 1);
+    await put(one, "a", randomBytes(1_000_000).toString("hex"));
+    await expect.poll(() => one?.usage?.()?.sizeBytes).toBeGreaterThan(1_900_000);
+  });
+
   it("is made by several servers at once, and by itself where there are no advisory locks", async () => {
     const table = newTable();
     const storages = await openByRow(table, 6);

@@ -63,7 +63,7 @@ export class DatabaseState {
   /** Undefined where the user may not know, unless writes are refused. */
   usage(): StorageUsage | undefined {
     if (this.#status === undefined)
-      return this.#isFull ? { sizeBytes: Number.NaN, usedBytes: Number.NaN, trouble: NO_SPACE_MESSAGE } : undefined;
+      return this.#isFull ? { sizeBytes: undefined, usedBytes: undefined, trouble: NO_SPACE_MESSAGE } : undefined;
     const { size, sizeInUse, quota } = this.#status;
     const limitBytes = quota || this.#quotaBytes;
     const trouble = this.#isFull ? NO_SPACE_MESSAGE : troubleOf(this.#status, limitBytes);
@@ -152,7 +152,8 @@ async function compact({ cluster, log }: House, revision: number): Promise<void>
 function warnOfTrouble({ state, log }: House): void {
   const usage = state.usage();
   if (usage?.trouble === undefined) return;
+  const { sizeBytes = 0, usedBytes = 0, limitBytes = 0 } = usage;
   const mib = (bytes: number) => Math.round(bytes / MIB);
-  const sizes = { sizeMib: mib(usage.sizeBytes), inUseMib: mib(usage.usedBytes), quotaMib: mib(usage.limitBytes ?? 0) };
+  const sizes = { sizeMib: mib(sizeBytes), inUseMib: mib(usedBytes), quotaMib: mib(limitBytes) };
   log.warn(usage.trouble, sizes);
 }

@@ -4,7 +4,7 @@ import { statfsSync } from "node:fs";
 import { type Clock, type Millis, within } from "#common/clock.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
-import type { StorageUsage } from "../storage.ts";
+import type { LmdbUsage } from "./usage.ts";
 
 /** A commit rewrites the path to each of its records, and LMDB's list of free pages: tens of pages for a small one. */
 const ROOM_BYTES_MIN = 512 * 1024;
@@ -47,7 +47,7 @@ export class DiskRoom {
    * Throws `unavailable` while the disk is known to be full and the store has no pages to reuse: every try would fail,
    * and LMDB reports each on standard error.
    */
-  assertRoom(usage: () => StorageUsage): void {
+  assertRoom(usage: () => LmdbUsage): void {
     this.#look(usage);
     if (this.#isFull && !hasFreePages(usage())) throw new CofferError("unavailable", FULL_MESSAGE);
   }
@@ -67,7 +67,7 @@ export class DiskRoom {
     return new CofferError("unavailable", FULL_MESSAGE, { cause });
   }
 
-  #look(usage: (() => StorageUsage) | undefined): void {
+  #look(usage: (() => LmdbUsage) | undefined): void {
     if (!this.#isFull || this.#clock.now() - this.#lookedAt < LOOK_MILLIS) return;
     this.#lookedAt = this.#clock.now();
     if (this.freeBytes() < ROOM_BYTES_MIN && !(usage !== undefined && hasFreePages(usage()))) return;
@@ -91,4 +91,4 @@ export class DiskRoom {
   }
 }
 
-const hasFreePages = ({ sizeBytes, usedBytes }: StorageUsage) => sizeBytes - usedBytes >= ROOM_BYTES_MIN;
+const hasFreePages = ({ sizeBytes, usedBytes }: LmdbUsage) => sizeBytes - usedBytes >= ROOM_BYTES_MIN;

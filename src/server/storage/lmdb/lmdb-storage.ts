@@ -4,12 +4,12 @@ import type { Clock } from "#common/clock.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import { assertKey, assertKeyText, assertPrefix, assertWrites, skipScan } from "../key.ts";
-import type { CommitBatch, Entry, Page, Range, Storage, StorageUsage, StoredEntry } from "../storage.ts";
+import type { CommitBatch, Entry, Page, Range, Storage, StoredEntry } from "../storage.ts";
 import { DiskRoom, FULL_MESSAGE } from "./disk-room.ts";
 import { encodeEntry, encodeVersion, VERSION_BYTES, VERSION_KEY } from "./format.ts";
 import { type Environment, type LmdbOptions, openEnvironment, reopenEnvironment } from "./open.ts";
 import { LmdbSnapshot } from "./snapshot.ts";
-import { usageOf } from "./usage.ts";
+import { type LmdbUsage, usageOf } from "./usage.ts";
 
 /** How soon a change by another process is told: one look of 5 µs at the version record each time. */
 const WATCH_INTERVAL_MILLIS = 100;
@@ -100,7 +100,7 @@ class LmdbStorage implements Storage {
     }
   }
 
-  usage(): StorageUsage {
+  usage(): LmdbUsage {
     this.#begin();
     const usage = usageOf(this.#environment, this.#options.path, this.#disk.freeBytes());
     return { ...usage, trouble: this.#disk.isFull ? FULL_MESSAGE : undefined };

@@ -7,6 +7,11 @@ import type { Environment } from "./open.ts";
 /** The first two pages tell which root is the newest. */
 const META_PAGES = 2;
 
+export interface LmdbUsage extends StorageUsage {
+  readonly sizeBytes: number;
+  readonly usedBytes: number;
+}
+
 /** Pages of one B+ tree, as lmdb-js gives them. */
 interface Tree {
   readonly treeBranchPageCount: number;
@@ -26,7 +31,7 @@ interface Stats extends Tree {
  * The size of the store's file in `path` and how much of it is in use. A write that failed for lack of room leaves the
  * file longer than its pages, and later ones use that. `diskFreeBytes` is what the disk has beside the file.
  */
-export function usageOf({ entries }: Environment, path: string, diskFreeBytes: number): StorageUsage {
+export function usageOf({ entries }: Environment, path: string, diskFreeBytes: number): LmdbUsage {
   const stats = statsOf(entries.getStats());
   const { pageSize, mapSize } = stats;
   const pages = [stats, stats.root, stats.free].reduce((sum, tree) => sum + pagesOf(tree), META_PAGES);

@@ -7,7 +7,7 @@ import { CofferError } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import { Batcher } from "../batcher.ts";
 import { assertKey, assertKeyText, assertPrefix, assertWrites, listStart, nameBelow, pastFolder } from "../key.ts";
-import type { CommitBatch, Entry, Page, Range, Storage, StoredEntry } from "../storage.ts";
+import type { CommitBatch, Entry, Page, Range, Storage, StorageUsage, StoredEntry } from "../storage.ts";
 import { byteaArray, int8Array } from "./binary-array.ts";
 import { ChangeFeed } from "./change-feed.ts";
 import { groupStatements, type PreparedCommit, prepareCommit, rowStatements, takeGroup } from "./commit-group.ts";
@@ -26,6 +26,7 @@ import { migrateSchema, prepareSchema } from "./schema.ts";
 import { SessionPool } from "./session-pool.ts";
 import { readSnapshot } from "./snapshot.ts";
 import { type Statements, statementsFor } from "./statements.ts";
+import { TableSize } from "./table-size.ts";
 
 export interface PostgresContext {
   readonly log: Log;
@@ -79,6 +80,7 @@ class PostgresStorage implements Storage {
   readonly #locking: Locking;
   readonly #timeoutMillis: Millis;
   readonly #statements: Statements;
+  readonly #size: TableSize;
   readonly #feed: ChangeFeed;
   readonly #lookups: Batcher<Lookup, readonly (Entry | undefined)[]>;
   readonly #commits: Batcher<QueuedCommit, Outcome | CofferError>;
@@ -91,6 +93,7 @@ class PostgresStorage implements Storage {
     this.#locking = locking;
     this.#timeoutMillis = options.connect.statementTimeoutMillis;
     this.#statements = statementsFor(table, locking);
+    this.#size = new TableSize(pool, table, clock);
     const hasNotify = locking === "advisory";
     this.#feed = new ChangeFeed({ pool, statements: this.#statements, table, hasNotify, clock, log });
     // A connection is left for lists and scans.
@@ -149,6 +152,10 @@ class PostgresStorage implements Storage {
 
   snapshot(): AsyncGenerator<readonly StoredEntry[]> {
     return readSnapshot(this.#pool, this.#table);
+  }
+
+  usage(): StorageUsage | undefined {
+    return this.#size.usage;
   }
 
   async close(): Promise<void> {
