@@ -44,6 +44,11 @@ describe("an import", () => {
     expect((await exchange(target.address, target.rootToken, "GET", "sys/policies/acl/reader")).status).toBe(404);
   });
 
+  it("says so when nothing is chosen", async () => {
+    const result = await run("-include=kv:nothing/*");
+    expect(result).toMatchObject({ code: 0, stdout: expect.stringContaining("Nothing in the source is chosen") });
+  });
+
   it("copies what is chosen alone", async () => {
     const { code, body } = await report("-include=mounts:team/*,kv:team/*", "-exclude=kv:team/b*");
     expect(code).toBe(0);

@@ -75,12 +75,13 @@ export const importCommand = defineCommand({
     } finally {
       line.end();
     }
-    await print.value(report.toJson(), () => report.toTable() + nextStep(isDryRun, report.failed));
+    await print.value(report.toJson(), () => report.toTable() + nextStep(isDryRun, report));
     return report.failed === 0 ? 0 : 2;
   },
 });
 
-function nextStep(isDryRun: boolean, failed: number): string {
+function nextStep(isDryRun: boolean, { failed, items }: ImportReport): string {
+  if (items === 0) return "\nNothing in the source is chosen by -include and -exclude.\n";
   if (isDryRun) return "\nNothing was written. What needs something that is not there yet is told as skipped.\n";
   if (failed > 0) return "\nSome failed: see above, then run this again, which copies only what differs.\n";
   return "\nDone. Run it again just before clients move; it copies only what differs.\n";
