@@ -148,7 +148,7 @@ export function assemble(parts: ServerParts): AssembledServer {
   const identity = new IdentityStore(clock);
   const audit = new AuditService(auditRegistry, log, clock);
   const decisions = new DecisionIds();
-  const eventFeed = new EventFeed({ barrier, clock, log });
+  const eventFeed = new EventFeed({ barrier, clock, log, server: siblings?.server });
   const events = new Events(clock, siblings?.events, eventFeed);
   const lockout = new Lockout(clock, parts.userLockouts, parts.host.environment);
   const loginMfa = new LoginMfa(clock, barrier);

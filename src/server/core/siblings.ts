@@ -40,6 +40,8 @@ export interface WholeServer {
 }
 
 export interface Siblings {
+  /** Tells this server from others; the same for all its workers, new at each start. */
+  readonly server: string;
   /** When this worker's background work has its turn. */
   readonly turn: Turn;
   readonly unseal: SharedUnseal;

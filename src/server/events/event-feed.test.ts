@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
+import { silentLog } from "#common/log.ts";
 import { type InProcessServer, startInProcessServer } from "#test/kit/in-process-server.ts";
-import { EVENT_KEPT_MILLIS } from "./event-feed.ts";
+import { EVENT_KEPT_MILLIS, EventFeed } from "./event-feed.ts";
 import type { EventSelection, Subscription } from "./subscription.ts";
 
 const ALL: EventSelection = { types: "*", namespace: "", namespaces: ["*"], dataPath: "" };
@@ -111,5 +112,23 @@ describe("events of other servers on one storage", () => {
     await look(two);
     expect(new Set(pathsOf(subscription)).size).toBe(600);
     subscription.close();
+  });
+});
+
+describe("events of worker processes of one server", () => {
+  it("do not go through the storage, those of others do", async () => {
+    const beside = (server: string) => {
+      const { barrier } = one.server.services;
+      const feed = new EventFeed({ barrier, clock: one.clock, log: silentLog, server });
+      feed.connect({ deliver: () => {}, isReading: () => true });
+      return feed;
+    };
+    const [first, sibling, other] = [beside("a"), beside("a"), beside("b")];
+    await sibling.announce();
+    await first.look();
+    expect(first.isWanted()).toBe(false);
+    await other.announce();
+    await first.look();
+    expect(first.isWanted()).toBe(true);
   });
 });

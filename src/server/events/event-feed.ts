@@ -2,7 +2,7 @@
 // others then write each event beside the change it tells of, in the same commit, and the reader looks for new ones
 // several times a second. Where nobody subscribes, or only here, nothing is written.
 //
-//   core/event-reader/<server>       { untilMillis }
+//   core/event-reader/<process>      { untilMillis, server }    worker processes of one server have the same `server`
 //   core/event/<15 digits>-<event>   { server, event }    the digits are the event's time in ms; kept for a minute
 //
 // Best effort as events are: who comes to be read later than ten seconds after its time (clocks that differ, a commit
@@ -18,7 +18,7 @@ import type { ServerEvent } from "./event.ts";
 
 const READER_PREFIX = "core/event-reader/";
 const EVENT_PREFIX = "core/event/";
-const readerKind = recordKind("event reader", object({ untilMillis: number }), { cached: true });
+const readerKind = recordKind("event reader", object({ untilMillis: number, server: string }), { cached: true });
 const eventSchema = object({
   id: string,
   time: number,
@@ -48,6 +48,8 @@ export interface EventFeedDependencies {
   readonly barrier: Pick<Barrier, "begin" | "isSealed">;
   readonly clock: Clock;
   readonly log: Log;
+  /** What the worker processes of one server have in common: they tell each other without the storage. */
+  readonly server?: string | undefined;
 }
 
 /** What this server does with events of others. */
@@ -59,7 +61,8 @@ export interface FeedReader {
 
 export class EventFeed {
   readonly #deps: EventFeedDependencies;
-  readonly #server = randomUUID();
+  readonly #process = randomUUID();
+  readonly #server: string;
   readonly #seen = new Set<string>();
   #reader: FeedReader = { deliver: () => {}, isReading: () => false };
   #isWanted = false;
@@ -68,6 +71,7 @@ export class EventFeed {
   #tidiedAt: Millis = 0;
   constructor(dependencies: EventFeedDependencies) {
     this.#deps = dependencies;
+    this.#server = dependencies.server ?? this.#process;
   }
 
   connect(reader: FeedReader): void {
@@ -123,7 +127,7 @@ export class EventFeed {
 
   async #renew(now: Millis): Promise<void> {
     const tx = this.#deps.barrier.begin();
-    tx.write(readerKind, READER_PREFIX + this.#server, { untilMillis: now + READER_MILLIS });
+    tx.write(readerKind, READER_PREFIX + this.#process, { untilMillis: now + READER_MILLIS, server: this.#server });
     await tx.commit();
     this.#renewedAt = now;
   }
@@ -131,7 +135,7 @@ export class EventFeed {
   async #leave(): Promise<void> {
     if (this.#renewedAt === 0) return;
     const tx = this.#deps.barrier.begin();
-    tx.delete(READER_PREFIX + this.#server);
+    tx.delete(READER_PREFIX + this.#process);
     await tx.commit();
     this.#renewedAt = 0;
     this.#seen.clear();
@@ -139,12 +143,12 @@ export class EventFeed {
 
   async #findReaders(now: Millis): Promise<boolean> {
     const tx = this.#deps.barrier.begin();
-    const others = (await tx.list(READER_PREFIX, { limit: READERS_MAX })).filter((name) => name !== this.#server);
+    const others = (await tx.list(READER_PREFIX, { limit: READERS_MAX })).filter((name) => name !== this.#process);
     await tx.prefetch(others.map((name) => READER_PREFIX + name));
     let isWanted = false;
     for (const name of others) {
       const reader = await tx.read(readerKind, READER_PREFIX + name);
-      if (reader && reader.untilMillis > now) isWanted = true;
+      if (reader && reader.untilMillis > now) isWanted ||= reader.server !== this.#server;
       else if (reader) tx.delete(READER_PREFIX + name);
     }
     // Whoever has renewed it meanwhile makes this a conflict, and stays.

@@ -7,7 +7,6 @@ import type { Log, LogLevel } from "#common/log.ts";
 import type { Metrics } from "#common/metrics.ts";
 import type { MetricsSnapshot } from "#common/metrics-snapshot.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
-import type { ConfigFile } from "../config/server-config.ts";
 import type { Turn } from "../core/background.ts";
 import type { FlightNote, InFlight } from "../core/in-flight.ts";
 import type { Node } from "../core/node.ts";
@@ -16,19 +15,10 @@ import type { ServerEvent } from "../events/event.ts";
 import type { EventRelay } from "../events/event-relay.ts";
 import type { RateCounter } from "../quotas/rate-limiter.ts";
 import { Channel, type Port } from "./channel.ts";
-import { type Answer, done, type ToSupervisor, type ToWorker, type Wanted } from "./messages.ts";
+import { type Answer, done, type ToSupervisor, type ToWorker, type Wanted, type WorkerStart } from "./messages.ts";
 
 /** The supervisor does nothing that takes time, but may wait for a worker that does not follow. */
 const ASK_MILLIS_MAX = 15_000;
-
-/** What the supervisor tells a worker at its start. */
-export interface WorkerStart {
-  /** From 1. */
-  readonly number: number;
-  readonly count: number;
-  /** The configuration as the supervisor read it, the same for workers that are started later. */
-  readonly files: readonly ConfigFile[];
-}
 
 /** The parts of this process that others ask for and act upon. */
 export interface WorkerParts {
@@ -53,7 +43,7 @@ export class Link implements Siblings {
   /** Openings and sealings follow one another. */
   #last: Promise<void> = Promise.resolve();
   #counting = 0;
-  #place: Pick<WorkerStart, "number" | "count"> = { number: 1, count: 1 };
+  #place: Omit<WorkerStart, "files"> = { number: 1, count: 1, server: "" };
 
   readonly unseal: SharedUnseal;
   readonly whole: WholeServer;
@@ -84,6 +74,10 @@ export class Link implements Siblings {
   /** Which worker this is of how many. */
   get place(): Pick<WorkerStart, "number" | "count"> {
     return this.#place;
+  }
+
+  get server(): string {
+    return this.#place.server;
   }
 
   get turn(): Turn {

@@ -45,8 +45,19 @@ export type ToSupervisor =
   | { readonly kind: "all-metrics" }
   | { readonly kind: "all-in-flight" };
 
+/** What a worker is told at its start. */
+export interface WorkerStart {
+  /** From 1. */
+  readonly number: number;
+  readonly count: number;
+  /** Tells the server from others on the same storage. */
+  readonly server: string;
+  /** The configuration as the supervisor read it, the same for workers that are started later. */
+  readonly files: readonly ConfigFile[];
+}
+
 export type ToWorker =
-  | { readonly kind: "start"; readonly number: number; readonly count: number; readonly files: readonly ConfigFile[] }
+  | ({ readonly kind: "start" } & WorkerStart)
   | { readonly kind: "open"; readonly rootKey: Uint8Array }
   | { readonly kind: "seal" }
   /** Whether it still answers. */

@@ -2,6 +2,7 @@
 // signals on, and ends when they have ended. Opens no store and serves nothing. node:cluster listens here and hands
 // connections out in turn, so a port stays open while a worker is replaced, and closes with this process.
 import cluster, { type Worker } from "node:cluster";
+import { randomUUID } from "node:crypto";
 import { type Clock, type Millis, within } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
@@ -46,6 +47,7 @@ export function supervise(options: SupervisorOptions): Promise<number> {
 
 class Supervisor {
   readonly #options: SupervisorOptions;
+  readonly #server = randomUUID();
   readonly #hub: Hub;
   readonly #metrics: SupervisorMetrics;
   readonly #places: readonly Place[];
@@ -128,7 +130,7 @@ class Supervisor {
       }),
     };
     void this.#passOutput(worker);
-    member.channel.tell({ kind: "start", number: place.number, count, files });
+    member.channel.tell({ kind: "start", number: place.number, count, server: this.#server, files });
     const ended = new AbortController();
     void this.#hub.watch(member, ended.signal);
     const end = await endOf(worker);

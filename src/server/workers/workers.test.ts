@@ -100,7 +100,7 @@ function startServer(makeSeals: () => readonly Seal[] = () => [createShamirSeal(
     const own = createMetrics();
     own.gaugeOf("x_unsealed", "X.", () => (node.state === "unsealed" ? 1 : 0), "min");
     const requests = own.counter("x_total", "X.", ["worker"]);
-    channel.tell({ kind: "start", number, count: 2, files: [] });
+    channel.tell({ kind: "start", number, count: 2, server: "test", files: [] });
     await link.started();
     const inFlight = new InFlight(clock);
     await link.attach({ node, log, metrics: own, inFlight });
