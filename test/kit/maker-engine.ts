@@ -13,6 +13,8 @@ export interface Maker {
   readonly outside: Set<string>;
   /** How many things were made so far; names are numbered by it. */
   made: number;
+  /** Runs when the handler has read what it needs, before it makes a thing. */
+  before: () => Promise<void>;
   /** Runs when a thing has been made, before the effect is over. */
   during: () => Promise<void>;
   /** Ending a thing fails while this is true. */
@@ -32,6 +34,7 @@ export function createMaker(withinSeconds: number): Maker {
     type: { type: "maker", create: () => backendOf(maker, withinSeconds) },
     outside: new Set(),
     made: 0,
+    before: async () => {},
     during: async () => {},
     failing: false,
     hanging: () => false,
@@ -75,6 +78,7 @@ const makePath = (maker: Maker, withinSeconds: number) =>
         summary: "Make it.",
         handler: async (context, { id, ttl, fail, shrug, contend }) => {
           if (contend) await context.storage.get("contended");
+          await maker.before();
           const name = `${id}-${++maker.made}`;
           const making = context.outside.make({ kind: "thing", data: { name }, withinSeconds }, async (signal) => {
             signal.addEventListener("abort", () => void maker.aborted++);

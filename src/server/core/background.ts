@@ -53,6 +53,8 @@ export class Background {
   readonly #deps: BackgroundDependencies;
   readonly #lanes: Lanes;
   readonly #countJournal: ReturnType<typeof journalCounter>;
+  /** Those under way. */
+  readonly #jobs = new Set<string>();
   /** Of this process's claims on jobs. */
   readonly #holder = randomUUID();
   #running: Promise<void> | undefined;
@@ -102,7 +104,16 @@ export class Background {
     let more = false;
     for (let after: string | undefined; ; ) {
       const ids = await listJobs(this.#deps.barrier.begin(), after);
-      for (const id of ids) more = (await this.#doJob(id)) || more;
+      for (const id of ids) {
+        if (this.#jobs.has(id)) continue;
+        this.#jobs.add(id);
+        const done = async () => {
+          more = (await this.#doJob(id)) || more;
+        };
+        // One that ends leases outside may take long, so it is a lane of its own.
+        if (!(await this.#lanes.start(id, () => done().finally(() => this.#jobs.delete(id))))) this.#jobs.delete(id);
+        await this.#lanes.rest();
+      }
       after = ids.at(-1);
       if (after === undefined) return more;
     }
@@ -120,8 +131,7 @@ export class Background {
       if (job && namespace && !(await readJob(barrier.begin(), id))) await tell(this.#deps, jobEnd(job, namespace));
       return slice === "more";
     } catch (error) {
-      if (barrier.isSealed) throw error;
-      log.warn("a job failed; it will be tried again", { job: id, error: messageOf(error) });
+      if (!barrier.isSealed) log.warn("a job failed; it will be tried again", { job: id, error: messageOf(error) });
       return false;
     }
   }

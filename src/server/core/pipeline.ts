@@ -101,7 +101,7 @@ export async function serve(request: Request, services: CoreServices): Promise<A
  * commit looks at that. A secret whose version is removed between the two reads that it takes is no damage.
  */
 async function isTornRead(error: unknown, { tx }: RequestState): Promise<boolean> {
-  if (!tx || (error instanceof CofferError && error.code !== "internal")) return false;
+  if (!tx || (error instanceof CofferError && error.code !== "internal" && error.code !== "conflict")) return false;
   return tx.isCurrent().then(
     (isCurrent) => !isCurrent,
     () => false,

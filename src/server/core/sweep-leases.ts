@@ -1,6 +1,7 @@
 // Ends leases whose time has come. A token's, or one that ends within the server, in one transaction: of two nodes at
 // one lease, one commits. One that ends outside, under a claim and in a lane of its mount.
 import { messageOf } from "#common/errors.ts";
+import { forEachAtOnce } from "#common/for-each-at-once.ts";
 import type { SystemEvent } from "../audit/system-entry.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import type { NamespaceName } from "../framework/context.ts";
@@ -11,7 +12,7 @@ import { namespaceView } from "../namespaces/namespace-transaction.ts";
 import type { BackgroundDependencies } from "./background.ts";
 import { dueWindow } from "./due-window.ts";
 import type { Lanes } from "./lanes.ts";
-import { forEachAtOnce, pacing, tell, transact } from "./sweep-work.ts";
+import { pacing, tell, transact } from "./sweep-work.ts";
 
 /** Leases that are ended at the same time: enough to share commits, few enough for the systems behind them. */
 const AT_ONCE = 16;

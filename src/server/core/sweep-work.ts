@@ -1,5 +1,4 @@
-// What the sweeps of the background have in common: transactions that others may be in the way of, so much at once and
-// no more, room for requests in between, and telling what was done for nobody's request.
+// What the sweeps of the background have in common: transactions that others may be in the way of, room for requests in between, and telling what was done for nobody's request.
 import type { Clock, Millis } from "#common/clock.ts";
 import type { SystemEvent } from "../audit/system-entry.ts";
 import type { Transaction } from "../barrier/transaction.ts";
@@ -30,19 +29,6 @@ export async function transact<T>(
     counts.noteConflict(kind);
   }
   return undefined;
-}
-
-/** Runs over all items, at most so many at once. */
-export async function forEachAtOnce<T>(
-  items: readonly T[],
-  atOnce: number,
-  run: (item: T) => Promise<void>,
-): Promise<void> {
-  const queue = items.values();
-  const worker = async () => {
-    for (const item of queue) await run(item);
-  };
-  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker));
 }
 
 /** A pause as long as the work since the last one: while much is due, half of the time is the requests'. */

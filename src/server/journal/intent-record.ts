@@ -4,7 +4,7 @@
 //
 //   core/journal/<intent id>                             IntentRecord; the id begins with the mount's uuid
 //   core/journal-due/<unix seconds, 12 digits>/<id>      { id, namespace }
-//   core/journal-stuck/<id>                              { id, namespace }: what nothing tries to undo any more
+//   core/journal-stuck/<namespace's id, or root>/<id>    { id, namespace }: what nothing tries to undo any more
 import { randomBytes } from "node:crypto";
 import { boolean, type Infer, jsonObject, number, object, optional, string, withDefault } from "#common/schema.ts";
 import { recordKind } from "../barrier/transaction.ts";
@@ -63,8 +63,13 @@ export function dueBucket(seconds: number): string {
 }
 
 /** Where an intent stands beside its record. */
-export function indexKey({ id, dueSeconds }: Pick<IntentRecord, "id" | "dueSeconds">): string {
-  return dueSeconds > 0 ? `${dueBucket(dueSeconds)}/${id}` : STUCK_PREFIX + id;
+export function indexKey({ id, dueSeconds }: Pick<IntentRecord, "id" | "dueSeconds">, namespace: string): string {
+  return dueSeconds > 0 ? `${dueBucket(dueSeconds)}/${id}` : stuckPrefix(namespace) + id;
+}
+
+/** What the keys of a namespace's stuck intents begin with. */
+export function stuckPrefix(namespace: string): string {
+  return `${STUCK_PREFIX}${namespace || "root"}/`;
 }
 
 export function isStuck({ dueSeconds }: Pick<IntentRecord, "dueSeconds">): boolean {

@@ -14,6 +14,7 @@ import {
   isStuck,
   JOURNAL_PREFIX,
   STUCK_PREFIX,
+  stuckPrefix,
 } from "./intent-record.ts";
 
 export function readIntent(tx: Transaction, id: string): Promise<IntentRecord | undefined> {
@@ -22,18 +23,19 @@ export function readIntent(tx: Transaction, id: string): Promise<IntentRecord | 
 
 export function putIntent(tx: Transaction, intent: IntentRecord): void {
   tx.write(intentKind, intentKey(intent.id), intent);
-  tx.write(intentReferenceKind, indexKey(intent), { id: intent.id, namespace: namespaceIdOf(tx) });
+  const namespace = namespaceIdOf(tx);
+  tx.write(intentReferenceKind, indexKey(intent, namespace), { id: intent.id, namespace });
 }
 
 /** Another time for it; other members may change too, but not what it is. */
 export function moveIntent(tx: Transaction, before: IntentRecord, after: IntentRecord): void {
-  tx.delete(indexKey(before));
+  tx.delete(indexKey(before, namespaceIdOf(tx)));
   putIntent(tx, after);
 }
 
 export function deleteIntent(tx: Transaction, intent: Pick<IntentRecord, "id" | "dueSeconds">): void {
   tx.delete(intentKey(intent.id));
-  tx.delete(indexKey(intent));
+  tx.delete(indexKey(intent, namespaceIdOf(tx)));
 }
 
 /** Ids of the namespace's intents, in their order. */
@@ -47,7 +49,7 @@ export async function retryIntents(
   nowSeconds: number,
   { id, limit }: { readonly id: string; readonly limit: number },
 ): Promise<number> {
-  const ids = id === "" ? await stuckIds(tx, limit) : [id];
+  const ids = id === "" ? await tx.list(stuckPrefix(namespaceIdOf(tx)), { limit }) : [id];
   let retried = 0;
   for (const each of ids) {
     const intent = await readIntent(tx, each);
@@ -56,20 +58,6 @@ export async function retryIntents(
     retried++;
   }
   return retried;
-}
-
-async function stuckIds(tx: Transaction, limit: number): Promise<readonly string[]> {
-  const found: string[] = [];
-  for (let after: string | undefined; found.length < limit; ) {
-    const ids = await tx.list(STUCK_PREFIX, { limit, ...(after !== undefined && { after }) });
-    for (const id of ids) {
-      const reference = await tx.read(intentReferenceKind, STUCK_PREFIX + id);
-      if (reference?.namespace === namespaceIdOf(tx)) found.push(id);
-    }
-    after = ids.at(-1);
-    if (after === undefined) break;
-  }
-  return found.slice(0, limit);
 }
 
 /** Forgets an intent: what it stands for may live on. Throws `not_found`. */

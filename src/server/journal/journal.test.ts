@@ -88,6 +88,17 @@ describe("what a request makes outside", () => {
     expect(await journalKeys(core)).toEqual([]);
   });
 
+  it("is not made by a run that could not commit", async () => {
+    const { core, maker } = await startMaking();
+    let runs = 0;
+    maker.before = async () => {
+      if (runs++ < 2) await core.root("update", "m/contended");
+    };
+    expect((await make(core, "a", { contend: true })).status).toBe(200);
+    expect(runs).toBe(3);
+    expect([...maker.outside]).toEqual(["a-3"]);
+  });
+
   it("does not stand without its lease when it took longer than it may", async () => {
     const { core, maker } = await startMaking();
     maker.during = async () => {

@@ -55,6 +55,8 @@ export class Journal {
     effect: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const intent = this.#intentOf(mount, wanted);
+    // A request that cannot commit any more need not make anything; the pipeline runs it again.
+    if (!(await tx.isCurrent())) throw new CofferError("conflict", "what this request reads is changing; try again");
     const pending: Pending = { namespace: namespaceIdOf(tx), intent, made: false };
     await this.#write(pending, mount);
     this.#note(tx, pending);

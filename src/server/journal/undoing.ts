@@ -77,7 +77,7 @@ export class Undoing {
     const tx = namespaceView(whole, namespace);
     const intent = await readIntent(tx, id);
     const now = this.#nowSeconds();
-    if (!intent || indexKey(intent) !== key || isHeld(intent.claim, now)) return undefined;
+    if (!intent || indexKey(intent, namespace) !== key || isHeld(intent.claim, now)) return undefined;
     const claim = newClaim(now, this.#deps.claimSeconds);
     moveIntent(tx, intent, { ...intent, claim, dueSeconds: claim.untilSeconds });
     return (await tx.commit()) === "committed" ? { intent, namespace, claim } : undefined;

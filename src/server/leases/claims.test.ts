@@ -156,6 +156,24 @@ describe("ending something outside", () => {
 });
 
 describe("jobs", () => {
+  it("that wait for a system which hangs keep nothing else from ending", async () => {
+    const { core, nodes, maker } = await startNodes(1);
+    for (let i = 0; i < 210; i++) await lease(core, `n${i}`, "1h");
+    const token = await core.token({ policies: ["default"], ttl: "60s" });
+    await core.root("update", "sys/leases/revoke-force/m/make");
+    maker.hanging = () => true;
+    const first = nodes[0]?.background.sweep();
+    await expect.poll(() => maker.undoing).toBe(8);
+    for (let i = 0; i < 61; i++) await core.clock.advance(1_000);
+    await first;
+    await core.clock.advance(1_000);
+    const second = nodes[0]?.background.sweep();
+    for (let i = 0; i < 5; i++) await core.clock.advance(1_000);
+    await second;
+    expect((await core.dump("core/token/id/")).size).toBe(1);
+    expect((await core.send(token, "read", "auth/token/lookup-self")).status).toBe(403);
+  });
+
   it("stay with the node that does them, and pass to the next when it is gone", async () => {
     const { core, nodes } = await startNodes(2);
     const tokens: string[] = [];

@@ -4,6 +4,7 @@
 
 import type { Clock } from "#common/clock.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
+import { forEachAtOnce } from "#common/for-each-at-once.ts";
 import type { Log } from "#common/log.ts";
 import { storageView } from "../barrier/storage-view.ts";
 import type { Transaction } from "../barrier/transaction.ts";
@@ -31,6 +32,9 @@ const BACKOFF_SECONDS = 10;
 
 /** Commits of a claim, or of what came of it, that others may be in the way of. */
 const COMMITS_MAX = 10;
+
+/** Leases that one request or job ends outside at the same time: as many as the sweep has for a mount. */
+const OUTSIDE_AT_ONCE = 8;
 
 /** Leases of a prefix that one transaction ends. */
 export const PREFIX_BUDGET = 200;
@@ -79,7 +83,13 @@ export class Expiration {
   /** Ends a slice of the leases whose id begins with a prefix, and answers their number: PREFIX_BUDGET when there may be more. */
   async endSome(tx: Transaction, prefix: string, options: { force: boolean }): Promise<number> {
     const ids = await leaseIdsBelow(tx, prefix, PREFIX_BUDGET);
-    for (const id of ids) if ((await this.end(tx, id, options)) === "busy") throw busy(id);
+    const here: string[] = [];
+    await forEachAtOnce(ids, OUTSIDE_AT_ONCE, async (id) => {
+      const outcome = await this.#endIfOutside(namespaceIdOf(tx), id, options.force);
+      if (outcome === "busy") throw busy(id);
+      if (outcome === "not outside") here.push(id);
+    });
+    for (const id of here) await this.endHere(tx, id, options.force);
     return ids.length;
   }
 
@@ -131,14 +141,18 @@ export class Expiration {
    * where it acts outside, the failure is noted and the sweep tries again.
    */
   async end(tx: Transaction, leaseId: string, options: { force?: boolean } = {}): Promise<Ended> {
-    const { force = false } = options;
-    const namespace = namespaceIdOf(tx);
-    // Looked at through another transaction: what ends by itself must not make this one run again.
-    const before = namespaceView(this.#deps.begin(), namespace);
-    const seen = await readLease(before, leaseId);
-    if (seen && (await this.endsOutside(before, seen)) !== undefined) return this.endOutside(namespace, leaseId, force);
-    await this.endHere(tx, leaseId, force);
+    const outcome = await this.#endIfOutside(namespaceIdOf(tx), leaseId, options.force);
+    if (outcome !== "not outside") return outcome;
+    await this.endHere(tx, leaseId, options.force);
     return "ended";
+  }
+
+  /** Looks through a transaction of its own: what ends by itself must not make the request's run again. */
+  async #endIfOutside(namespace: string, leaseId: string, force = false): Promise<Ended | "not outside"> {
+    const tx = namespaceView(this.#deps.begin(), namespace);
+    const lease = await readLease(tx, leaseId);
+    const isOutside = lease && (await this.endsOutside(tx, lease)) !== undefined;
+    return isOutside ? this.endOutside(namespace, leaseId, force) : "not outside";
   }
 
   /** Uuid of the mount that ends a lease outside of the server; undefined when the transaction is all it takes. */
