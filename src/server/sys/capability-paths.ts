@@ -36,7 +36,7 @@ export function capabilityPaths(services: SysServices) {
             if (paths.length === 0) throw new CofferError("invalid_request", "paths must be supplied");
             const found = await find(context, values);
             if (found) return capabilities(context, services, found, paths);
-            throw multiError("invalid_request", pattern.endsWith("-accessor") ? "invalid accessor" : "invalid token");
+            throw notFound(pattern, values);
           },
         },
       },
@@ -52,6 +52,13 @@ export function capabilityPaths(services: SysServices) {
       findTokenByAccessor(context, accessor),
     ),
   ];
+}
+
+function notFound(pattern: string, named: Parameters<FindToken>[1]): CofferError {
+  if (!pattern.endsWith("-accessor"))
+    return multiError("invalid_request", named.token === "" ? "missing token" : "invalid token");
+  if (named.accessor === "") return new CofferError("invalid_request", "missing accessor");
+  return multiError("invalid_request", "invalid accessor");
 }
 
 async function capabilities(

@@ -114,6 +114,8 @@ describe("sys/capabilities", () => {
     const ask = async (path: string, data: JsonObject) =>
       (await core.send(core.rootToken, "update", path, { paths: ["kv/a"], ...data })).error;
     expect(await ask("sys/capabilities", { token: "none" })).toContain("invalid token");
+    expect(await ask("sys/capabilities", {})).toContain("missing token");
+    expect(await ask("sys/capabilities-accessor", {})).toBe("missing accessor");
     expect(await ask("sys/capabilities-accessor", { accessor: "none" })).toContain("invalid accessor");
   });
 });

@@ -160,6 +160,14 @@ describe("what a role says", () => {
   });
 });
 
+describe("renewals", () => {
+  it("are refused by what is wrong with them", async () => {
+    const renew = async (token: string) => (await core.send(token, "update", "auth/token/renew-self")).error;
+    expect(await renew(core.rootToken)).toBe("invalid lease ID");
+    expect(await renew(await core.token({ ttl: "1h", renewable: false }))).toBe("lease is not renewable");
+  });
+});
+
 describe("tokens in namespaces", () => {
   it("have no text of the client's own, and none is made from above without sudo", async () => {
     await core.root("update", "sys/namespaces/n");
