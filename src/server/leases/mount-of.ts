@@ -1,7 +1,7 @@
 // The mount that something belongs to which outlives requests (a lease, an intent), wherever the mount is by now.
 import type { Transaction } from "../barrier/transaction.ts";
 import type { MountRecord } from "../mounts/mount-record.ts";
-import { listMounts, readEndedMount, readMount } from "../mounts/mount-table.ts";
+import { listMounts, readEndedMount, readMount, readMovedMount } from "../mounts/mount-table.ts";
 import { listDescendants, readNamespace } from "../namespaces/namespace-store.ts";
 import { namespaceView } from "../namespaces/namespace-transaction.ts";
 
@@ -13,11 +13,15 @@ export interface MountPlace {
   readonly view: Transaction;
 }
 
-/** Usually where it was, else disabled, or moved to another path of the namespace. */
+/**
+ * Usually where it was, else disabled, or moved to another path of the namespace. Mounts that were moved before a word
+ * was left of it are looked for among all.
+ */
 export async function mountOf(tx: Transaction, path: string, uuid: string): Promise<MountRecord | undefined> {
   const mounted = await readMount(tx, path);
   if (mounted?.uuid === uuid) return mounted;
-  return (await readEndedMount(tx, uuid)) ?? (await listMounts(tx)).find((mount) => mount.uuid === uuid);
+  const known = (await readEndedMount(tx, uuid)) ?? (await readMovedMount(tx, uuid));
+  return known ?? (await listMounts(tx)).find((mount) => mount.uuid === uuid);
 }
 
 /** The same, or moved to another namespace: looks through all of them, which hardly ever has to happen. */

@@ -80,6 +80,12 @@ export function endedMountKey(uuid: string): string {
   return ENDED_MOUNT_PREFIX + uuid;
 }
 
+/** Where a mount is that has moved to another path, for what names the old one: { path }. */
+export function movedMountKey(uuid: string): string {
+  return `core/moved-mount/${uuid}`;
+}
+export const movedMountKind = recordKind("moved mount", object({ path: string }));
+
 /** Where the mount keeps its data. By uuid: a new mount at an old path never sees the old one's records. */
 export function mountStoragePrefix(mount: MountRecord): string {
   return `mount/${mount.uuid}/`;

@@ -10,6 +10,8 @@ import {
   type MountRecord,
   mountKey,
   mountKind,
+  movedMountKey,
+  movedMountKind,
   noMountConfig,
 } from "./mount-record.ts";
 
@@ -153,7 +155,21 @@ export function removeMount(tx: Transaction, mount: MountRecord): void {
 /** Takes a mount out of the table for good; its record is kept for those who clear up what it leaves behind. */
 export function endMount(tx: Transaction, mount: MountRecord): void {
   removeMount(tx, mount);
+  tx.delete(movedMountKey(mount.uuid));
   tx.write(mountKind, endedMountKey(mount.uuid), mount);
+}
+
+/** Moves a mount, and leaves a word for leases that name where it was. */
+export function writeMovedMount(tx: Transaction, mount: MountRecord): void {
+  writeMount(tx, mount);
+  tx.write(movedMountKind, movedMountKey(mount.uuid), { path: mount.path });
+}
+
+/** A mount of the namespace that has moved to another path. */
+export async function readMovedMount(tx: Transaction, uuid: string): Promise<MountRecord | undefined> {
+  const moved = await tx.read(movedMountKind, movedMountKey(uuid));
+  const mount = moved && (await readMount(tx, moved.path));
+  return mount?.uuid === uuid ? mount : undefined;
 }
 
 /** A mount that was disabled and has leases or data left. */

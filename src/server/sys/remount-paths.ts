@@ -12,7 +12,7 @@ import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, type Reply } from "../framework/reply.ts";
 import { leaseIdsBelow } from "../leases/lease-store.ts";
 import { isAuthMount, mountKey } from "../mounts/mount-record.ts";
-import { assertFree, readMount, writeMount } from "../mounts/mount-table.ts";
+import { assertFree, readMount, writeMovedMount } from "../mounts/mount-table.ts";
 import { descend } from "../namespaces/find-namespace.ts";
 import { assertNoNamespace } from "../namespaces/namespace-store.ts";
 import { namespaceView } from "../namespaces/namespace-transaction.ts";
@@ -71,7 +71,7 @@ async function remount(context: PrivilegedContext, services: SysServices, from: 
   source.view.delete(mountKey(source.path));
   await assertNoNamespace(tx, target.scope, target.path);
   await assertFree(target.view, target.path);
-  writeMount(target.view, { ...mount, path: target.path });
+  writeMovedMount(target.view, { ...mount, path: target.path });
   // A quota belongs to a namespace, so it does not follow a mount to another.
   if (isSameNamespace) await moveQuotas(tx, source.scope.path.slice(0, -1), source.path, target.path);
   const id = randomUUID();
