@@ -11,8 +11,10 @@ import { recordKind } from "../barrier/transaction.ts";
 const ruleMembers = {
   kind: oneOf("rate-limit", "lease-count"),
   name: string,
-  /** Where it was made; "" is the root namespace. */
+  /** Whose requests it is for; "" is the root namespace. */
   namespace: string,
+  /** Where it was made and is seen: a namespace above; left out where that is the same. */
+  madeIn: optional(string),
   /** As it is shown: "" for everything of the namespace, a mount, or a path below one, perhaps with * at its end. */
   path: string,
   /** The mount that the path is of; "" for everything. */
@@ -73,9 +75,19 @@ export const leaseGuardKind = recordKind(
   object({ issued: number, lastLeaseId: optional(string) }),
 );
 
-/** Names are each namespace's own: "" or its path in front, with a character that no encoded name has. */
-export function quotaKey({ kind, namespace, name }: Pick<QuotaRule, "kind" | "namespace" | "name">): string {
-  const own = namespace === "" ? "" : `${encodeURIComponent(namespace)}:`;
+/** By what a quota is known: names are each namespace's own. */
+export type QuotaName = Pick<QuotaRule, "kind" | "namespace" | "name"> & { readonly madeIn?: string | undefined };
+
+/** The namespace in which a quota is seen. */
+export function homeOf({ madeIn, namespace }: Pick<QuotaName, "madeIn" | "namespace">): string {
+  return madeIn ?? namespace;
+}
+
+/** "" or the path of its namespace in front, with a character that no encoded name has. */
+export function quotaKey(quota: QuotaName): string {
+  const { kind, name } = quota;
+  const home = homeOf(quota);
+  const own = home === "" ? "" : `${encodeURIComponent(home)}:`;
   return `core/quota/${kind}/${own}${encodeURIComponent(name)}`;
 }
 export function leaseGuardKey(id: string): string {

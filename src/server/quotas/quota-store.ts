@@ -2,12 +2,14 @@
 import { CofferError } from "#common/errors.ts";
 import type { RecordKind, Transaction } from "../barrier/transaction.ts";
 import {
+  homeOf,
   leaseCountKind,
   leaseGuardKey,
   leaseGuardKind,
   NO_QUOTAS,
   QUOTA_INDEX_KEY,
   type QuotaIndex,
+  type QuotaName,
   type QuotaRule,
   quotaIndexKind,
   quotaKey,
@@ -16,9 +18,6 @@ import {
 
 /** Every request looks through the rules; a thousand take some microseconds and some 200 KB of one record. */
 export const QUOTAS_MAX = 1_000;
-
-/** By what a quota is known. */
-export type QuotaName = Pick<QuotaRule, "kind" | "namespace" | "name">;
 
 export async function readQuotaIndex(tx: Transaction): Promise<QuotaIndex> {
   return (await tx.read(quotaIndexKind, QUOTA_INDEX_KEY)) ?? NO_QUOTAS;
@@ -68,7 +67,7 @@ export async function deleteQuotasOf(tx: Transaction, path: string): Promise<voi
 }
 
 function isSame(a: QuotaName, b: QuotaName): boolean {
-  return a.kind === b.kind && a.namespace === b.namespace && a.name === b.name;
+  return a.kind === b.kind && homeOf(a) === homeOf(b) && a.name === b.name;
 }
 
 async function deleteGuard(tx: Transaction, name: QuotaName): Promise<void> {

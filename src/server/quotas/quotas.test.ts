@@ -190,7 +190,8 @@ describe("quotas through the API", () => {
 
   it("follows its mount to another path", async () => {
     await limit("q", { path: "a/k", rate: 1, interval: "1h" });
-    await server.call("update", "sys/remount", { from: "a", to: "b" });
+    expect((await server.call("update", "sys/remount", { from: "n/m/a", to: "n/m/b" })).status).toBe(200);
+    expect((await server.call("read", "sys/quotas/rate-limit/q")).data["path"]).toBe("n/m/b/");
     expect((await server.call("read", "sys/quotas/rate-limit/q")).data).toMatchObject({ path: "b/k" });
     expect((await server.call("read", "b/k")).status).toBe(200);
     expect((await server.call("read", "b/k")).status).toBe(429);
@@ -263,5 +264,60 @@ describe("lease count quotas", () => {
     expect((await most({ path: "auth/u", max_leases: MAX_LEASES_MAX + 1 })).status).toBe(400);
     expect((await most({ path: "auth/u", max_leases: 1, role: "x" })).error).toContain("give that path");
     expect((await most({ path: "auth/u", max_leases: MAX_LEASES_MAX })).status).toBe(204);
+  });
+});
+
+describe("quotas of a namespace that are made above it", () => {
+  let server: InProcessServer;
+  beforeEach(async () => {
+    server = await startInProcessServer();
+    await server.call("update", "sys/namespaces/n");
+    await server.call("update", "n/sys/namespaces/m");
+    for (const path of ["", "n/", "n/m/"]) await server.call("update", `${path}sys/mounts/a`, { type: "kv" });
+  });
+  const limit = (data: JsonObject, from = "") =>
+    server.call("update", `${from}sys/quotas/rate-limit/q`, { rate: 1, interval: "1h", ...data });
+  const codes = async (path: string) => [
+    (await server.call("read", path)).status,
+    (await server.call("read", path)).status,
+  ];
+
+  it.each([
+    ["n", "n/a/k", ["a/k", "n/m/a/k"]],
+    ["n/", "n/a/k", ["a/k", "n/m/a/k"]],
+    ["n/a", "n/a/k", ["a/k", "n/m/a/k", "n/sys/mounts"]],
+    ["n/m/a/k*", "n/m/a/k", ["a/k", "n/a/k", "n/m/a/other"]],
+  ])("by the path %s limit %s and nothing else", async (path, limited, free) => {
+    expect((await limit({ path })).status).toBe(204);
+    expect((await codes(limited))[1]).toBe(429);
+    for (const other of free) expect([other, (await codes(other))[1]]).not.toEqual([other, 429]);
+  });
+
+  it("are seen, changed and deleted where they were made", async () => {
+    await limit({ path: "n/a" });
+    expect((await server.call("read", "sys/quotas/rate-limit/q")).data).toMatchObject({ path: "n/a/", rate: 1 });
+    expect((await server.call("list", "sys/quotas/rate-limit")).data["keys"]).toEqual(["q"]);
+    expect((await server.call("read", "n/sys/quotas/rate-limit/q")).status).toBe(404);
+    expect((await limit({ path: "a" }, "n/")).error).toContain("similar properties exists under the name");
+    await limit({ path: "n/", rate: 5 });
+    expect((await server.call("read", "sys/quotas/rate-limit/q")).data).toMatchObject({ path: "n/", rate: 5 });
+    await server.call("delete", "sys/quotas/rate-limit/q");
+    expect((await server.call("list", "sys/quotas/rate-limit")).status).toBe(404);
+    expect((await limit({ path: "m/" }, "n/")).status).toBe(204);
+    expect((await server.call("read", "n/sys/quotas/rate-limit/q")).data["path"]).toBe("m/");
+  });
+
+  it("are of mounts that there are", async () => {
+    expect((await limit({ path: "n/nothing" })).error).toContain("invalid mount path");
+    expect((await limit({ path: "n/", role: "r" })).status).toBe(400);
+  });
+
+  it("follow a mount and go with the namespace", async () => {
+    await limit({ path: "n/m/a/" });
+    expect((await server.call("update", "sys/remount", { from: "n/m/a", to: "n/m/b" })).status).toBe(200);
+    expect((await server.call("read", "sys/quotas/rate-limit/q")).data["path"]).toBe("n/m/b/");
+    await server.call("delete", "n/sys/namespaces/m");
+    for (let i = 0; i < 20; i++) await server.server.background.sweep();
+    expect((await server.call("list", "sys/quotas/rate-limit")).status).toBe(404);
   });
 });

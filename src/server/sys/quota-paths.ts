@@ -8,8 +8,11 @@ import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, listReply, noContent, type Reply } from "../framework/reply.ts";
 import { isAuthMount } from "../mounts/mount-record.ts";
 import { findMount } from "../mounts/mount-table.ts";
+import { readNamespace } from "../namespaces/namespace-store.ts";
+import { namespaceView } from "../namespaces/namespace-transaction.ts";
 import {
   GROUPINGS,
+  homeOf,
   leaseCountKind,
   type QuotaKind,
   type QuotaRule,
@@ -28,7 +31,7 @@ const EXEMPT_PATHS_MAX = 1_000;
 
 const ruleFields = {
   path: withDefault(
-    field.text("A mount, or a path below one, * at its end for all that begins so; empty for all."),
+    field.text("A mount or a path below one, * at its end for all that begins so, or a namespace; empty for all."),
     "",
   ),
   role: withDefault(field.text("Of logins with this role alone; the path must be an auth method."), ""),
@@ -86,7 +89,7 @@ function listPath(kind: QuotaKind, pattern: "quotas/rate-limit" | "quotas/lease-
           const { rules } = await readQuotaIndex(transaction);
           return listReply(
             rules
-              .filter((rule) => rule.kind === kind && rule.namespace === namespace)
+              .filter((rule) => rule.kind === kind && homeOf(rule) === namespace)
               .map(({ name }) => name)
               .sort(),
           );
@@ -112,16 +115,30 @@ interface RuleValues {
 async function ruleOf(context: PrivilegedContext, kind: QuotaKind, values: RuleValues): Promise<QuotaRule> {
   const { name, role, inheritable } = values;
   if (values.type !== kind) throw invalid(`'type' must be ${kind} here, not ${JSON.stringify(values.type)}`);
-  const path = values.path.replace(/^\/+/, "");
-  const common = { kind, name, namespace: context.namespace, role, inheritable };
+  const { namespace, view, path } = await placeOf(context, values.path.replace(/^\/+/, ""));
+  const madeIn = namespace === context.namespace ? {} : { madeIn: context.namespace };
+  const common = { kind, name, namespace, ...madeIn, role, inheritable };
   if (path === "") {
     if (role !== "") throw invalid("a quota with a role must have the path of an auth method");
     return { ...common, path, mountPath: "" };
   }
-  const mount = await findMount(context.transaction, path);
+  const mount = await findMount(view, path);
   if (!mount) throw invalid(`invalid mount path ${JSON.stringify(path)}`);
   if (role !== "" && !isAuthMount(mount)) throw invalid(`${mount.path} is no auth method; leave out 'role'`);
   return { ...common, path: `${path}/` === mount.path ? mount.path : path, mountPath: mount.path };
+}
+
+/** The namespace that a path begins with, if it does, and what is left of the path there. */
+async function placeOf({ transaction, scope, namespace }: PrivilegedContext, path: string) {
+  let place = { namespace, view: transaction, path };
+  for (let at = path.indexOf("/"); ; at = path.indexOf("/", at + 1)) {
+    const name = at < 0 ? path : path.slice(0, at);
+    const record = name === "" ? undefined : await readNamespace(transaction, `${scope.path}${name}/`);
+    if (!record) return place;
+    const below = record.path.replace(/\/$/, "");
+    place = { namespace: below, view: namespaceView(transaction, record.id), path: path.slice(name.length + 1) };
+    if (at < 0) return place;
+  }
 }
 
 type RateValues = RuleValues & {
@@ -168,8 +185,10 @@ function shownRate({ rate, intervalSeconds, blockSeconds, groupBy }: RateLimitQu
   return { rate, interval: intervalSeconds, block_interval: blockSeconds, group_by: groupBy };
 }
 
-function shownRule({ kind, name, path, role, inheritable }: QuotaRule): JsonObject {
-  return { type: kind, name, path, role, inheritable };
+function shownRule({ kind, name, namespace, madeIn, path, role, inheritable }: QuotaRule): JsonObject {
+  // As it was written: from the namespace that sees it.
+  const below = madeIn === undefined ? "" : `${namespace.slice(madeIn === "" ? 0 : madeIn.length + 1)}/`;
+  return { type: kind, name, path: below + path, role, inheritable };
 }
 
 async function writeLeaseCount(
