@@ -190,8 +190,7 @@ describe("quotas through the API", () => {
 
   it("follows its mount to another path", async () => {
     await limit("q", { path: "a/k", rate: 1, interval: "1h" });
-    expect((await server.call("update", "sys/remount", { from: "n/m/a", to: "n/m/b" })).status).toBe(200);
-    expect((await server.call("read", "sys/quotas/rate-limit/q")).data["path"]).toBe("n/m/b/");
+    await server.call("update", "sys/remount", { from: "a", to: "b" });
     expect((await server.call("read", "sys/quotas/rate-limit/q")).data).toMatchObject({ path: "b/k" });
     expect((await server.call("read", "b/k")).status).toBe(200);
     expect((await server.call("read", "b/k")).status).toBe(429);
