@@ -4,7 +4,8 @@ FROM node:24-bookworm AS build
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates musl-tools
 WORKDIR /src
 COPY package.json package-lock.json ./
-RUN npm ci
+# The headers of Node are at /usr/local here: pkcs11js is compiled against them.
+RUN npm_config_nodedir=/usr/local npm ci
 COPY . .
 RUN tools/image/build-image --root /image -o /tmp/coffer.tar
 

@@ -43,9 +43,10 @@ function packageFolders(names: readonly string[], found = new Set<string>()): Se
   return found;
 }
 
-/** Which addon files Node 24 on glibc loads: Node-API builds. Those for one V8 version or for musl are never chosen. */
+/** Which addon files Node 24 on glibc loads: Node-API builds. Those for one V8 version or for musl are never chosen;
+ * what a compiler left behind is not either. */
 function isLoaded(file: string): boolean {
-  if (file.endsWith(".node")) return !/\babi\d+\b|\bmusl\b/.test(file);
+  if (file.endsWith(".node")) return !/\babi\d+\b|\bmusl\b|obj\.target/.test(file);
   const isCode = /\.(js|cjs|mjs)$/.test(file) || file.endsWith("package.json") || /^licen[cs]e/i.test(file);
   return isCode && !/^(benchmarks?|tests?|examples?|dependencies|src|bin)\//.test(file) && !/rollup\.config/.test(file);
 }

@@ -8,6 +8,7 @@ import { SHARES_MAX } from "../core/node.ts";
 import { field, withDefault } from "../framework/fields.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
+import { SealError } from "../seal/seal.ts";
 import type { SysServices } from "./services.ts";
 import { health, type StatusServices, sealStatus } from "./status.ts";
 
@@ -110,7 +111,7 @@ async function initialise(services: SysServices, values: InitValues): Promise<Re
   );
   const recipients = await initRecipients(services, values);
   let rootToken = "";
-  const made = await services.node.initialize({
+  const initializing = services.node.initialize({
     shares: values.secret_shares,
     threshold: values.secret_threshold,
     recoveryShares: values.recovery_shares,
@@ -123,6 +124,7 @@ async function initialise(services: SysServices, values: InitValues): Promise<Re
       rootToken = recipient ? (await encryptTo(recipient, token, recipients.now)).toString("base64") : token;
     },
   });
+  const made = await initializing.catch(explainSeal);
   const keys = {
     keys: made.keys.map((key) => key.toString("hex")),
     keys_base64: made.keys.map((key) => key.toString("base64")),
@@ -132,6 +134,12 @@ async function initialise(services: SysServices, values: InitValues): Promise<Re
     recovery_keys_base64: made.recoveryKeys.map((key) => key.toString("base64")),
   };
   return { bare: { ...keys, ...(auto && recovery), root_token: rootToken } };
+}
+
+/** What keeps a seal from wrapping is for whoever initialises to repair, so they are told. */
+function explainSeal(error: unknown): never {
+  if (!(error instanceof SealError)) throw error;
+  throw new CofferError("unavailable", `not initialised: ${error.message}`, { cause: error });
 }
 
 /** Whom the keys and the root token are encrypted to. Throws `invalid_request`. */

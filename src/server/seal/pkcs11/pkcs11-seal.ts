@@ -1,0 +1,57 @@
+// The seal whose key is in an HSM and never leaves it: AWS CloudHSM, or any token with a PKCS #11 library. The stored
+// ciphertext is the blob of schemes.ts in base64; the key id is the key's label and CKA_ID, so that a new key under the
+// same label is noticed and old ciphertexts name the key that opens them.
+import type { Clock } from "#common/clock.ts";
+import { SecretBytes } from "#common/secret-bytes.ts";
+import { type AutoSeal, SealError, type WrappedKey } from "../seal.ts";
+import type { SealType } from "../seal-types.ts";
+import { type Pkcs11Config, parsePkcs11Config } from "./config.ts";
+import { HsmClient } from "./hsm-client.ts";
+import { BLOB_BYTES_MAX, bindingOf } from "./schemes.ts";
+
+const PROBE_PURPOSE = "probe";
+const PROBE_BYTES = 32;
+
+export const pkcs11SealType: SealType = {
+  type: "pkcs11",
+  parse: async (config, dependencies) => createPkcs11Seal(parsePkcs11Config(config, dependencies), dependencies),
+};
+
+/** A seal over a PKCS #11 token. No library is loaded and nothing contacted before the first call. */
+export function createPkcs11Seal(config: Pkcs11Config, { clock }: { clock: Clock }): AutoSeal {
+  const client = new HsmClient(config, clock);
+  const wrap = async (key: SecretBytes, purpose: string, signal?: AbortSignal): Promise<WrappedKey> => {
+    const binding = bindingOf(config.clusterName, purpose);
+    const { keyId, blob } = await client.ask({ kind: "wrap", key: key.expose(), binding }, "wrapped", signal);
+    return { seal: config.name, keyId, ciphertext: Buffer.from(blob).toString("base64") };
+  };
+  const unwrap = async (wrapped: WrappedKey, purpose: string, signal?: AbortSignal): Promise<SecretBytes> => {
+    const blob = Buffer.from(wrapped.ciphertext, "base64");
+    if (blob.length > BLOB_BYTES_MAX)
+      throw new SealError("InvalidCiphertext", `seal ${config.name}: the wrapped key is too long to be one`, {
+        transient: false,
+      });
+    const binding = bindingOf(config.clusterName, purpose);
+    const { key } = await client.ask({ kind: "unwrap", keyId: wrapped.keyId, blob, binding }, "unwrapped", signal);
+    return new SecretBytes(key);
+  };
+  return {
+    kind: "auto",
+    type: "pkcs11",
+    name: config.name,
+    wrap,
+    unwrap,
+    probe: async (signal) => {
+      const start = clock.now();
+      using nonce = SecretBytes.random(PROBE_BYTES);
+      const wrapped = await wrap(nonce, PROBE_PURPOSE, signal);
+      using again = await unwrap(wrapped, PROBE_PURPOSE, signal);
+      if (!again.equals(nonce))
+        throw new SealError("Failed", `seal ${config.name}: the HSM gave back other bytes than it was given`, {
+          transient: false,
+        });
+      return { keyId: wrapped.keyId, latencyMillis: clock.now() - start };
+    },
+    close: () => client.close(),
+  };
+}
