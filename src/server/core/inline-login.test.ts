@@ -164,9 +164,9 @@ describe("a request that is refused after its login", () => {
     const before = await core.dump("core/");
     const first = await refused(headers(secret_id));
     expect([first.status, first.error]).toEqual([403, "1 error occurred:\n\t* permission denied\n\n"]);
+    expect([...(await core.dump("core/")).keys()]).toEqual([...before.keys()]);
     const again = await core.send("", "update", "auth/ar/login", { role_id, secret_id });
     expect([again.status, again.error]).toEqual([400, "invalid role or secret ID"]);
-    expect([...(await core.dump("core/")).keys()]).toEqual([...before.keys()]);
   });
 
   it("has used up its code, even where there is one try", async () => {
