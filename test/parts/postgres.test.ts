@@ -16,7 +16,12 @@ it("PostgreSQL is installed in CI", () => {
   if (process.env["CI"] === "true") expect(database).toBeDefined();
 });
 
-describe.skipIf(database === undefined)("two servers on one PostgreSQL", () => {
+afterAll(() => database?.remove());
+
+describe.skipIf(database === undefined).each([
+  ["advisory locks", { table: "by_lock" }],
+  ["a row", { table: "by_row", locking: "row" }],
+])("two servers on one PostgreSQL, kept apart by %s", (_name, stanza) => {
   let postgres: PostgresServer;
   let both: TwoServers;
   let one: RunningServer;
@@ -26,13 +31,12 @@ describe.skipIf(database === undefined)("two servers on one PostgreSQL", () => {
   beforeAll(async () => {
     if (database === undefined) throw new Error("PostgreSQL is not installed");
     postgres = database;
-    both = await startTwoServers({ postgres: { connection_url: postgres.url, max_parallel: "8" } });
+    both = await startTwoServers({ postgres: { connection_url: postgres.url, max_parallel: "8", ...stanza } });
     ({ one, two, root } = both);
   });
 
   afterAll(async () => {
     await both?.stop();
-    await postgres?.remove();
   });
 
   it("read at once what the other one wrote, whichever it was", async () => {

@@ -2,6 +2,7 @@
 // connection dies, the schema made once, and clear words about databases that it cannot use.
 import { randomBytes } from "node:crypto";
 import { createConnection, createServer, type Socket } from "node:net";
+import { Client } from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "#common/clock.ts";
 import type { JsonObject } from "#common/json.ts";
@@ -222,6 +223,31 @@ describe.skipIf(started === undefined)("the store in PostgreSQL", () => {
       await proxy.close();
     });
 
+    it("is asked for a few connections only, whatever comes at once, and statements that take too long are ended", async () => {
+      const table = newTable();
+      const storage = await open(table, { max_parallel: "3", application_name: table, statement_timeout: "1s" });
+      await put(storage, "a/b", "1");
+      using _watch = storage.watch(() => {});
+      const all = Array.from({ length: 300 }, (_, i) =>
+        i % 3 === 0
+          ? storage.list("a/", { limit: 9 })
+          : i % 3 === 1
+            ? storage.get(["a/b"])
+            : put(storage, `k/${i}`, "1"),
+      );
+      const most = countSessions(server, table);
+      await Promise.all(all);
+      expect(await most).toBeLessThanOrEqual(4);
+      const began = systemClock.now();
+      const locked = execute(server.url, `BEGIN; LOCK TABLE ${table}; SELECT pg_sleep(4); COMMIT`);
+      await systemClock.sleep(300);
+      for (const call of [storage.get(["a/b"]), put(storage, "c", "1")])
+        await expect(call).rejects.toMatchObject({ code: "unavailable" });
+      expect(systemClock.now() - began).toBeLessThan(3_900);
+      await locked;
+      expect(await textOf(storage, "a/b")).toBe("1");
+    });
+
     it("is followed to its standby when that takes over, with all that was acknowledged", async () => {
       const primary = await startPostgres({ synchronous_standby_names: "*", synchronous_commit: "local" });
       if (primary === undefined) throw new Error("PostgreSQL is not installed");
@@ -377,6 +403,19 @@ describe.skipIf(started === undefined)("the store in PostgreSQL", () => {
     });
   });
 });
+
+/** The connections of an application, looked at once while it works. */
+async function countSessions({ url }: PostgresServer, application: string): Promise<number> {
+  const client = new Client({ connectionString: url });
+  try {
+    await client.connect();
+    const text = "SELECT count(*)::int AS n FROM pg_stat_activity WHERE application_name = $1";
+    const { rows } = await client.query<{ n: number }>(text, [application]);
+    return rows[0]?.n ?? 0;
+  } finally {
+    await client.end();
+  }
+}
 
 async function put(storage: Storage | undefined, key: string, value: string): Promise<void> {
   const writes = new Map([[key, Buffer.from(value)]]);
