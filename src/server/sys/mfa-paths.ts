@@ -39,8 +39,8 @@ async function validate(
   const subject = { mountAccessor: mount?.accessor ?? "", mountType: mount?.type ?? "", entityId: login.entityId };
   await loginMfa.check(tx, login.entityId, await loginMfa.demandsOn(tx, subject), credentials);
   loginMfa.finish(tx, requestId, login);
-  const { groupNames, ...grant } = login.grant;
+  const { groupNames, vouched, ...grant } = login.grant;
   const { mountPath, mountUuid, path, entityId } = login;
-  const whole = { ...grant, ...(groupNames && { groupNames }) };
+  const whole = { ...grant, ...(groupNames && { groupNames }), ...(vouched && { vouched }) };
   return { resumedLogin: { mountPath, mountUuid, path, entityId, grant: whole } };
 }
