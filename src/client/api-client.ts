@@ -94,7 +94,7 @@ export interface ApiClient extends Disposable {
   upload(
     path: string,
     bytes: AsyncIterable<Uint8Array>,
-    options?: Pick<CallOptions, "signal">,
+    options?: Pick<CallOptions, "query" | "signal">,
   ): Promise<JsonObject | undefined>;
   /** A client with another token or namespace over the same connections. */
   with(change: Pick<ApiClientOptions, "token" | "namespace">): ApiClient;

@@ -9,6 +9,7 @@ import { silentLog } from "#common/log.ts";
 import { openLmdbStorage } from "#server/storage/lmdb/lmdb-storage.ts";
 import { encodeRestore, RESTORE_KEY } from "#server/storage/restore-record.ts";
 import { type ShamirServer, startServer, startShamirServer, untilUnsealed, writeConfig } from "#test/kit/server.ts";
+import { cli } from "#test/run-cli.ts";
 
 let folder: string;
 let one: ShamirServer;
@@ -177,5 +178,90 @@ describe("a restore that was interrupted", () => {
     await untilUnsealed(server);
     expect((await fetch(`${server.address}/v1/sys/mounts`, { headers })).status).toBe(200);
     await server.stop();
+  });
+});
+
+describe("one item of a snapshot", () => {
+  const item = (what: string, kind: string, path: string, snapshot: Uint8Array, token?: string) =>
+    call(one, "POST", `sys/storage/snapshot-${what}?kind=${kind}&path=${encodeURIComponent(path)}`, snapshot, token);
+
+  it("is read and brought back: a secret with all its versions, while the others stay", async () => {
+    for (const value of ["1", "2", "3"]) await put(one, "item/a", value);
+    await put(one, "item/b", "old");
+    const snapshot = await take(one);
+    await put(one, "item/a", "4");
+    await put(one, "item/b", "new");
+    const read = await item("read", "kv", "secret/item/a", snapshot);
+    expect(read.data?.records, read.error).toMatchObject({
+      "data/item/a/3": { value: "3" },
+      "key/item/a": { current: 3 },
+    });
+    expect((await item("recover", "kv", "secret/item/a", snapshot)).data).toMatchObject({ records: 4 });
+    expect([await get(one, "item/a"), await get(one, "item/b")]).toEqual(["3", "new"]);
+    expect((await call(one, "GET", "secret/data/item/a?version=1")).data.data.value).toBe("1");
+    expect((await call(one, "GET", "secret/data/item/a?version=4")).status).toBe(404);
+    await put(one, "item/a", "4 again");
+    expect(await get(one, "item/a")).toBe("4 again");
+    expect((await item("read", "kv", "secret/none", snapshot)).status).toBe(404);
+    expect((await item("read", "thing", "x", snapshot)).status).toBe(400);
+  });
+
+  it("is a policy or a mount that is gone", async () => {
+    const policy = 'path "secret/data/gone" { capabilities = ["read"] }';
+    await call(one, "PUT", "sys/policies/acl/gone", { policy });
+    await call(one, "POST", "sys/mounts/gone", { type: "kv", options: { version: "1" }, description: "kept" });
+    await call(one, "POST", "gone/x", { value: "inside" });
+    const snapshot = await take(one);
+    await call(one, "DELETE", "sys/policies/acl/gone");
+    await call(one, "DELETE", "sys/mounts/gone");
+    expect((await item("recover", "policy", "gone", snapshot)).status).toBe(200);
+    expect((await call(one, "GET", "sys/policies/acl/gone")).data.policy).toBe(policy);
+    const back = await item("recover", "mount", "gone", snapshot);
+    expect(back, back.error).toMatchObject({ status: 200, data: { records: 1 } });
+    expect((await call(one, "GET", "gone/x")).data.value).toBe("inside");
+    expect((await item("recover", "mount", "gone", snapshot)).status).toBe(400);
+  });
+
+  it("is only for who may use the live path, with sudo", async () => {
+    const policy = 'path "sys/storage/*" { capabilities = ["update", "sudo"] }';
+    await call(one, "PUT", "sys/policies/acl/items", { policy });
+    const made = await fetch(`${one.address}/v1/auth/token/create`, {
+      method: "POST",
+      headers: { "X-Vault-Token": one.rootToken },
+      body: JSON.stringify({ policies: ["items"] }),
+    });
+    const { auth } = (await made.json()) as { auth: { client_token: string } };
+    await put(one, "item/b", "secret");
+    const snapshot = await take(one);
+    for (const what of ["read", "recover"])
+      expect((await item(what, "kv", "secret/item/b", snapshot, auth.client_token)).status).toBe(403);
+  });
+});
+
+describe("the command line", () => {
+  it("saves, inspects, verifies, reads, brings back and restores", async () => {
+    const setting = { address: one.address, home: folder, env: { VAULT_TOKEN: one.rootToken } };
+    const run = async (...argv: string[]) => {
+      const { code, stdout, stderr } = await cli(setting, "operator", "snapshot", ...argv);
+      expect(code, stderr).toBe(0);
+      return stdout;
+    };
+    await put(one, "cli", "old");
+    expect(await run("save", "cli.snap")).toMatch(/entries +\d+/);
+    expect((await stat(join(folder, "cli.snap"))).mode & 0o777).toBe(0o600);
+    await put(one, "cli", "new");
+    expect(await run("inspect", "cli.snap")).toMatch(/storage +lmdb/);
+    expect(await run("verify", "cli.snap")).toMatch(/decrypted +\d+/);
+    expect(await run("read", "cli.snap", "kv", "secret/cli")).toContain('"old"');
+    await run("restore-item", "cli.snap", "kv", "secret/cli");
+    expect(await get(one, "cli")).toBe("old");
+    await put(one, "cli", "newer");
+    await run("restore", "cli.snap");
+    expect(await get(one, "cli")).toBe("old");
+    const file = join(folder, "cli.snap");
+    await writeFile(file, (await readFile(file)).subarray(0, -50));
+    for (const command of ["inspect", "verify", "restore"])
+      expect((await cli(setting, "operator", "snapshot", command, "cli.snap")).code).not.toBe(0);
+    expect((await cli(setting, "operator", "snapshot", "inspect", "none.snap")).stderr).toContain("none.snap");
   });
 });

@@ -91,11 +91,51 @@ export const inspect = defineLocalCommand({
   },
 });
 
-async function upload(client: ApiClient, path: string, file: string, io: CliIo): Promise<JsonObject | undefined> {
+const ITEM_USAGE = "<file> <kv|policy|mount> <path>";
+
+export const read = defineCommand({
+  name: "operator snapshot read",
+  summary: "Shows one item of a snapshot: a KV path with all its versions, a policy, a mount.",
+  usage: ITEM_USAGE,
+  examples: ["operator snapshot read backup.snap kv secret/app/db", "operator snapshot read backup.snap policy app"],
+  args: [3, 3],
+  async run({ client, args, io, print }) {
+    const found = await item(client, "read", args, io);
+    await print.value(found, () => `${JSON.stringify(found, undefined, 2)}\n`);
+    return 0;
+  },
+});
+
+export const restoreItem = defineCommand({
+  name: "operator snapshot restore-item",
+  summary: "Brings one item of a snapshot back, in place of what is there now; everything else stays as it is.",
+  usage: ITEM_USAGE,
+  examples: ["operator snapshot restore-item backup.snap kv secret/app/db"],
+  args: [3, 3],
+  async run({ client, args, io, print }) {
+    const found = await item(client, "recover", args, io);
+    await print.value(found, () => table(found));
+    return 0;
+  },
+});
+
+async function item(client: ApiClient, what: string, [file = "", kind = "", path = ""]: readonly string[], io: CliIo) {
+  const query = { kind, path };
+  return (await upload(client, `sys/storage/snapshot-${what}`, resolve(io.cwd, file), io, query)) ?? {};
+}
+
+async function upload(
+  client: ApiClient,
+  path: string,
+  file: string,
+  io: CliIo,
+  query: Readonly<Record<string, string>> = {},
+): Promise<JsonObject | undefined> {
   const progress = new ProgressLine(io);
   const { size } = await readable(file);
   try {
-    return await client.upload(path, counted(createReadStream(file), progress, "bytes", size), { signal: io.signal });
+    const bytes = counted(createReadStream(file), progress, "bytes", size);
+    return await client.upload(path, bytes, { query, signal: io.signal });
   } finally {
     progress.end();
   }

@@ -166,6 +166,13 @@ export class Barrier {
     return plaintext !== undefined;
   }
 
+  /** The plaintext of what stood at a storage key, for readers of snapshots. Throws `internal` when it does not open. */
+  reveal(key: string, envelope: Uint8Array): Uint8Array {
+    const plaintext = this.#decrypt(key, envelope);
+    if (plaintext === undefined) throw undecryptable(key);
+    return plaintext;
+  }
+
   /** Replaces the root key, in one commit with the seals' new blobs. "conflict": one of those has changed. */
   rekey(newRootKey: SecretBytes, plain: readonly PlainWrite[]): Promise<"committed" | "conflict"> {
     assert(newRootKey.length === KEY_BYTES, "a root key has 32 bytes");

@@ -28,6 +28,12 @@ export type LeaseContext = Pick<Context, "storage" | "clock" | "log" | "mount"> 
   readonly signal?: AbortSignal;
 };
 
+export interface ItemRecords {
+  /** Folders that hold records of the item and may hold more of them now. */
+  readonly folders: readonly string[];
+  has(key: string): boolean;
+}
+
 export interface Backend<C = Context> {
   readonly type: string;
   readonly summary: string;
@@ -44,6 +50,8 @@ export interface Backend<C = Context> {
     context: Pick<Context, "storage" | "clock" | "log">,
     before: Readonly<Record<string, string>>,
   ): Promise<readonly string[]>;
+  /** Which of its records are those of one item, for bringing that back from a snapshot. */
+  itemRecords?(path: string): ItemRecords;
   /** Prefixes of its storage that hold keys: what seal wrap covers. */
   readonly sealWrapped?: readonly string[];
 }

@@ -1,13 +1,16 @@
 // What the API can do with snapshots, as one service: take, restore, try. Owns nothing that must survive the process.
 import type { Clock } from "#common/clock.ts";
+import { CofferError } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import type { Barrier } from "../barrier/barrier.ts";
 import type { SnapshotsStanza } from "../config/server-config.ts";
 import { readCluster } from "../core/initial-records.ts";
 import type { Node } from "../core/node.ts";
+import type { BodyStream } from "../framework/context.ts";
 import type { Seal } from "../seal/seal.ts";
 import type { Storage } from "../storage/storage.ts";
 import { openDestination } from "./destination.ts";
+import { SnapshotItems } from "./items.ts";
 import { RestoreWatch } from "./restore-watch.ts";
 import { limitsOf, Restorer } from "./restorer.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -35,6 +38,7 @@ export class Snapshots implements Disposable {
   /** Undefined when nothing is scheduled. */
   readonly scheduler: Scheduler | undefined;
   readonly #parts: SnapshotParts;
+  readonly #spools = new WeakMap<BodyStream, Promise<Spool>>();
 
   constructor(parts: SnapshotParts) {
     this.#parts = parts;
@@ -63,6 +67,25 @@ export class Snapshots implements Disposable {
     const { barrier } = this.#parts;
     const cluster = await readCluster(barrier.begin());
     return takeSnapshot({ ...this.#parts, clusterName: cluster?.name ?? "", clusterId: cluster?.id ?? "" });
+  }
+
+  /** A snapshot's records: of the body, or of a stored one by its name. Taken in once for each body. */
+  async items(body: BodyStream, name: string): Promise<SnapshotItems> {
+    const known = this.#spools.get(body);
+    if (known) return new SnapshotItems(await known, this.#parts.barrier);
+    if (name !== "" && !this.scheduler)
+      throw new CofferError("invalid_request", "no snapshots are stored: the configuration has no snapshots stanza");
+    const bytes = this.scheduler && name !== "" ? await (await this.scheduler.destination()).get(name) : body.bytes;
+    const received = Spool.receive(bytes, limitsOf(this.#parts.storageType));
+    this.#spools.set(body, received);
+    return new SnapshotItems(await received, this.#parts.barrier);
+  }
+
+  /** Removes what `items` took in for a body. */
+  async forget(body: BodyStream): Promise<void> {
+    const spool = await this.#spools.get(body);
+    this.#spools.delete(body);
+    await spool?.[Symbol.asyncDispose]();
   }
 
   /** Takes in a snapshot and restores it to a scratch store. Throws `invalid_request` with what is wrong with it. */

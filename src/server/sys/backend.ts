@@ -32,6 +32,7 @@ import { remountPaths } from "./remount-paths.ts";
 import { markRootOnly } from "./root-only.ts";
 import { keyPaths, sealPaths } from "./seal-paths.ts";
 import type { SysServices } from "./services.ts";
+import { snapshotItemPaths } from "./snapshot-item-paths.ts";
 import { snapshotPaths } from "./snapshot-paths.ts";
 import { toolsPaths } from "./tools-paths.ts";
 import { wrappingPaths } from "./wrapping-paths.ts";
@@ -67,6 +68,7 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...(services.introspection ? inspectPaths() : []),
       ...pprofPaths(services),
       ...snapshotPaths(services),
+      ...snapshotItemPaths(services),
       ...metricsPaths(services),
       ...configPaths(),
       ...counterPaths(),

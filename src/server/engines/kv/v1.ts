@@ -19,6 +19,7 @@ export function createKvV1(): Backend {
     summary: "Secrets by path, one version each.",
     sealWrapped: [V1_FOLDER],
     upgrade: refuseDowngrade,
+    itemRecords: (path) => ({ folders: [], has: (key) => key === V1_FOLDER + path }),
     paths: [
       definePath(":path?", {
         summary: "A secret: any JSON object.",

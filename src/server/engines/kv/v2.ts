@@ -19,6 +19,11 @@ export function createKvV2(): Backend {
     summary: "Secrets by path, with versions, metadata and check-and-set.",
     sealWrapped: [DATA_FOLDER, KEY_FOLDER],
     upgrade: upgradeToV2,
+    itemRecords: (path) => {
+      const folder = `${DATA_FOLDER}${path}/`;
+      const isVersion = (key: string) => key.startsWith(folder) && /^\d+$/.test(key.slice(folder.length));
+      return { folders: [folder], has: (key) => key === KEY_FOLDER + path || isVersion(key) };
+    },
     paths: [
       configPath,
       dataPath,
