@@ -1,7 +1,5 @@
-// A server of two worker processes, as a user starts it: real processes on one LMDB store and one port. Connections are
-// handed out in turn, so two clients that keep one connection each are served by different workers, which the tests
-// check by what each worker counts.
-import { randomBytes } from "node:crypto";
+// A server of two worker processes, as a user starts it: real processes on one LMDB store and one port, which are to be one
+// server to their clients.
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -11,121 +9,26 @@ import WebSocket from "ws";
 import { systemClock } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
-import { startAwsResponder } from "#test/kit/aws/responder.ts";
 import { at } from "#test/kit/client.ts";
 import { type Connection, type ConnectionAnswer, connect } from "#test/kit/connection.ts";
-import { type RunningServer, startServer, untilUnsealed, writeConfig } from "#test/kit/server.ts";
+import { untilUnsealed } from "#test/kit/server.ts";
 import { createTestAuthority } from "#test/kit/tls-pair.ts";
+import {
+  bootstrapped,
+  connectToBoth,
+  count,
+  login,
+  requestsByWorker,
+  type Started,
+  start,
+  until,
+  workerPids,
+} from "#test/kit/worker-server.ts";
 import { cli } from "#test/run-cli.ts";
-
-const POLL_MILLIS = 25;
-const WAIT_MILLIS_MAX = 60_000;
-const staticSeal = () => ({ static: { current_key: randomBytes(32).toString("base64"), current_key_id: "one" } });
-const KV = { type: "kv", options: { version: "2" } };
-/** A server with an automatic seal that initialises itself, has a KV mount, and root rights for a test's own token. */
-const bootstrapped = () => ({
-  seal: staticSeal(),
-  bootstrap: {
-    request: {
-      secret: { operation: "update", path: "sys/mounts/secret", data: KV },
-      userpass: { operation: "update", path: "sys/auth/userpass", data: { type: "userpass" } },
-      all: {
-        operation: "update",
-        path: "sys/policies/acl/all",
-        data: {
-          policy: 'path "*" { capabilities = ["create","read","update","patch","delete","list","sudo","subscribe"] }',
-        },
-      },
-      admin: {
-        operation: "update",
-        path: "auth/userpass/users/admin",
-        data: { password: "pw", token_policies: "all" },
-      },
-    },
-  },
-});
-
-interface Started {
-  readonly server: RunningServer;
-  readonly folder: string;
-  readonly config: string;
-}
-
-async function start(extra: JsonObject, given?: string): Promise<Started> {
-  const folder = given ?? (await mkdtemp(join(tmpdir(), "coffer-workers-")));
-  const config = await writeConfig(folder, { workers: 2, pid_file: join(folder, "pid"), ...extra });
-  const server = await startServer([`-config=${config}`]);
-  await until(() => count(server.output(), /listening worker=\d/g) >= 2, "both workers listen", server);
-  return { server, folder, config };
-}
-
-function count(text: string, pattern: RegExp): number {
-  return [...text.matchAll(pattern)].length;
-}
-
-async function until(test: () => Promise<boolean> | boolean, what: string, server?: RunningServer): Promise<void> {
-  const deadline = systemClock.now() + WAIT_MILLIS_MAX;
-  while (!(await test())) {
-    if (systemClock.now() > deadline) throw new Error(`waited in vain until ${what}\n${server?.output() ?? ""}`);
-    await systemClock.sleep(POLL_MILLIS);
-  }
-}
-
-async function login({ address }: RunningServer): Promise<string> {
-  using client = connect(address);
-  return String(at(await client.must("POST", "auth/userpass/login/admin", { password: "pw" }), "auth", "client_token"));
-}
-
-/** What each worker has counted, by number. */
-async function requestsByWorker(client: Connection): Promise<Readonly<Record<string, number>>> {
-  const { text } = await client.call("GET", "sys/metrics?format=prometheus");
-  const lines = [...text.matchAll(/^coffer_worker_requests_total\{worker="(\d+)"\} (\d+)$/gm)];
-  return Object.fromEntries(lines.map(([, worker = "", total]) => [worker, Number(total)]));
-}
-
-const PROOF_REQUESTS = 20;
-
-/** The number of the worker at the other end. */
-async function workerOf(client: Connection): Promise<string> {
-  const before = await requestsByWorker(client);
-  for (let i = 0; i < PROOF_REQUESTS; i++) await client.must("GET", "sys/seal-status");
-  const after = await requestsByWorker(client);
-  const grown = Object.keys(after).filter((worker) => (after[worker] ?? 0) - (before[worker] ?? 0) >= PROOF_REQUESTS);
-  return grown.join(",");
-}
-
-/** A connection to each worker, the first worker's first. */
-async function connectToBoth(address: string, token: string, ca?: string): Promise<readonly [Connection, Connection]> {
-  const found = new Map<string, Connection>();
-  for (let i = 0; i < 20 && found.size < 2; i++) {
-    const client = connect(address, token, ca);
-    const worker = await workerOf(client);
-    if (found.has(worker)) client[Symbol.dispose]();
-    else found.set(worker, client);
-  }
-  const [one, two] = [found.get("1"), found.get("2")];
-  if (!one || !two) throw new Error(`all connections reached worker ${[...found.keys()]}`);
-  return [one, two];
-}
-
-/** Of the workers that serve, from the newest lines of the log. */
-async function workerPids({ pid }: RunningServer): Promise<readonly number[]> {
-  const text = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8");
-  return text.split(" ").filter(Boolean).map(Number);
-}
 
 function isJson(text: string): boolean {
   try {
     JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
     return true;
   } catch {
     return false;
@@ -359,140 +262,6 @@ describe("people who unseal a server of two workers", () => {
       two[Symbol.dispose]();
     } finally {
       await server.stop();
-      await rm(folder, { recursive: true, force: true });
-    }
-  });
-});
-
-describe("a seal that opens by itself", () => {
-  it("is asked by one worker for all, and not again for one that is started again", async () => {
-    const aws = await startAwsResponder();
-    aws.createKey({ alias: "alias/coffer" });
-    const awskms = {
-      ...{ region: aws.region, endpoint: aws.endpoint, kms_key_id: "alias/coffer" },
-      ...{ access_key: aws.credentials.accessKeyId, secret_key: aws.credentials.secretAccessKey },
-    };
-    const extra = { ...bootstrapped(), seal: { awskms }, workers: 3 };
-    const calls = () => ["Encrypt", "Decrypt"].map((operation) => aws.requests().get(operation) ?? 0);
-    let { server, folder } = await start(extra);
-    try {
-      await until(() => count(server.output(), /unsealed worker=/g) === 3, "all are unsealed", server);
-      expect(calls()).toEqual([1, 0]);
-      await server.stop();
-      ({ server } = await start(extra, folder));
-      await until(() => count(server.output(), /unsealed worker=/g) === 3, "all are unsealed again", server);
-      expect(calls()).toEqual([1, 1]);
-      for (const pid of (await workerPids(server)).slice(0, 2)) process.kill(pid, "SIGKILL");
-      await until(() => count(server.output(), /unsealed worker=/g) === 5, "both are back", server);
-      expect(calls()).toEqual([1, 1]);
-      expect(await login(server)).toMatch(/^hvs\./);
-    } finally {
-      await server.stop();
-      await aws.close();
-      await rm(folder, { recursive: true, force: true });
-    }
-  });
-
-  it("says at every worker why it does not open", async () => {
-    const aws = await startAwsResponder();
-    const { keyId } = aws.createKey({ alias: "alias/coffer" });
-    const awskms = {
-      ...{ region: aws.region, endpoint: aws.endpoint, kms_key_id: "alias/coffer" },
-      ...{ access_key: aws.credentials.accessKeyId, secret_key: aws.credentials.secretAccessKey },
-    };
-    const extra = { ...bootstrapped(), seal: { awskms } };
-    let { server, folder } = await start(extra);
-    try {
-      await untilUnsealed(server);
-      await server.stop();
-      aws.disableKey(keyId);
-      ({ server } = await start(extra, folder));
-      const reasons = async () => {
-        const answers = await Promise.all(
-          Array.from({ length: 4 }, async () => {
-            using client = connect(server.address);
-            return (await client.call("GET", "sys/seal-status")).text;
-          }),
-        );
-        return answers.filter((text) => text.includes('"reason":"KeyDisabled"')).length;
-      };
-      await until(async () => (await reasons()) === 4, "all say that the key is disabled", server);
-    } finally {
-      await server.stop();
-      await aws.close();
-      await rm(folder, { recursive: true, force: true });
-    }
-  });
-});
-
-describe("the supervisor", () => {
-  it("takes the workers with it when it is killed, so that the next start has port and store to itself", async () => {
-    const extra = bootstrapped();
-    const { server, folder, config } = await start(extra);
-    try {
-      await untilUnsealed(server);
-      const port = new URL(server.address).port;
-      const pids = await workerPids(server);
-      expect(pids).toHaveLength(2);
-      await server.kill9();
-      const text = (await readFile(config, "utf8")).replace("127.0.0.1:0", `127.0.0.1:${port}`);
-      await writeFile(config, text);
-      const next = await startServer([`-config=${config}`]);
-      await untilUnsealed(next);
-      expect(await login(next)).toMatch(/^hvs\./);
-      await until(() => !pids.some(isAlive), "the old workers are gone");
-      await next.stop();
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
-  });
-
-  it("lets requests under way end when it is asked to, and ends with all its workers", async () => {
-    const extra = bootstrapped();
-    const { server, folder } = await start(extra);
-    try {
-      await untilUnsealed(server);
-      const token = await login(server);
-      const [one, two] = await connectToBoth(server.address, token);
-      const pids = await workerPids(server);
-      const busy = [one, two].flatMap((client, index) =>
-        Array.from({ length: 20 }, (_, i) => client.call("POST", `secret/data/drain/${index}-${i}`, { data: { i } })),
-      );
-      await Promise.race(busy);
-      const stopping = server.stop();
-      const ended = await Promise.allSettled(busy);
-      const answers = ended.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value.status] : []));
-      expect([...new Set(answers)]).toEqual([200]);
-      await stopping;
-      expect(server.output()).not.toContain("killed");
-      expect(pids.filter(isAlive)).toEqual([]);
-      await expect(readFile(join(folder, "pid"))).rejects.toMatchObject({ code: "ENOENT" });
-      one[Symbol.dispose]();
-      two[Symbol.dispose]();
-      // What was carried out was answered: nothing was cut off in the middle.
-      const { server: next } = await start(extra, folder);
-      await untilUnsealed(next);
-      using reader = connect(next.address, token);
-      const { status, body } = await reader.call("LIST", "secret/metadata/drain");
-      expect([status, at(body, "data", "keys")]).toEqual([200, expect.objectContaining({ length: answers.length })]);
-      await next.stop();
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
-  });
-
-  it("ends at once, saying why, when no worker can start", async () => {
-    const folder = await mkdtemp(join(tmpdir(), "coffer-workers-"));
-    try {
-      const wrong = await writeConfig(folder, { workers: 2, storage: { memory: {} } });
-      await expect(startServer([`-config=${wrong}`])).rejects.toThrow(/workers is 2, but storage "memory"/);
-      const busy = await start(bootstrapped());
-      const { port } = new URL(busy.server.address);
-      const taken = { workers: 2, listener: { tcp: { address: `127.0.0.1:${port}`, tls_disable: true } } };
-      await expect(startServer([`-config=${await writeConfig(folder, taken)}`])).rejects.toThrow(/EADDRINUSE/);
-      await busy.server.stop();
-      await rm(busy.folder, { recursive: true, force: true });
-    } finally {
       await rm(folder, { recursive: true, force: true });
     }
   });
