@@ -202,9 +202,8 @@ async function renewToken(
   incrementSeconds: number,
 ): Promise<Reply> {
   if (record.type === "batch") throw new CofferError("invalid_request", "batch tokens cannot be renewed");
-  // What never ends has no lease.
-  if (record.expiresAtSeconds === 0) throw new CofferError("invalid_request", "invalid lease ID");
-  if (!record.renewable) throw new CofferError("invalid_request", "lease is not renewable");
+  if (!record.renewable || record.expiresAtSeconds === 0)
+    throw new CofferError("invalid_request", "lease is not renewable");
   const now = services.tokens.nowSeconds();
   const { periodSeconds, roleMaxTtlSeconds } = await limitsByRole(context, record);
   const ttl = resolveTtl(incrementSeconds, {

@@ -163,7 +163,7 @@ describe("what a role says", () => {
 describe("renewals", () => {
   it("are refused by what is wrong with them", async () => {
     const renew = async (token: string) => (await core.send(token, "update", "auth/token/renew-self")).error;
-    expect(await renew(core.rootToken)).toBe("invalid lease ID");
+    expect(await renew(core.rootToken)).toBe("lease is not renewable");
     expect(await renew(await core.token({ ttl: "1h", renewable: false }))).toBe("lease is not renewable");
   });
 });
