@@ -1,7 +1,6 @@
 // What only the store in PostgreSQL promises: any number of servers at once, nothing lost when the database or a
 // connection dies, the schema made once, and clear words about databases that it cannot use.
 import { randomBytes } from "node:crypto";
-import { createConnection, createServer, type Socket } from "node:net";
 import { Client } from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "#common/clock.ts";
@@ -10,6 +9,7 @@ import { silentLog } from "#common/log.ts";
 import { execute, type PostgresServer, startPostgres, startStandby } from "#server/storage/postgres/fixture.ts";
 import { postgresKind } from "#server/storage/postgres/kind.ts";
 import { KEY_BYTES_MAX, type Storage } from "#server/storage/storage.ts";
+import { startTcpProxy } from "#test/kit/tcp-proxy.ts";
 import { createTestAuthority } from "#test/kit/tls-pair.ts";
 
 // Durable: some tests end it without warning.
@@ -211,13 +211,13 @@ describe.skipIf(started === undefined)("the store in PostgreSQL", () => {
     });
 
     it("is noticed when the connection only hangs", async () => {
-      const proxy = await startProxy(server.port);
+      const proxy = await startTcpProxy(server.port);
       const url = `postgres://coffer@127.0.0.1:${proxy.port}/postgres?sslmode=disable&connect_timeout=1`;
       const storage = await open(newTable(), { connection_url: url, statement_timeout: "1s" });
       await put(storage, "a", "1");
-      proxy.freeze();
+      proxy.lose("both");
       await expect(storage.get(["a"])).rejects.toMatchObject({ code: "unavailable" });
-      proxy.thaw();
+      proxy.mend();
       expect(await textOf(storage, "a")).toBe("1");
       await storage.close();
       await proxy.close();
@@ -462,43 +462,3 @@ async function move(storage: Storage, from: string, to: string): Promise<void> {
 
 const codeOf = (error: unknown) =>
   error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : String(error);
-
-interface Proxy {
-  readonly port: number;
-  /** What was said before arrives; nothing more does, and nobody is told. */
-  freeze(): void;
-  thaw(): void;
-  close(): Promise<void>;
-}
-
-async function startProxy(target: number): Promise<Proxy> {
-  const sockets = new Set<Socket>();
-  let frozen = false;
-  const listener = createServer((near) => {
-    const far = createConnection(target, "127.0.0.1");
-    for (const socket of [near, far]) {
-      sockets.add(socket);
-      socket.on("error", () => socket.destroy());
-      socket.on("close", () => sockets.delete(socket));
-    }
-    near.on("data", (chunk) => frozen || far.write(chunk));
-    far.on("data", (chunk) => frozen || near.write(chunk));
-    near.on("close", () => far.destroy());
-    far.on("close", () => near.destroy());
-  });
-  await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
-  const address = listener.address();
-  return {
-    port: typeof address === "object" && address !== null ? address.port : 0,
-    freeze: () => {
-      frozen = true;
-    },
-    thaw: () => {
-      frozen = false;
-    },
-    close: () => {
-      for (const socket of sockets) socket.destroy();
-      return new Promise((resolve) => listener.close(() => resolve()));
-    },
-  };
-}
