@@ -48,7 +48,7 @@ export function assembleRecovery(parts: RecoveryParts): RecoveryServer {
   const barrier = new Barrier({ storage, clock, log });
   const node = new Node({ storage, barrier, seals, retiredSeals, clock, log });
   const custody = new KeyCustody({ storage, barrier, seals, node });
-  const token = new RecoveryToken({ node, custody, clock });
+  const token = new RecoveryToken({ node, custody, clock, log });
   const paths = recoveryPaths({ node, barrier, clock, storageType, version, buildDate }, token);
   const services: Services = { barrier, clock, log, token, paths };
   return { node, serve: (request) => serve(request, services) };
@@ -70,7 +70,7 @@ async function serve(request: Request, services: Services): Promise<Answer> {
       definition.handle(request.operation, contextOf(request, tx, services), parameters);
     const isRaw = definition.access !== "public";
     const reply = isRaw ? await inTransaction(services.barrier, handle) : await handle(sealedTransaction);
-    if (isRaw) noteUse(request, services.log);
+    if (isRaw) note("raw storage was used", request, services.log);
     return encodeReply({
       ...{ request, reply, tx: undefined, scope: ROOT_SCOPE, operation: request.operation },
       ...{ warnings: [...(reply?.warnings ?? [])], audited: { request: true } },
@@ -92,10 +92,12 @@ function find({ path, namespace, operation, wrapTtlSeconds }: Request, paths: Se
   throw multiError("unsupported_path", "unsupported path: this server is in recovery mode");
 }
 
-function authorise(request: Request, { access }: Path<PrivilegedContext>, { barrier, token }: Services): void {
+function authorise(request: Request, { access }: Path<PrivilegedContext>, { barrier, token, log }: Services): void {
   if (access === "public") return;
   if (barrier.isSealed) throw new CofferError("sealed", "Vault is sealed");
-  if (!token.accepts(request.clientToken)) throw invalidToken();
+  if (token.accepts(request.clientToken)) return;
+  note("raw storage was refused", request, log);
+  throw invalidToken();
 }
 
 async function inTransaction(
@@ -111,8 +113,9 @@ async function inTransaction(
   }
 }
 
-function noteUse({ operation, path, remoteAddress }: Request, log: Log): void {
-  log.warn("raw storage was used", { operation, path: path.slice(PREFIX.length), remoteAddress });
+/** Keys and addresses, never values: the log is the only witness here. */
+function note(what: string, { operation, path, remoteAddress }: Request, log: Log): void {
+  log.warn(what, { operation, path: path.slice(PREFIX.length), remoteAddress });
 }
 
 const MOUNT: MountInfo = {

@@ -4,6 +4,7 @@
 import { randomInt, randomUUID } from "node:crypto";
 import type { Clock } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
+import type { Log } from "#common/log.ts";
 import { constantTimeEqual, SecretBytes } from "#common/secret-bytes.ts";
 import { ATTEMPT_SECONDS_MAX, assertNonce } from "../ceremony/attempt.ts";
 import type { KeyCustody } from "../ceremony/key-custody.ts";
@@ -20,6 +21,7 @@ export interface RecoveryTokenDependencies {
   readonly node: Pick<Node, "state" | "isAutoSeal" | "submitShare" | "resetShares" | "refresh">;
   readonly custody: Pick<KeyCustody, "required" | "authorise">;
   readonly clock: Clock;
+  readonly log: Log;
 }
 
 interface Attempt {
@@ -89,6 +91,7 @@ export class RecoveryToken {
     if (attempt.given.length < required) return this.#shown(attempt, required);
     if (!(await this.#areRight(attempt.given))) {
       this.#forgetShares();
+      this.#deps.log.warn("shares for a recovery token were wrong");
       throw invalid("recovery token generation failed: the shares are not those of the present key; give them again");
     }
     return this.#finish(attempt, required);
@@ -104,6 +107,7 @@ export class RecoveryToken {
     this.#token?.[Symbol.dispose]();
     this.#token = new SecretBytes(Buffer.from(token));
     this.cancel();
+    this.#deps.log.warn("a recovery token was made");
     return done;
   }
 

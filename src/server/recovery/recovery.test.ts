@@ -76,6 +76,8 @@ describe("recovery mode of a server that is unsealed by shares", () => {
     for (const other of ["", ordinary.rootToken, `${token.slice(0, -1)}_`, `${token}x`])
       expect((await call("read", "raw/core/cluster", {}, other)).status).toBe(403);
     expect(lines.join("")).toMatch(/raw storage was used.*update.*raw\/core\/cluster/);
+    expect(lines.join("")).toMatch(/raw storage was refused.*read.*raw\/core\/cluster/);
+    expect(lines.join("")).toContain("a recovery token was made");
     expect(lines.join("")).not.toContain("broken");
     expect(lines.join("")).not.toContain(token);
   });
