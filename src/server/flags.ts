@@ -42,7 +42,8 @@ export const SERVER_HELP = `Usage: coffer server [flags]
   -recovery                Recovery mode: only sys/raw and what opens it, for repairs of a store.
   -log-level=LEVEL         debug, info, warn or error.
 
-  SIGTERM ends it: requests under way are answered first.
+  SIGTERM ends it: requests under way are answered first. SIGHUP reads certificates again. With several worker processes
+  (workers in the configuration) send signals to the process that was started by hand.
 `;
 
 /** Throws `invalid_request` naming the flag. */
