@@ -235,6 +235,9 @@ describe("policies and mounts", () => {
     const fromFile = await against(() => ({ status: 204 }), { home }, "policy", "write", "p", "p.hcl");
     expect(fromFile.calls).toEqual([["PUT", "sys/policies/acl/p", { policy: 'path "a" {}' }]]);
     await rm(home, { recursive: true });
+    const write = ["policy", "write", "-cas=-1", "-cas-required", "-ttl=4h", "p", "-"];
+    const ending = await against(() => ({ status: 204 }), { stdin: "x" }, ...write);
+    expect(ending.calls[0]?.[2]).toEqual({ policy: "x", cas: "-1", cas_required: true, ttl: "4h" });
     const piped = await against(() => ({ status: 204 }), { stdin: "x" }, "policy", "write", "p", "-");
     expect(piped.calls[0]?.[2]).toEqual({ policy: "x" });
     const read = await against(() => enveloped({ name: "p", policy: "rules" }), {}, "policy", "read", "p");

@@ -32,12 +32,24 @@ export const write = defineCommand({
   name: "policy write",
   summary: "Writes a policy from a file, or from standard input with -.",
   usage: "<name> <file>",
-  examples: ["policy write app app.hcl"],
+  flags: {
+    cas: { kind: "text", help: "Version that the policy must have; -1 for none yet." },
+    "cas-required": { kind: "switch", help: "The next write must say -cas." },
+    ttl: { kind: "text", help: "Time after which the policy counts no more: 4h." },
+    expiration: { kind: "text", help: "The same as a time: 2030-01-31T12:00:00Z." },
+  },
+  examples: ["policy write app app.hcl", "policy write -ttl=4h incident-42 incident.hcl"],
   args: [2, 2],
-  async run({ client, args, io, print }) {
+  async run({ client, args, flags, io, print }) {
     const [name, file = "-"] = args;
     const policy = string.parse(await readValue(file === "-" ? "-" : `@${file.replace(/^@/, "")}`, io), "policy");
-    await client.write(`sys/policies/acl/${name}`, { policy });
+    await client.write(`sys/policies/acl/${name}`, {
+      policy,
+      ...(flags.cas !== undefined && { cas: flags.cas }),
+      ...(flags["cas-required"] && { cas_required: true }),
+      ...(flags.ttl !== undefined && { ttl: flags.ttl }),
+      ...(flags.expiration !== undefined && { expiration: flags.expiration }),
+    });
     print.note(`Success! Uploaded policy: ${name}`);
     return 0;
   },
