@@ -29,6 +29,12 @@ describe("what a node says of itself", () => {
     expect(data["host"]).toMatchObject({ hostname: expect.any(String), kernelArch: expect.any(String) });
   });
 
+  it("replicates nothing, and says so to anybody, as its health does", async () => {
+    const { data } = await server.call("read", "sys/replication/status", {}, { token: "" });
+    expect(data).toEqual({ dr: { mode: "disabled" }, performance: { mode: "disabled" } });
+    expect((await server.call("read", "sys/health")).body).toMatchObject({ replication_dr_mode: "disabled" });
+  });
+
   it("has none to step down", async () => {
     expect((await server.call("update", "sys/step-down")).status).toBe(204);
     expect((await server.call("read", "sys/seal-status")).body["sealed"]).toBe(false);

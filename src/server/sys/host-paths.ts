@@ -25,6 +25,16 @@ export function hostPaths(services: SysServices) {
         read: { summary: "Show it.", handler: () => ({ data: haStatus(services), repeatAtTop: true }) },
       },
     }),
+    definePrivilegedPath("replication/status", {
+      summary: "Kept for clients: servers share a storage and replicate nothing to each other.",
+      access: "public",
+      operations: {
+        read: {
+          summary: "Show it.",
+          handler: () => dataReply({ dr: { mode: "disabled" }, performance: { mode: "disabled" } }),
+        },
+      },
+    }),
     definePrivilegedPath("step-down", {
       summary: "Kept for clients: every node is active, and none leads that could step down.",
       access: "sudo",
