@@ -233,8 +233,10 @@ export class Hub {
     } catch (error) {
       if (!this.#seats.has(member)) return;
       const facts = { worker: member.number, what: message.kind, error: messageOf(error) };
-      this.#deps.log.error("a worker did not follow and is ended", facts);
-      member.kill();
+      // What others want to hear is best effort; a worker that hangs is ended by `watch`.
+      const mustFollow = message.kind === "open" || message.kind === "seal";
+      this.#deps.log.error(mustFollow ? "a worker did not follow and is ended" : "a worker did not follow", facts);
+      if (mustFollow) member.kill();
     }
   }
 

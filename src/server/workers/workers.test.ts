@@ -199,6 +199,13 @@ describe("one unseal for all workers", () => {
     await Promise.all(watching);
   });
 
+  it("leaves a worker alone that is late with what is best effort", async () => {
+    const { clock, one, two } = await startShamir();
+    two.hang();
+    await settle(clock, one.events.prepare());
+    expect(two.isKilled()).toBe(false);
+  });
+
   it("follows a key that was replaced, also where a worker is started later", async () => {
     const server = await startShamir();
     await unseal(server);
