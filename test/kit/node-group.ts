@@ -1,7 +1,7 @@
 // Real server processes on one storage, and what can happen to them: kill -9, a new start, being stopped for a while.
 // Knows nothing of the storage but its stanza.
 import { randomBytes } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { JsonObject } from "#common/json.ts";
@@ -28,6 +28,10 @@ export class Node implements Endpoint {
 
   get address(): string {
     return this.#running.address;
+  }
+
+  get isRunning(): boolean {
+    return this.#server !== undefined;
   }
 
   async start(): Promise<void> {
@@ -64,6 +68,13 @@ export class Node implements Endpoint {
     return () => server?.signal("SIGCONT");
   }
 
+  /** The processes of a server that has several: its children. */
+  async workers(): Promise<readonly number[]> {
+    const { pid } = this.#running;
+    const text = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
+    return text.split(" ").filter(Boolean).map(Number);
+  }
+
   output(): string {
     return this.#server?.output() ?? "";
   }
@@ -97,8 +108,8 @@ export interface NodeGroup {
   stop(): Promise<void>;
 }
 
-/** Starts a node for each stanza, unsealed by themselves, with KV version 2 at kv/. */
-export async function startNodes(stanzas: readonly JsonObject[]): Promise<NodeGroup> {
+/** Starts a node for each stanza, of so many processes, unsealed by themselves, with KV version 2 at kv/. */
+export async function startNodes(stanzas: readonly JsonObject[], workers = 1): Promise<NodeGroup> {
   await using started = new AsyncDisposableStack();
   const seal = { static: { current_key: randomBytes(32).toString("base64"), current_key_id: "group" } };
   let root = "";
@@ -106,7 +117,7 @@ export async function startNodes(stanzas: readonly JsonObject[]): Promise<NodeGr
   for (const [i, storage] of stanzas.entries()) {
     const folder = await mkdtemp(join(tmpdir(), "coffer-node-"));
     started.defer(() => rm(folder, { recursive: true, force: true }));
-    const node = new Node(`node ${i}`, await writeConfig(folder, { seal, storage, workers: 1 }), () => root);
+    const node = new Node(`node ${i}`, await writeConfig(folder, { seal, storage, workers }), () => root);
     started.defer(() => node.kill9());
     await node.start();
     if (i === 0) {

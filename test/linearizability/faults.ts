@@ -6,6 +6,8 @@ import { SeededRandom } from "#test/kit/seeded-random.ts";
 import type { TcpProxy } from "#test/kit/tcp-proxy.ts";
 
 export interface Surroundings {
+  /** Processes of each node; with several, single ones are killed and stopped too. */
+  readonly workers: number;
   readonly nodes: readonly Node[];
   /** The ways of the nodes to the database, where there is one. */
   readonly lines: readonly TcpProxy[];
@@ -41,6 +43,36 @@ const stops: Faults = {
   },
 };
 
+const ofWorkers: Faults = {
+  "kill -9 of a worker": async (around, random) => void (await signalWorker(around, random, "SIGKILL")),
+  "stop of a worker": async (around, random) => {
+    const pid = await signalWorker(around, random, "SIGSTOP");
+    await systemClock.sleep(random.integer(...OUTAGE_MILLIS));
+    if (pid !== undefined) signal(pid, "SIGCONT");
+  },
+};
+
+async function signalWorker(
+  { nodes }: Surroundings,
+  random: SeededRandom,
+  name: "SIGKILL" | "SIGSTOP",
+): Promise<number | undefined> {
+  const node = random.pick(nodes);
+  const pids = node.isRunning ? await node.workers() : [];
+  if (pids.length === 0) return undefined;
+  const pid = random.pick(pids);
+  return signal(pid, name) ? pid : undefined;
+}
+
+/** False when it is gone. */
+function signal(pid: number, name: NodeJS.Signals): boolean {
+  try {
+    return process.kill(pid, name);
+  } catch {
+    return false;
+  }
+}
+
 const ofLines: Faults = {
   "cut of connections": async ({ lines }, random) => {
     for (let i = random.integer(1, 4); i > 0; i--) {
@@ -67,7 +99,7 @@ export async function runFaults(
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, number>> {
   const others = {
-    ...stops,
+    ...(surroundings.workers > 1 ? ofWorkers : stops),
     ...(surroundings.lines.length > 0 && ofLines),
     ...(surroundings.restartDatabase && ofDatabase),
   };

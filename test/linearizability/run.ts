@@ -19,6 +19,8 @@ export interface Run {
   /** Of each node, which may reach the database by a line of its own. */
   readonly stanzas: readonly JsonObject[];
   readonly lines?: Surroundings["lines"];
+  /** Processes of each node, 1 by default. */
+  readonly workers?: number;
   readonly restartDatabase?: NonNullable<Surroundings["restartDatabase"]>;
   readonly seconds: number;
 }
@@ -28,16 +30,23 @@ const CLIENTS = 8;
 const ANSWERS_MIN = 200;
 
 /** Fails when the history is not linearizable, or a server gave an answer that it never may. */
-export async function runLinearizability({ storage, stanzas, lines, restartDatabase, seconds }: Run): Promise<void> {
+export async function runLinearizability({
+  storage,
+  stanzas,
+  lines,
+  workers = 1,
+  restartDatabase,
+  seconds,
+}: Run): Promise<void> {
   const seed = chosenSeed();
   console.log(`${storage}: COFFER_SEED=${seed}`);
-  const group = await startNodes(stanzas);
+  const group = await startNodes(stanzas, workers);
   try {
     const clients = new Clients(group.nodes, new SeededRandom(seed));
     const over = new AbortController();
     const work = clients.work(CLIENTS, over.signal);
     const end = AbortSignal.any([AbortSignal.timeout(seconds * 1_000), over.signal]);
-    const around = { nodes: group.nodes, lines: lines ?? [], ...(restartDatabase && { restartDatabase }) };
+    const around = { nodes: group.nodes, workers, lines: lines ?? [], ...(restartDatabase && { restartDatabase }) };
     const faults = await runFaults(around, seed, end).finally(() => over.abort());
     await work;
     await untilAllAnswer(clients);

@@ -35,6 +35,20 @@ it(
 );
 
 it(
+  "workers of two servers on one LMDB store",
+  async () => {
+    const folder = await mkdtemp(join(tmpdir(), "coffer-linearizability-"));
+    try {
+      const stanzas = [0, 1].map(() => ({ lmdb: { path: join(folder, "data") } }));
+      await runLinearizability({ storage: "lmdb, workers", stanzas, workers: 2, seconds: SECONDS });
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  },
+  TEST_MILLIS_MAX,
+);
+
+it(
   "nodes on one etcd",
   async (context) => {
     await using parts = new AsyncDisposableStack();

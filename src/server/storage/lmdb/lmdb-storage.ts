@@ -6,6 +6,7 @@ import type { Log } from "#common/log.ts";
 import { assertKey, assertKeyText, assertPrefix, assertWrites, skipScan } from "../key.ts";
 import type { CommitBatch, Entry, Page, Range, Storage, StoredEntry } from "../storage.ts";
 import { DiskRoom, FULL_MESSAGE } from "./disk-room.ts";
+import { guardExit } from "./exit-guard.ts";
 import { encodeEntry, encodeVersion, VERSION_BYTES, VERSION_KEY } from "./format.ts";
 import { type Environment, type LmdbOptions, openEnvironment, reopenEnvironment } from "./open.ts";
 import { LmdbSnapshot } from "./snapshot.ts";
@@ -40,6 +41,7 @@ class LmdbStorage implements Storage {
   #isOpen = true;
   readonly #underWay = new Set<Attempt>();
   #whenIdle: () => void = () => {};
+  readonly #exitGuard = guardExit(() => this.#underWay.size > 0);
   readonly #closing = new AbortController();
   readonly #snapshots = new Set<LmdbSnapshot>();
   /** Commits of this process that have written, to tell them from those of others. */
@@ -132,9 +134,13 @@ class LmdbStorage implements Storage {
     await this.#reopening;
     // LMDB must not be closed under an open cursor.
     for (const snapshot of this.#snapshots) snapshot[Symbol.dispose]();
-    if (!this.#isOpen) return;
-    await this.#environment.root.committed;
-    await this.#environment.root.close();
+    try {
+      if (!this.#isOpen) return;
+      await this.#environment.root.committed;
+      await this.#environment.root.close();
+    } finally {
+      this.#exitGuard[Symbol.dispose]();
+    }
   }
 
   /** Runs inside the write transaction, so nothing changes between the checks and the writes. */
