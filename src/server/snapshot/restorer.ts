@@ -46,6 +46,8 @@ export interface PreparedRestore {
 
 /** Longer than any backend's news take; what a process reads meanwhile is still all of the old store. */
 const GRACE_MILLIS: Millis = 3_000;
+/** Other processes look for the end at least this often, so that whoever is answered is served by all of them. */
+const SETTLE_MILLIS: Millis = 1_000;
 /** What was taken in and is not put in place within this time is thrown away. */
 const KEPT_MILLIS: Millis = 10 * 60_000;
 
@@ -81,6 +83,8 @@ export class Restorer implements Disposable {
         ...{ storage, clock, snapshot: id, chunks: spool.chunks(), graceMillis: GRACE_MILLIS, mayTakeOver: false },
         isKept: origin === "own" ? isOfKeys : () => false,
       });
+      await watch.look();
+      await clock.sleep(SETTLE_MILLIS);
       log.warn("the snapshot is restored", { snapshot: id, created, entries: spool.checked.trailer.entries });
     } finally {
       await watch.look();
