@@ -1,8 +1,15 @@
 // Entities, aliases and groups as the API shows them. The shapes are those that clients of Vault know, nulls included.
 import type { JsonObject, JsonValue } from "#common/json.ts";
 import { formatTime } from "#common/rfc3339.ts";
+import type { NamespaceName } from "../framework/context.ts";
+import { shownId } from "../namespaces/namespace-scope.ts";
 import type { Membership } from "./groups.ts";
 import type { Alias, Entity, Group, GroupAlias } from "./identity-records.ts";
+
+/** Whose something is, where its path is shown as well. */
+export function ofNamespace({ id, path }: NamespaceName): JsonObject {
+  return { namespace_id: shownId(id), namespace_path: path };
+}
 
 /** `namespaceId` as clients see it: "root" for the root namespace. */
 export function entityReply(entity: Entity, { direct, inherited }: Membership, namespaceId: string): JsonObject {

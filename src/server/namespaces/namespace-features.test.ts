@@ -49,6 +49,9 @@ describe("what identity shows", () => {
     const made = await core.root("update", "identity/group", { name: "g" }, IN);
     const group = await core.root("read", `identity/group/id/${textOf(made.data, "id")}`, {}, IN);
     expect(group.data["namespace_id"]).toBe(id);
+    const method = await core.root("update", "identity/mfa/method/totp", { issuer: "c" }, IN);
+    const shown = await core.root("read", `identity/mfa/method/totp/${textOf(method.data, "method_id")}`, {}, IN);
+    expect(shown.data).toMatchObject({ namespace_id: id, namespace_path: "n/" });
     const outside = await core.root("update", "identity/entity", { name: "e" });
     expect((await core.root("read", `identity/entity/id/${textOf(outside.data, "id")}`)).data["namespace_id"]).toBe(
       "root",

@@ -3,13 +3,14 @@ import { randomUUID } from "node:crypto";
 import { CofferError } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { Transaction } from "../../barrier/transaction.ts";
-import type { PrivilegedContext } from "../../framework/context.ts";
+import type { NamespaceName, PrivilegedContext } from "../../framework/context.ts";
 import { field, type Values } from "../../framework/fields.ts";
 import { pageOf, withTrailingSlash } from "../../framework/listing.ts";
 import { definePrivilegedPath } from "../../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../../framework/reply.ts";
 import { compareKeys } from "../../storage/key.ts";
 import { assertName } from "../identity-records.ts";
+import { ofNamespace } from "../replies.ts";
 import { readEnforcements, readMethod, writeEnforcements } from "./mfa-config.ts";
 import type { Enforcement } from "./mfa-records.ts";
 
@@ -40,9 +41,9 @@ export function enforcementPaths() {
       operations: {
         read: {
           summary: "Show it.",
-          handler: async ({ transaction: tx }, { name }) => {
+          handler: async ({ transaction: tx, scope }, { name }) => {
             const found = (await readEnforcements(tx)).find((one) => one.name === name);
-            return found && dataReply(shown(found));
+            return found && dataReply(shown(found, scope));
           },
         },
         update: { summary: "Make or change it.", handler: ({ transaction: tx }, values) => write(tx, values) },
@@ -63,7 +64,7 @@ export function enforcementPaths() {
   ];
 }
 
-function shown(enforcement: Enforcement): JsonObject {
+function shown(enforcement: Enforcement, scope: NamespaceName): JsonObject {
   return {
     auth_method_accessors: enforcement.mountAccessors,
     auth_method_types: enforcement.mountTypes,
@@ -72,13 +73,12 @@ function shown(enforcement: Enforcement): JsonObject {
     identity_group_ids: enforcement.groupIds,
     mfa_method_ids: enforcement.methodIds,
     name: enforcement.name,
-    namespace_id: "root",
-    namespace_path: "",
+    ...ofNamespace(scope),
   };
 }
 
-async function list({ transaction: tx, page }: PrivilegedContext): Promise<Reply | undefined> {
-  const all = new Map((await readEnforcements(tx)).map((one) => [one.name, shown(one)]));
+async function list({ transaction: tx, page, scope }: PrivilegedContext): Promise<Reply | undefined> {
+  const all = new Map((await readEnforcements(tx)).map((one) => [one.name, shown(one, scope)]));
   const keys = pageOf([...all.keys()].sort(compareKeys), page);
   if (keys.length === 0) return undefined;
   return dataReply({ keys, key_info: Object.fromEntries(keys.map((key) => [key, all.get(key) ?? {}])) });

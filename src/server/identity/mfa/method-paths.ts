@@ -5,12 +5,13 @@ import type { JsonObject } from "#common/json.ts";
 import { QR_PIXELS_MAX } from "#common/qr-code.ts";
 import { TOTP_ALGORITHMS } from "#common/totp.ts";
 import type { Transaction } from "../../barrier/transaction.ts";
-import type { PrivilegedContext } from "../../framework/context.ts";
+import type { NamespaceName, PrivilegedContext } from "../../framework/context.ts";
 import { field, type Values } from "../../framework/fields.ts";
 import { pageOf, withTrailingSlash } from "../../framework/listing.ts";
 import { definePrivilegedPath } from "../../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../../framework/reply.ts";
 import { assertName } from "../identity-records.ts";
+import { ofNamespace } from "../replies.ts";
 import { allMethods, readEnforcements, readMethod } from "./mfa-config.ts";
 import {
   attemptsKey,
@@ -66,7 +67,7 @@ export function methodPaths() {
       summary: "A method: time-based one-time passwords.",
       fields: methodFields,
       operations: {
-        read: { summary: "Show it.", handler: ({ transaction: tx }, { method_id }) => show(tx, method_id) },
+        read: { summary: "Show it.", handler: (context, { method_id }) => show(context, method_id) },
         update: {
           summary: "Change it. Keys that users have already stay as they are.",
           handler: async ({ transaction: tx }, values) => {
@@ -84,13 +85,13 @@ export function methodPaths() {
     definePrivilegedPath("mfa/method/:method_id", {
       summary: "A method of whatever kind.",
       operations: {
-        read: { summary: "Show it.", handler: ({ transaction: tx }, { method_id }) => show(tx, method_id) },
+        read: { summary: "Show it.", handler: (context, { method_id }) => show(context, method_id) },
       },
     }),
   ];
 }
 
-async function list({ transaction: tx, page }: PrivilegedContext): Promise<Reply | undefined> {
+async function list({ transaction: tx, page, scope }: PrivilegedContext): Promise<Reply | undefined> {
   const methods = await allMethods(tx);
   const ids = pageOf(
     methods.map((method) => method.id),
@@ -100,16 +101,16 @@ async function list({ transaction: tx, page }: PrivilegedContext): Promise<Reply
   const shown = methods.filter((method) => ids.includes(method.id));
   return dataReply({
     keys: ids,
-    key_info: Object.fromEntries(shown.map((method) => [method.id, methodReply(method)])),
+    key_info: Object.fromEntries(shown.map((method) => [method.id, methodReply(method, scope)])),
   });
 }
 
-async function show(tx: Transaction, id: string): Promise<Reply | undefined> {
+async function show({ transaction: tx, scope }: PrivilegedContext, id: string): Promise<Reply | undefined> {
   const method = await readMethod(tx, id);
-  return method && dataReply(methodReply(method));
+  return method && dataReply(methodReply(method, scope));
 }
 
-function methodReply(method: Method): JsonObject {
+function methodReply(method: Method, scope: NamespaceName): JsonObject {
   return {
     algorithm: method.algorithm,
     digits: method.digits,
@@ -118,8 +119,7 @@ function methodReply(method: Method): JsonObject {
     key_size: method.keyBytes,
     max_validation_attempts: method.maxValidationAttempts,
     name: method.name,
-    namespace_id: "root",
-    namespace_path: "",
+    ...ofNamespace(scope),
     period: method.periodSeconds,
     qr_size: method.qrPixels,
     skew: method.skew,
