@@ -15,7 +15,7 @@
 //                          MAC_PURPOSE, 32 bytes: who has no keyring of this store cannot change or make up a snapshot.
 //                          Go's client of the API takes an answer for whole when a member of this name is there.
 //
-// Readers take every version that was ever written. A worked example is in format.test.ts; reasons in docs/adr/0030-snapshots.md.
+// Readers take every version that was ever written. A worked example is in format.test.ts; reasons in docs/adr/0021-snapshots.md.
 import { CofferError } from "#common/errors.ts";
 import { parseJson } from "#common/json.ts";
 import { type Infer, list, number, object, string } from "#common/schema.ts";
