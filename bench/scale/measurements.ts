@@ -2,7 +2,7 @@
 // both see the same machine.
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { isJsonObject, type JsonObject, parseJson } from "#common/json.ts";
+import { isJsonObject, type JsonObject, type JsonValue, parseJson } from "#common/json.ts";
 import { type RunningServer, startServer, untilUnsealed, writeConfig } from "#test/kit/server.ts";
 import { type Measured, measure, requestBytes, type Target } from "../load.ts";
 import { secretPath } from "./large-store.ts";
@@ -140,7 +140,7 @@ async function call({ address }: RunningServer, { rootToken }: Store, method: st
   return parseJson(text);
 }
 
-function dataOf(answer: unknown): JsonObject {
+function dataOf(answer: JsonValue | undefined): JsonObject {
   const data = isJsonObject(answer) ? answer["data"] : undefined;
   if (!isJsonObject(data)) throw new Error("an answer without data");
   return data;
