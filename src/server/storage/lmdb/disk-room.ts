@@ -54,7 +54,7 @@ export class DiskRoom {
 
   /** The error for the caller of a write that failed. */
   async failure(error: unknown): Promise<CofferError> {
-    const cause = await this.#reasonOf(error);
+    const cause = await reasonOf(error, this.#clock);
     const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
     const isFull = FULL_CODES.some((full) => full === code) || this.freeBytes() < ROOM_BYTES_MIN;
     if (!isFull) {
@@ -74,21 +74,21 @@ export class DiskRoom {
     this.#isFull = false;
     this.#log.info("there is room for the storage again");
   }
+}
 
-  /** lmdb-js gives the reason as a promise beside its error, and ends the process when nobody looks at it. */
-  async #reasonOf(error: unknown): Promise<unknown> {
-    const reason = error instanceof Error && "commitError" in error ? error.commitError : undefined;
-    if (!(reason instanceof Promise)) return error;
-    const told = await within(
-      this.#clock,
-      REASON_MILLIS,
-      reason.then(
-        () => error,
-        (cause: unknown) => cause,
-      ),
-    );
-    return told === "late" ? error : told;
-  }
+/** lmdb-js gives the reason as a promise beside its error, and ends the process when nobody looks at it. */
+export async function reasonOf(error: unknown, clock: Clock): Promise<unknown> {
+  const reason = error instanceof Error && "commitError" in error ? error.commitError : undefined;
+  if (!(reason instanceof Promise)) return error;
+  const told = await within(
+    clock,
+    REASON_MILLIS,
+    reason.then(
+      () => error,
+      (cause: unknown) => cause,
+    ),
+  );
+  return told === "late" ? error : told;
 }
 
 const hasFreePages = ({ sizeBytes, usedBytes }: LmdbUsage) => sizeBytes - usedBytes >= ROOM_BYTES_MIN;

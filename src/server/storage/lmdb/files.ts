@@ -1,6 +1,7 @@
 // The directory and files of a store looked at before LMDB sees them: its own checks come too late, since it ends the
 // process for some files that are not its own. Must not open an environment (open.ts does).
-import { access, constants, mkdir, open, readdir, readFile, stat, statfs } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { access, constants, link, mkdir, open, readdir, readFile, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { CofferError, messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
@@ -14,6 +15,16 @@ const DATA_VERSION = 2;
 /** MDB_LOCK_VERSION, in the lower 12 bits of what follows the magic number in lock.mdb; above are sizes of its parts. */
 const LOCK_VERSION = 2;
 const LOCK_VERSION_MASK = 0xfff;
+/** Takes keys up to 4,026 bytes. The first two pages are written at once. */
+export const PAGE_BYTES = 8192;
+/** Behind the magic number: version (4 bytes), address (8), size of the map (8). */
+const PAGE_SIZE_AFTER_MAGIC = 24;
+/** A new store takes a tenth of it. */
+const ROOM_TO_MAKE_BYTES = 1024 * 1024;
+/** Of 512 readers (open.ts) 32,976 are used; whole pages. */
+const LOCK_FILE_BYTES = 9 * 4096;
+/** What file systems answer that have no hard links: LMDB makes the file then. */
+const WITHOUT_LINKS = ["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"];
 /** What Vault and OpenBao leave in a directory: their data is not readable here. */
 const OF_VAULT = ["vault.db", "raft", "core", "logical", "sys"];
 /** statfs(2) types of file systems without dependable shared memory maps: NFS, SMB, CIFS. */
@@ -32,7 +43,9 @@ export async function prepareDirectory(path: string, log: Log): Promise<void> {
   const names = await readdir(path);
   if (!names.includes("data.mdb") && names.some((name) => OF_VAULT.includes(name))) throw foreign(path);
   if (names.includes("data.mdb") && !(await isLmdbFile(join(path, "data.mdb")))) throw foreign(path);
+  if (!names.includes("data.mdb") || (await isUnfinished(path))) await assertRoomToMake(path);
   if (names.includes("lock.mdb")) await assertLockFile(path);
+  else await reserveLockFile(path);
   const { type } = await statfs(path);
   if (NETWORK_FILE_SYSTEMS.includes(type))
     log.warn("the storage directory is on a network file system; only one machine may use it", { path });
@@ -75,6 +88,47 @@ async function isLmdbFile(file: string): Promise<boolean> {
   const { bytesRead, buffer } = await readHead(file);
   const at = buffer.indexOf(MAGIC);
   return bytesRead === 0 || (at >= 0 && buffer.readUInt16LE(at + MAGIC.length) === DATA_VERSION);
+}
+
+/** A file that was not made to its end has never been a store; it is removed, unless somebody is making it. */
+async function isUnfinished(path: string): Promise<boolean> {
+  const file = join(path, "data.mdb");
+  const { size } = await stat(file);
+  const { bytesRead, buffer } = await readHead(file);
+  const at = buffer.indexOf(MAGIC) + PAGE_SIZE_AFTER_MAGIC;
+  // Another program's pages may be smaller, and its whole store as small as this.
+  const isOurs = bytesRead === HEADER_BYTES && buffer.readUInt32LE(at) === PAGE_BYTES;
+  if (!isOurs || size >= 2 * PAGE_BYTES || (await isHeld(join(path, "lock.mdb")))) return false;
+  await rm(file);
+  return true;
+}
+
+/** LMDB ends the process when it cannot write its first pages. */
+async function assertRoomToMake(path: string): Promise<void> {
+  const { bavail, bsize } = await statfs(path);
+  if (bavail * bsize >= ROOM_TO_MAKE_BYTES) return;
+  const message = `the disk of ${path} has no room to make a store: ${bavail * bsize} bytes are left; make some`;
+  throw new CofferError("unavailable", message);
+}
+
+/**
+ * LMDB makes its lock file long without filling it, and writes to it through memory: on a disk that has become full the
+ * first use of a new part would end the process (SIGBUS). So the file is made here, filled. Whoever comes second finds
+ * it: it is put in place whole.
+ */
+async function reserveLockFile(path: string): Promise<void> {
+  const draft = join(path, `lock.${randomUUID()}`);
+  try {
+    await writeFile(draft, Buffer.alloc(LOCK_FILE_BYTES), { mode: 0o600, flag: "wx" });
+    await link(draft, join(path, "lock.mdb"));
+  } catch (cause) {
+    const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+    if (code === "EEXIST" || WITHOUT_LINKS.includes(code)) return;
+    const message = `the disk of ${path} has no room to open the store (${messageOf(cause)}); make some`;
+    throw new CofferError("unavailable", message, { cause });
+  } finally {
+    await rm(draft, { force: true });
+  }
 }
 
 /** A lock file that nobody holds is made anew by LMDB, whoever left it. */

@@ -1,9 +1,11 @@
 // Opens an LMDB environment for a store, or says clearly why it cannot: a directory of something else, one that cannot
 // be written, a newer format (files.ts looks first). Must not read or write entries (lmdb-storage.ts does).
 import { type Database, open, type RootDatabase } from "lmdb";
+import { systemClock } from "#common/clock.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
-import { prepareDirectory } from "./files.ts";
+import { reasonOf } from "./disk-room.ts";
+import { PAGE_BYTES, prepareDirectory } from "./files.ts";
 import {
   assertFormat,
   ENTRIES,
@@ -31,8 +33,6 @@ export interface Environment {
 
 /** 1 TiB: reserving it once is cheaper than growing in steps (17,000 against 12,000 commits a second, measured). */
 const MAP_BYTES = 2 ** 40;
-/** Takes keys up to 4,026 bytes. */
-const PAGE_BYTES = 8192;
 /** Processes times their open snapshots; LMDB's own default is 126. */
 const READERS_MAX = 512;
 /** Throws `invalid_request` for a directory that is not ours, `unavailable` for one that cannot be used now. */
@@ -84,11 +84,15 @@ async function checkFormat(root: RootDatabase<Buffer, string>, path: string): Pr
   const record = root.getBinary(FORMAT_KEY);
   if (record !== undefined) return assertFormat(record, path);
   if (hasKeys(root)) throw foreign(path);
-  await root.transaction(() => {
-    if (root.getBinary(FORMAT_KEY) !== undefined) return; // Another process has just made the store.
-    root.put(FORMAT_KEY, formatRecord());
-    root.put(VERSION_KEY, encodeVersion(0n));
-  });
+  try {
+    await root.transaction(() => {
+      if (root.getBinary(FORMAT_KEY) !== undefined) return; // Another process has just made the store.
+      root.put(FORMAT_KEY, formatRecord());
+      root.put(VERSION_KEY, encodeVersion(0n));
+    });
+  } catch (error) {
+    throw openFailure(path, await reasonOf(error, systemClock));
+  }
 }
 
 /** LMDB's code for a file that is not its own, and errno(3)'s. */
