@@ -97,16 +97,24 @@ async function assertRight(
   expect(operations - unknown).toBeGreaterThan(ANSWERS_MIN);
 }
 
-/** The same history with two reads' answers exchanged is refused: what was recorded is dense enough to tell. */
-export function assertTampered(history: readonly Step[]): void {
-  const busiest = [...Map.groupBy(history, ({ key }) => key).values()].toSorted((a, b) => b.length - a.length)[0] ?? [];
-  const reads = busiest.filter(({ input, output }) => input.op === "read" && output !== undefined);
-  const first = reads[0];
-  const other = reads.find((read) => first && read.output !== first.output && read.begin > first.end);
-  expect(other).toBeDefined();
-  const exchanged = busiest.map((step) => {
-    if (step === first) return { ...step, output: other?.output };
-    return step === other ? { ...step, output: first?.output } : step;
+/** The same history with two answers exchanged is refused: what was recorded is dense enough to tell. */
+function assertTampered(history: readonly Step[]): void {
+  const begun = new Map(
+    history.flatMap(({ input, begin }) => ("value" in input ? [[input.value, begin] as const] : [])),
+  );
+  const reads = history.flatMap((step) => {
+    const value = step.input.op === "read" ? /"(.*)"$/.exec(step.output ?? "")?.[1] : undefined;
+    return value === undefined ? [] : [{ step, written: begun.get(value) ?? 0 }];
   });
+  const first = reads[0]?.step;
+  // What it saw was not written yet when the first one was answered.
+  const other = reads.find(({ step, written }) => first?.key === step.key && written > first.end)?.step;
+  expect(other).toBeDefined();
+  const exchanged = history
+    .filter(({ key }) => key === first?.key)
+    .map((step) => {
+      if (step === first) return { ...step, output: other?.output };
+      return step === other ? { ...step, output: first?.output } : step;
+    });
   expect(checkHistory(exchanged, register).violations).toHaveLength(1);
 }
