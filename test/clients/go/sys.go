@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/base64"
 	"os"
 	"path/filepath"
@@ -68,6 +69,16 @@ func sysChecks() {
 		before := must(sys.KeyStatus())
 		done(sys.Rotate())
 		equal(must(sys.KeyStatus()).Term, before.Term+1)
+	})
+	check("sys: RaftSnapshot, RaftSnapshotRestore", func() {
+		done(sys.PutPolicy("kept", `path "kept" { capabilities = ["read"] }`))
+		var snapshot bytes.Buffer
+		done(sys.RaftSnapshot(&snapshot))
+		done(sys.DeletePolicy("kept"))
+		done(sys.RaftSnapshotRestore(bytes.NewReader(snapshot.Bytes()), false))
+		holds(strings.Contains(must(sys.GetPolicy("kept")), "kept"), "the policy is not back")
+		cut := snapshot.Bytes()[:snapshot.Len()-20]
+		refused(sys.RaftSnapshotRestore(bytes.NewReader(cut), false), 400, "no whole snapshot")
 	})
 	check("sys: ListPlugins", func() {
 		holds(slices.Contains(must(sys.ListPlugins(&api.ListPluginsInput{})).PluginsByType[api.PluginTypeSecrets], "kv"), "kv is not listed")

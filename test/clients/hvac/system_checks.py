@@ -119,6 +119,21 @@ def quotas() -> None:
     refused(InvalidPath, lambda: root.sys.read_quota("of-hvac"))
 
 
+@check("snapshots: take_raft_snapshot, restore_raft_snapshot, force_restore_raft_snapshot")
+def snapshots() -> None:
+    root = client()
+    root.sys.create_or_update_policy("kept", 'path "kept" { capabilities = ["read"] }')
+    taken = root.sys.take_raft_snapshot()
+    status(taken, 200)
+    root.sys.delete_policy("kept")
+    status(root.sys.restore_raft_snapshot(taken.content), 204)
+    holds("kept" in root.sys.read_policy("kept")["data"]["rules"], "the policy is not back")
+    refused(InvalidRequest, lambda: root.sys.restore_raft_snapshot(taken.content[:-20]))
+    root.sys.delete_policy("kept")
+    status(root.sys.force_restore_raft_snapshot(taken.content), 204)
+    holds("kept" in root.sys.read_policy("kept")["data"]["rules"], "the policy is not back")
+
+
 @check("cubbyhole: each token has one of its own")
 def cubbyhole() -> None:
     root = client()
