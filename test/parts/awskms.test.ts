@@ -127,6 +127,82 @@ describe("wrapping", () => {
   });
 });
 
+describe("multi-region keys", () => {
+  it("opens by the replica of its region what the primary wrapped, and the other way round", async () => {
+    const frankfurt = aws;
+    const virginia = await startAwsResponder({ region: "us-east-1" });
+    const primary = frankfurt.createKey({ multiRegion: true });
+    const replica = virginia.replicateKey(frankfurt, primary.keyId);
+    const there = {
+      ...{ region: "us-east-1", endpoint: virginia.endpoint, sts_endpoint: virginia.endpoint },
+      ...{ access_key: virginia.credentials.accessKeyId, secret_key: virginia.credentials.secretAccessKey },
+    };
+    const [here, away] = [await open({ kms_key_id: primary.arn }), await open({ ...there, kms_key_id: replica.arn })];
+    using root = SecretBytes.random(32);
+    const wrapped = await here.wrap(root, "root-key");
+    expect(wrapped.keyId).toBe(primary.arn);
+    expect((await away.unwrap(wrapped, "root-key")).equals(root)).toBe(true);
+    const back = await away.wrap(root, "root-key");
+    expect(back.keyId).toBe(replica.arn);
+    expect((await here.unwrap(back, "root-key")).equals(root)).toBe(true);
+    // New material of the primary is the replicas' as well.
+    frankfurt.rotateKey(primary.keyId);
+    expect((await away.unwrap(await here.wrap(root, "root-key"), "root-key")).equals(root)).toBe(true);
+    virginia.disableKey(replica.arn);
+    await expect(away.unwrap(wrapped, "root-key")).rejects.toMatchObject({
+      fault: "KeyDisabled",
+      message: expect.stringContaining(replica.arn),
+    });
+    expect((await here.unwrap(wrapped, "root-key")).equals(root)).toBe(true);
+    // A key of one region is looked for in that region alone.
+    const single = await (await open()).wrap(root, "root-key");
+    await expect(away.unwrap(single, "root-key")).rejects.toMatchObject({ fault: "KeyNotFound" });
+    await virginia.close();
+  });
+});
+
+describe("ways to name the key", () => {
+  it.each([
+    ["id", () => key.keyId],
+    ["ARN", () => key.arn],
+    ["alias", () => "alias/coffer"],
+    ["alias ARN", () => "arn:aws:kms:eu-central-1:111122223333:alias/coffer"],
+  ])("%s", async (_, name) => {
+    await expect((await open({ kms_key_id: name() })).probe()).resolves.toMatchObject({ keyId: key.arn });
+  });
+});
+
+describe("grants", () => {
+  it("uses a new grant by its token, and needs none once the grant is known everywhere", async () => {
+    const clock = new FakeClock(systemClock.now());
+    const own = await startAwsResponder({ clock });
+    const granted = own.createKey();
+    const grantee = { accessKeyId: "AKIAGRANTEDGRANTED00", secretAccessKey: "g", userName: "pod", policy: [] };
+    own.addPrincipal(grantee);
+    const admin = new kms.KMSClient({ endpoint: own.endpoint, region: own.region, credentials: own.credentials });
+    const { GrantToken } = await admin.send(
+      new kms.CreateGrantCommand({
+        KeyId: granted.keyId,
+        GranteePrincipal: "arn:aws:iam::111122223333:user/pod",
+        Operations: ["Encrypt", "Decrypt"],
+        Constraints: { EncryptionContextSubset: { "coffer:cluster": "main" } },
+      }),
+    );
+    admin.destroy();
+    const stanza = {
+      ...{ endpoint: own.endpoint, kms_key_id: granted.arn },
+      ...{ access_key: grantee.accessKeyId, secret_key: grantee.secretAccessKey },
+    };
+    const withToken = { ...stanza, grant_tokens: [GrantToken ?? ""] };
+    await expect((await open(stanza)).probe()).rejects.toMatchObject({ fault: "AccessDenied" });
+    await expect((await open(withToken)).probe()).resolves.toMatchObject({ keyId: granted.arn });
+    await expect((await open(withToken, "other")).probe()).rejects.toMatchObject({ fault: "AccessDenied" });
+    await clock.advance(5 * 60_000);
+    await expect((await open(stanza)).probe()).resolves.toMatchObject({ keyId: granted.arn });
+    await own.close();
+  });
+});
+
 describe("credentials", () => {
   it("takes those of the environment", async () => {
     vi.stubEnv("AWS_ACCESS_KEY_ID", aws.credentials.accessKeyId);
@@ -140,6 +216,18 @@ describe("credentials", () => {
     await seal.probe();
     await seal.probe();
     expect(aws.requests().get("AssumeRole")).toBe(before + 1);
+  });
+
+  it("assumes a role of somebody else's account with the external id that it asks for", async () => {
+    const trusted = ["arn:aws:iam::111122223333:user/*"];
+    aws.addRole({ name: "foreign", trustedPrincipals: trusted, externalId: "coffer-42" });
+    const role = { role_arn: "arn:aws:iam::111122223333:role/foreign" };
+    await expect((await open({ ...role, external_id: "coffer-42" })).probe()).resolves.toMatchObject({
+      keyId: key.arn,
+    });
+    const denied = { fault: "AccessDenied", message: expect.stringContaining("external_id") };
+    await expect((await open({ ...role, external_id: "coffer-43" })).probe()).rejects.toMatchObject(denied);
+    await expect((await open(role)).probe()).rejects.toMatchObject(denied);
   });
 
   it("assumes a role with a web identity token of the stanza", async () => {
@@ -230,7 +318,7 @@ const CASES: Readonly<Record<string, FaultCase>> = {
   "no permission to assume the role": {
     fault: "AccessDenied",
     transient: false,
-    says: "AWS denies the role arn:aws:iam::111122223333:role/none: check that its trust policy",
+    says: "AWS denies the role arn:aws:iam::111122223333:role/none: check role_arn, and that its trust policy",
     stanza: { role_arn: "arn:aws:iam::111122223333:role/none" },
   },
   "a token of another ServiceAccount": {
@@ -274,6 +362,15 @@ const CASES: Readonly<Record<string, FaultCase>> = {
     transient: false,
     says: "check the secret key, the region us-east-1",
     stanza: { region: "us-east-1" },
+  },
+  "credentials that have expired": {
+    fault: "CredentialsInvalid",
+    transient: false,
+    says: "AWS does not accept the credentials (ExpiredTokenException): renew",
+    later: async () => {
+      const { accessKeyId, secretAccessKey, sessionToken } = aws.openSession("unseal", systemClock.now() - 1);
+      return { access_key: accessKeyId, secret_key: secretAccessKey, session_token: sessionToken };
+    },
   },
   throttling: {
     fault: "Throttled",

@@ -34,6 +34,8 @@ export interface Role {
   readonly policy?: readonly Statement[];
   /** ARN patterns of users and roles that may assume it. */
   readonly trustedPrincipals?: readonly string[];
+  /** The condition sts:ExternalId of the trust policy. */
+  readonly externalId?: string;
   /** Tokens of this issuer with a matching subject may assume it (AssumeRoleWithWebIdentity). */
   readonly webIdentity?: { readonly issuer: string; readonly subjects: readonly string[] };
 }

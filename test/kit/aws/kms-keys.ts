@@ -2,7 +2,7 @@
 // ciphertexts, which nobody but this file reads:
 //   offset  size  meaning
 //   0       1     version, 1
-//   1       16    the key's UUID
+//   1       16    the key's UUID, or what stands behind "mrk-" in the id of a multi-region key
 //   17      4     number of the material, big endian
 //   21      12    nonce
 //   33      n     ciphertext
@@ -34,28 +34,36 @@ export interface Key {
   /** Base64, the newest last; every one goes on decrypting. */
   readonly materials: string[];
   readonly rotations: { at: number; type: "ON_DEMAND" | "AUTOMATIC" }[];
+  /** Of a multi-region key: the ARN of the primary, which may be this one. */
+  readonly primary?: string | undefined;
 }
+
+const MULTI_REGION_PREFIX = "mrk-";
 
 export class KeyStore {
   readonly keys = new Map<string, Key>();
   /** "alias/name" to key id. */
   readonly aliases = new Map<string, string>();
   readonly #scope: string;
+  readonly #region: string;
   readonly #now: () => number;
   readonly #onChange: () => void;
 
   constructor(options: { region: string; account: string; now: () => number; onChange: () => void }) {
     this.#scope = `arn:aws:kms:${options.region}:${options.account}:`;
+    this.#region = options.region;
     this.#now = options.now;
     this.#onChange = options.onChange;
   }
 
-  create(description = ""): Key {
-    const id = randomUUID();
+  create(description = "", multiRegion = false): Key {
+    const id = multiRegion ? MULTI_REGION_PREFIX + randomUUID().replaceAll("-", "") : randomUUID();
+    const arn = `${this.#scope}key/${id}`;
     const key: Key = {
       id,
-      arn: `${this.#scope}key/${id}`,
+      arn,
       description,
+      ...(multiRegion && { primary: arn }),
       created: this.#now(),
       state: "Enabled",
       rotationEnabled: false,
@@ -63,6 +71,19 @@ export class KeyStore {
       rotations: [],
     };
     this.keys.set(id, key);
+    this.#onChange();
+    return key;
+  }
+
+  /**
+   * A replica of another region's multi-region key: the same id and the same material, also what rotations add later,
+   * and a state of its own (KMS Developer Guide, "Multi-Region keys").
+   */
+  replicate(primary: Key): Key {
+    if (primary.primary === undefined)
+      throw new AwsError("UnsupportedOperationException", `${primary.arn} is not a multi-Region primary key.`);
+    const key: Key = { ...primary, arn: `${this.#scope}key/${primary.id}`, state: "Enabled", deletion: undefined };
+    this.keys.set(key.id, key);
     this.#onChange();
     return key;
   }
@@ -89,7 +110,11 @@ export class KeyStore {
     if (key !== undefined && !this.#isGone(key)) return key;
     if (local.startsWith("alias/"))
       throw new AwsError("NotFoundException", `Alias ${this.#scope}${local} is not found.`);
-    const looksRight = /^arn:aws:kms:|^[0-9a-f]{8}-[0-9a-f]{4}-/.test(given);
+    const region = /^arn:aws:kms:([a-z0-9-]+):/.exec(given)?.[1];
+    // KMS knows nothing of other regions' ARNs, not even of its own key's replicas.
+    if (region !== undefined && region !== this.#region)
+      throw new AwsError("NotFoundException", `Invalid arn ${region}`);
+    const looksRight = /^arn:aws:kms:|^mrk-|^[0-9a-f]{8}-[0-9a-f]{4}-/.test(given);
     const named = given.startsWith("arn:") ? given : `${this.#scope}key/${given}`;
     throw new AwsError("NotFoundException", looksRight ? `Key '${named}' does not exist` : `Invalid keyId '${given}'`);
   }
@@ -129,7 +154,7 @@ export class KeyStore {
     const number = key.materials.length - 1;
     const head = Buffer.alloc(HEAD_BYTES);
     head[0] = VERSION;
-    Buffer.from(key.id.replaceAll("-", ""), "hex").copy(head, 1);
+    Buffer.from(key.id.replace(MULTI_REGION_PREFIX, "").replaceAll("-", ""), "hex").copy(head, 1);
     head.writeUInt32BE(number, 17);
     randomBytes(HEAD_BYTES - NONCE_AT).copy(head, NONCE_AT);
     const cipher = createCipheriv("aes-256-gcm", materialOf(key, number), head.subarray(NONCE_AT));
@@ -141,7 +166,7 @@ export class KeyStore {
   keyOf(blob: Buffer): Key {
     const hex = blob.subarray(1, 17).toString("hex");
     const id = [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
-    const key = this.keys.get(id);
+    const key = this.keys.get(id) ?? this.keys.get(MULTI_REGION_PREFIX + hex);
     if (blob.length <= HEAD_BYTES + TAG_BYTES || blob[0] !== VERSION || key === undefined || this.#isGone(key))
       throw invalidCiphertext();
     return key;

@@ -33,9 +33,8 @@ function life(store: KeyStore, access: AccessControl, account: string, allowed: 
       ] as const)
         if ((optionalText(input, member) ?? only) !== only)
           throw new AwsError("UnsupportedOperationException", `this responder makes keys with ${member} ${only} only`);
-      if (input["MultiRegion"] === true)
-        throw new AwsError("UnsupportedOperationException", "this responder makes single-region keys only");
-      return { KeyMetadata: describe(store.create(optionalText(input, "Description")), account) };
+      const key = store.create(optionalText(input, "Description"), input["MultiRegion"] === true);
+      return { KeyMetadata: describe(key, account) };
     },
     DescribeKey: (input, caller) => ({ KeyMetadata: describe(allowed("DescribeKey", input, caller), account) }),
     ListKeys: (_input, caller) => {
@@ -133,7 +132,13 @@ function describe(key: Key, account: string): JsonObject {
     CustomerMasterKeySpec: "SYMMETRIC_DEFAULT",
     KeySpec: "SYMMETRIC_DEFAULT",
     EncryptionAlgorithms: ["SYMMETRIC_DEFAULT"],
-    MultiRegion: false,
+    MultiRegion: key.primary !== undefined,
+    ...(key.primary !== undefined && {
+      MultiRegionConfiguration: {
+        MultiRegionKeyType: key.primary === key.arn ? "PRIMARY" : "REPLICA",
+        PrimaryKey: { Arn: key.primary, Region: key.primary.split(":")[3] ?? "" },
+      },
+    }),
     ...(key.deletion === undefined ? {} : { DeletionDate: key.deletion / 1000 }),
   };
 }

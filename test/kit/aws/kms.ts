@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import type { JsonObject } from "#common/json.ts";
 import type { AccessControl, Caller } from "./access.ts";
 import { AwsError } from "./aws-error.ts";
+import { type Grants, manageGrants } from "./grants.ts";
 import type { JsonService, Operation } from "./json-service.ts";
 import { manageAliases } from "./kms-aliases.ts";
 import {
@@ -24,22 +25,28 @@ import { manageKeys } from "./kms-management.ts";
 const ALGORITHM = "SYMMETRIC_DEFAULT";
 
 /** KMS over the given keys. */
-export function kmsService(store: KeyStore, access: AccessControl, account: string): JsonService {
+export function kmsService(store: KeyStore, access: AccessControl, account: string, grants: Grants): JsonService {
+  const use: Use = (input, caller, action, key, context) => {
+    if (!grants.allow(input, caller, action, key, context)) access.authorize(caller, `kms:${action}`, key.arn, context);
+    return usable(key);
+  };
   return {
     name: "kms",
     target: "TrentService",
     operations: {
-      ...encryption(store, access),
-      ...dataKeys(store, access),
+      ...encryption(store, use),
+      ...dataKeys(store, access, use),
       ...manageKeys(store, access, account),
       ...manageAliases(store, access),
+      ...manageGrants(store, access, grants),
     },
   };
 }
 
-/** The key, when the caller may do this with it and it is usable. */
-function usable(access: AccessControl, caller: Caller, action: string, key: Key, context: EncryptionContext): Key {
-  access.authorize(caller, `kms:${action}`, key.arn, context);
+/** The key, when a grant or the caller's policy allows this with it and it is usable. */
+type Use = (input: JsonObject, caller: Caller, action: string, key: Key, context: EncryptionContext) => Key;
+
+function usable(key: Key): Key {
   if (key.state === "Disabled") throw new AwsError("DisabledException", `${key.arn} is disabled.`);
   if (key.state === "PendingDeletion")
     throw new AwsError("KMSInvalidStateException", `${key.arn} is pending deletion.`);
@@ -59,13 +66,13 @@ function keyForDecryption(store: KeyStore, input: JsonObject, ciphertext: Buffer
   return key;
 }
 
-function encryption(store: KeyStore, access: AccessControl): Record<string, Operation> {
+function encryption(store: KeyStore, use: Use): Record<string, Operation> {
   return {
     Encrypt: (input, caller) => {
       assertSymmetric(input, "EncryptionAlgorithm");
       const plaintext = blob(input, "Plaintext", PLAINTEXT_BYTES_MAX);
       const context = encryptionContext(input);
-      const key = usable(access, caller, "Encrypt", store.resolve(text(input, "KeyId")), context);
+      const key = use(input, caller, "Encrypt", store.resolve(text(input, "KeyId")), context);
       assertNoDryRun(input);
       const ciphertext = store.encrypt(key, plaintext, context).toString("base64");
       return { CiphertextBlob: ciphertext, KeyId: key.arn, EncryptionAlgorithm: ALGORITHM };
@@ -74,7 +81,7 @@ function encryption(store: KeyStore, access: AccessControl): Record<string, Oper
       assertSymmetric(input, "EncryptionAlgorithm");
       const ciphertext = blob(input, "CiphertextBlob", CIPHERTEXT_BYTES_MAX);
       const context = encryptionContext(input);
-      const key = usable(access, caller, "Decrypt", keyForDecryption(store, input, ciphertext, "KeyId"), context);
+      const key = use(input, caller, "Decrypt", keyForDecryption(store, input, ciphertext, "KeyId"), context);
       const plaintext = store.decrypt(key, ciphertext, context).toString("base64");
       assertNoDryRun(input);
       return { Plaintext: plaintext, KeyId: key.arn, EncryptionAlgorithm: ALGORITHM };
@@ -86,8 +93,8 @@ function encryption(store: KeyStore, access: AccessControl): Record<string, Oper
       const from = encryptionContext(input, "SourceEncryptionContext");
       const to = encryptionContext(input, "DestinationEncryptionContext");
       const named = keyForDecryption(store, input, ciphertext, "SourceKeyId");
-      const source = usable(access, caller, "ReEncryptFrom", named, from);
-      const target = usable(access, caller, "ReEncryptTo", store.resolve(text(input, "DestinationKeyId")), to);
+      const source = use(input, caller, "ReEncryptFrom", named, from);
+      const target = use(input, caller, "ReEncryptTo", store.resolve(text(input, "DestinationKeyId")), to);
       const plaintext = store.decrypt(source, ciphertext, from);
       assertNoDryRun(input);
       return {
@@ -101,11 +108,11 @@ function encryption(store: KeyStore, access: AccessControl): Record<string, Oper
   };
 }
 
-function dataKeys(store: KeyStore, access: AccessControl): Record<string, Operation> {
+function dataKeys(store: KeyStore, access: AccessControl, use: Use): Record<string, Operation> {
   const generate = (input: JsonObject, caller: Caller, action: string) => {
     const length = dataKeyLength(input);
     const context = encryptionContext(input);
-    const key = usable(access, caller, action, store.resolve(text(input, "KeyId")), context);
+    const key = use(input, caller, action, store.resolve(text(input, "KeyId")), context);
     assertNoDryRun(input);
     const plaintext = randomBytes(length);
     const ciphertext = store.encrypt(key, plaintext, context).toString("base64");

@@ -11,6 +11,7 @@ import { AccessControl, type Caller, type Principal, type Role, type Statement }
 import { AuthError, AwsError } from "./aws-error.ts";
 import { type Controlled, controlStatus, pullLevers } from "./control.ts";
 import { Faults } from "./faults.ts";
+import { Grants } from "./grants.ts";
 import type { JsonService } from "./json-service.ts";
 import { kmsService } from "./kms.ts";
 import { type Key, KeyStore } from "./kms-keys.ts";
@@ -61,7 +62,11 @@ export interface AwsResponder {
   readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string };
   readonly faults: Faults;
   /** Makes a key; an alias that exists is moved to it. */
-  createKey(options?: { alias?: string; description?: string }): { keyId: string; arn: string };
+  createKey(options?: { alias?: string; description?: string; multiRegion?: boolean }): { keyId: string; arn: string };
+  /** Makes a replica of another responder's multi-region key, as ReplicateKey does. */
+  replicateKey(from: AwsResponder, key: string): { keyId: string; arn: string };
+  /** For replicateKey. */
+  findKey(key: string): Key;
   enableKey(key: string): void;
   disableKey(key: string): void;
   /** Schedules the deletion in 7 days. */
@@ -114,7 +119,7 @@ export async function startAwsResponder(options: AwsResponderOptions = {}): Prom
     access,
     faults: new Faults(),
     requests: new Map(),
-    services: [kmsService(store, access, account)],
+    services: [kmsService(store, access, account, new Grants(now))],
     sts: { account, access, identityProviders: options.identityProviders ?? [], now },
     region,
     clock,
@@ -133,11 +138,14 @@ function controls({ store, access, faults, requests, sts }: Parts) {
   const named = (key: Key) => ({ keyId: key.id, arn: key.arn });
   return {
     faults,
-    createKey: ({ alias, description }: { alias?: string; description?: string } = {}) => {
-      const key = store.create(description);
+    createKey: (options: { alias?: string; description?: string; multiRegion?: boolean } = {}) => {
+      const { alias, description, multiRegion } = options;
+      const key = store.create(description, multiRegion);
       if (alias !== undefined) store.setAlias(alias, key);
       return named(key);
     },
+    replicateKey: (from: AwsResponder, key: string) => named(store.replicate(from.findKey(key))),
+    findKey: (key: string) => store.resolve(key),
     enableKey: (key: string) => store.setState(store.resolve(key), "Enabled"),
     disableKey: (key: string) => store.setState(store.resolve(key), "Disabled"),
     scheduleKeyDeletion: (key: string) => void store.scheduleDeletion(store.resolve(key), 7),

@@ -18,6 +18,7 @@ const stateSchema = object({
       rotationEnabled: boolean,
       materials: list(string),
       rotations: list(object({ at: number, type: oneOf("ON_DEMAND", "AUTOMATIC") })),
+      primary: optional(string),
     }),
   ),
   aliases: map(string),

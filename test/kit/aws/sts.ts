@@ -74,6 +74,12 @@ function assume(form: URLSearchParams, caller: Caller, { access, now }: StsOptio
       "denied",
       `User: ${caller.arn} is not authorized to perform: sts:AssumeRole on resource: ${arn}`,
     );
+  // A role that asks for an external id is assumed with it alone: the way out of the confused deputy (IAM User Guide).
+  if (role.externalId !== undefined && form.get("ExternalId") !== role.externalId)
+    throw new AuthError(
+      "denied",
+      `User: ${caller.arn} is not authorized to perform: sts:AssumeRole on resource: ${arn}`,
+    );
   return session(form, role, access, now());
 }
 

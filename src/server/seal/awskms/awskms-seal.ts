@@ -1,7 +1,8 @@
 // The seal whose key is in AWS KMS and never leaves it. Wraps by Encrypt, with an encryption context that names cluster
 // and purpose, so that a ciphertext opens nowhere else and CloudTrail tells what was opened. The stored ciphertext is the
 // blob of KMS in base64; the key id is the ARN that KMS answered with, so that an alias moved to another key is noticed,
-// and unwrapping names that ARN, so that KMS opens with no other key.
+// and unwrapping names that ARN, so that KMS opens with no other key (key-arn.ts). Rotating a key's material in KMS changes
+// neither: KMS finds the right material by itself.
 import type { Clock } from "#common/clock.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
 import { type AutoSeal, SealError, type WrappedKey } from "../seal.ts";
@@ -9,6 +10,7 @@ import type { SealType } from "../seal-types.ts";
 import { type Connection, connect } from "./client.ts";
 import { type AwsKmsConfig, CONTEXT_PURPOSE, parseAwsKmsConfig } from "./config.ts";
 import { diagnose, fault, PENDING_DELETION, timedOut, WRONG_STATE } from "./faults.ts";
+import { keyInRegion } from "./key-arn.ts";
 
 const PROBE_PURPOSE = "probe";
 const PROBE_BYTES = 32;
@@ -73,8 +75,11 @@ function createKms(config: AwsKmsConfig, clock: Clock) {
         (opened, abortSignal) => encrypt(opened, config, plaintext, context(purpose), abortSignal),
         signal,
       ),
-    decrypt: (blob: Uint8Array, keyId: string, purpose: string, signal?: AbortSignal) =>
-      call(keyId, (opened, abortSignal) => decrypt(opened, keyId, blob, context(purpose), abortSignal), signal),
+    decrypt: (blob: Uint8Array, storedKeyId: string, purpose: string, signal?: AbortSignal) => {
+      const keyId = keyInRegion(storedKeyId, config.region);
+      const request = { keyId, blob, context: context(purpose), grantTokens: config.grantTokens };
+      return call(keyId, (opened, abortSignal) => decrypt(opened, request, abortSignal), signal);
+    },
     close: async () => {
       const opened = await connection?.catch(() => undefined);
       opened?.client.destroy();
@@ -84,6 +89,12 @@ function createKms(config: AwsKmsConfig, clock: Clock) {
 
 type Run<T> = (connection: Connection, abortSignal: AbortSignal) => Promise<T>;
 type Context = Record<string, string>;
+interface DecryptRequest {
+  readonly keyId: string;
+  readonly blob: Uint8Array;
+  readonly context: Context;
+  readonly grantTokens: readonly string[];
+}
 
 async function encrypt(
   { sdk, client }: Connection,
@@ -92,7 +103,12 @@ async function encrypt(
   context: Context,
   abortSignal: AbortSignal,
 ): Promise<{ keyId: string; blob: Uint8Array }> {
-  const command = new sdk.EncryptCommand({ KeyId: config.keyId, Plaintext: plaintext, EncryptionContext: context });
+  const command = new sdk.EncryptCommand({
+    KeyId: config.keyId,
+    Plaintext: plaintext,
+    EncryptionContext: context,
+    GrantTokens: [...config.grantTokens],
+  });
   const { CiphertextBlob, KeyId } = await client.send(command, { abortSignal });
   if (CiphertextBlob === undefined || KeyId === undefined) throw new Error("KMS answered Encrypt without a ciphertext");
   return { keyId: KeyId, blob: CiphertextBlob };
@@ -100,12 +116,15 @@ async function encrypt(
 
 async function decrypt(
   { sdk, client }: Connection,
-  keyId: string,
-  blob: Uint8Array,
-  context: Context,
+  { keyId, blob, context, grantTokens }: DecryptRequest,
   abortSignal: AbortSignal,
 ): Promise<Uint8Array> {
-  const command = new sdk.DecryptCommand({ KeyId: keyId, CiphertextBlob: blob, EncryptionContext: context });
+  const command = new sdk.DecryptCommand({
+    KeyId: keyId,
+    CiphertextBlob: blob,
+    EncryptionContext: context,
+    GrantTokens: [...grantTokens],
+  });
   const { Plaintext } = await client.send(command, { abortSignal });
   if (Plaintext === undefined) throw new Error("KMS answered Decrypt without a plaintext");
   return Plaintext;

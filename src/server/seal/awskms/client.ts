@@ -56,5 +56,6 @@ async function credentialsOf(config: AwsKmsConfig) {
 }
 
 function assumeRoleParameters(role: Role) {
-  return { RoleArn: role.arn, RoleSessionName: role.sessionName };
+  const { arn, sessionName, externalId } = role;
+  return { RoleArn: arn, RoleSessionName: sessionName, ...(externalId !== undefined && { ExternalId: externalId }) };
 }

@@ -1,7 +1,7 @@
 // The stanza of the awskms seal: Vault's settings under Vault's names and environment variables, and a few of ours.
 import { CofferError } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
-import { type Infer, json, map, object, optional, string } from "#common/schema.ts";
+import { type Infer, json, list, map, object, optional, string } from "#common/schema.ts";
 import type { SealDependencies } from "../seal-types.ts";
 import { assertKnownMembers, durationMillis, sealName } from "../stanza.ts";
 
@@ -10,6 +10,10 @@ const TIMEOUT_MILLIS_DEFAULT = 5000;
 /** "must not exceed 8192 bytes" (KMS API reference, EncryptionContext); leaves room for the two members of ours. */
 const CONTEXT_BYTES_MAX = 7168;
 const ROLE_SESSION_NAME_DEFAULT = "coffer";
+/** "Array Members: Minimum number of 0 items. Maximum number of 10 items." (KMS API reference, GrantTokens) */
+const GRANT_TOKENS_MAX = 10;
+/** STS API reference, AssumeRole, ExternalId. */
+const EXTERNAL_ID = /^[\w+=,.@:/-]{2,1224}$/;
 
 /** Names of the members that every encryption context has; key policies may ask for them. */
 export const CONTEXT_CLUSTER = "coffer:cluster";
@@ -32,6 +36,10 @@ const stanza = object({
   role_arn: optional(string),
   role_session_name: optional(string),
   web_identity_token_file: optional(string),
+  /** What the role's trust policy asks for as sts:ExternalId: for a role of another account. */
+  external_id: optional(string),
+  /** Make a new grant on the key effective before it is known everywhere, as CreateGrant gave them. Not secret. */
+  grant_tokens: optional(list(string)),
   /** Further members of the encryption context. */
   encryption_context: optional(map(string)),
   /** Of one operation with all its attempts: "5s". */
@@ -50,6 +58,8 @@ const MEMBERS: readonly (keyof Stanza)[] = [
   "role_arn",
   "role_session_name",
   "web_identity_token_file",
+  "external_id",
+  "grant_tokens",
   "encryption_context",
   "timeout",
 ];
@@ -69,6 +79,7 @@ export interface Role {
   readonly sessionName: string;
   /** A web identity token; without it the role is assumed with the credentials. */
   readonly tokenFile?: string | undefined;
+  readonly externalId?: string | undefined;
 }
 
 export interface AwsKmsConfig {
@@ -81,6 +92,7 @@ export interface AwsKmsConfig {
   readonly role?: Role | undefined;
   /** Without the purpose, which each call adds. */
   readonly encryptionContext: Readonly<Record<string, string>>;
+  readonly grantTokens: readonly string[];
   readonly timeoutMillis: number;
 }
 
@@ -102,6 +114,7 @@ export function parseAwsKmsConfig(
     credentials: credentialSource(settings),
     role: role(settings),
     encryptionContext: encryptionContext(settings, clusterName),
+    grantTokens: grantTokens(settings),
     timeoutMillis: settings.timeout == null ? TIMEOUT_MILLIS_DEFAULT : durationMillis("timeout", settings.timeout),
   };
 }
@@ -132,9 +145,22 @@ function credentialSource(settings: Stanza): CredentialSource {
 
 function role(settings: Stanza): Role | undefined {
   const { role_arn: arn, role_session_name: sessionName, web_identity_token_file: tokenFile } = settings;
-  if (arn !== undefined) return { arn, sessionName: sessionName ?? ROLE_SESSION_NAME_DEFAULT, tokenFile };
-  if (sessionName === undefined && tokenFile === undefined) return undefined;
-  throw invalid("role_session_name and web_identity_token_file want a role_arn");
+  const { external_id: externalId } = settings;
+  if (arn === undefined) {
+    if (sessionName === undefined && tokenFile === undefined && externalId === undefined) return undefined;
+    throw invalid("role_session_name, web_identity_token_file and external_id want a role_arn");
+  }
+  if (externalId !== undefined && !EXTERNAL_ID.test(externalId))
+    throw invalid("external_id must be 2 to 1224 letters, digits and signs of _+=,.@:/-");
+  // AssumeRoleWithWebIdentity has no such parameter (STS API reference).
+  if (externalId !== undefined && tokenFile !== undefined)
+    throw invalid("external_id has no meaning for a role that web_identity_token_file gives: leave it out");
+  return { arn, sessionName: sessionName ?? ROLE_SESSION_NAME_DEFAULT, tokenFile, externalId };
+}
+
+function grantTokens({ grant_tokens: tokens = [] }: Stanza): readonly string[] {
+  if (tokens.length <= GRANT_TOKENS_MAX && tokens.every((token) => /^[\w+/=-]{1,8192}$/.test(token))) return tokens;
+  throw invalid(`grant_tokens must be at most ${GRANT_TOKENS_MAX} tokens as CreateGrant gives them`);
 }
 
 function encryptionContext(settings: Stanza, clusterName: string): Readonly<Record<string, string>> {

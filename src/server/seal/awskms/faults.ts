@@ -69,7 +69,7 @@ const BY_CODE: Readonly<Record<string, Diagnosis>> = {
   AccessDeniedException: DENIED,
   AccessDenied: manual(
     "AccessDenied",
-    "AWS denies the role {role}: check that its trust policy names this identity, and role_arn",
+    "AWS denies the role {role}: check role_arn, and that its trust policy names this identity (and external_id, if it asks for one)",
   ),
   UnrecognizedClientException: CREDENTIALS,
   InvalidClientTokenId: CREDENTIALS,
