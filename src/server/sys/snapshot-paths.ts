@@ -119,6 +119,8 @@ function storedPath({ snapshots }: Pick<SysServices, "snapshots">) {
     summary: "Tries a stored snapshot: restores it to a scratch store and opens every value. Changes nothing.",
     access: "sudo",
     rootOnly: true,
+    // There is no body; what takes a stream has no deadline, and a trial takes as long as the snapshot is large.
+    takesStream: true,
     operations: {
       update: {
         summary: "Try it.",
