@@ -23,6 +23,9 @@ import { readPageHeaders } from "./core/page-headers.ts";
 import { serve } from "./core/pipeline.ts";
 import type { Answer, Request } from "./core/request.ts";
 import type { CoreServices } from "./core/request-state.ts";
+import { SealCopies } from "./core/seal-copies.ts";
+import { SealSet } from "./core/seal-set.ts";
+import { SealWatch } from "./core/seal-watch.ts";
 import { aloneServer, type Siblings, type WholeServer } from "./core/siblings.ts";
 import { SweepCounts } from "./core/sweep-counts.ts";
 import { Turns } from "./core/turns.ts";
@@ -94,6 +97,8 @@ export interface AssembledServer {
   /** The server as a whole, with its other worker processes. */
   readonly whole: WholeServer;
   readonly snapshots: Snapshots;
+  readonly seals: SealSet;
+  readonly sealWatch: SealWatch;
   /** Paths whose bodies are handed on as they come. */
   readonly takesStream: (path: string) => boolean;
   readonly serve: (request: Request) => Promise<Answer>;
@@ -142,7 +147,10 @@ export function assemble(parts: ServerParts): AssembledServer {
   const { clock, log, storage, ttl, siblings } = parts;
   const barrier = new Barrier({ storage, clock, log });
   const shared = siblings?.unseal;
-  const node = new Node({ storage, barrier, seals: parts.seals, retiredSeals: parts.retiredSeals, clock, log, shared });
+  const seals = new SealSet(parts.seals, parts.retiredSeals);
+  const node = new Node({ storage, barrier, seals, clock, log, shared });
+  const copies = new SealCopies({ storage, barrier, clock });
+  const sealWatch = new SealWatch({ seals, copies, node, clock, log });
   const tokens = new TokenService(clock);
   const policies = new PolicyStore(clock);
   const identity = new IdentityStore(clock);
@@ -156,8 +164,8 @@ export function assemble(parts: ServerParts): AssembledServer {
   const inFlight = new InFlight(clock);
   const whole = siblings?.whole ?? aloneServer(parts.metrics, inFlight, log);
   const writeRootToken = (tx: Transaction) => initial.writeRootToken(tx);
-  const ceremonies = createCeremonies({ storage, barrier, seals: parts.seals, node, clock, writeRootToken });
-  const snapshots = new Snapshots({ ...parts, barrier, node, seals: [...parts.seals, ...parts.retiredSeals] });
+  const ceremonies = createCeremonies({ storage, barrier, seals, node, clock, writeRootToken });
+  const snapshots = new Snapshots({ ...parts, barrier, node, seals });
   const lazy: { backends?: Backends; services?: CoreServices } = {};
   const backendsOf = () => {
     if (!lazy.backends) throw new Error("the backends are made right below");
@@ -171,7 +179,7 @@ export function assemble(parts: ServerParts): AssembledServer {
   const { version, buildDate, sanitizedConfig } = parts;
   const system = sysBackend({
     ...{ clock, node, barrier, backends: backendsOf, tokens, policies, identity, expiration, audit, ttl, events, held },
-    ...{ log, whole, lockout, loginMfa, decisions, initial, ceremonies, snapshots },
+    ...{ log, whole, lockout, loginMfa, decisions, initial, ceremonies, snapshots, seals, copies, sealWatch },
     ...settingsOf(parts),
   });
   const identities = identityBackend({ tokens, apiAddress: apiAddressOf(sanitizedConfig) });
@@ -195,7 +203,7 @@ export function assemble(parts: ServerParts): AssembledServer {
   };
   lazy.services = services;
   return {
-    ...{ services, initial, inFlight, whole, snapshots, eventFeed },
+    ...{ services, initial, inFlight, whole, snapshots, eventFeed, seals, sealWatch },
     background: new Background({
       ...{ barrier, expiration, undoing, counts: sweeps, audit, events, eventFeed, clock, log, turn: siblings?.turn },
     }),

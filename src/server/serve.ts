@@ -48,7 +48,7 @@ export async function serve(config: ServerConfig, start: Start): Promise<number>
   const stop = new AbortController();
   io.signal.addEventListener("abort", () => stop.abort(), { once: true });
   if (io.signal.aborted) stop.abort();
-  const { requests } = registerServerMetrics(parts.metrics, server.services);
+  const { requests } = registerServerMetrics(parts.metrics, server.services, server.sealWatch);
   server.snapshots.scheduler?.countBy(parts.metrics);
   registerStorageMetrics(parts.metrics, parts.storage);
   // Before it listens: a worker that is started again is unsealed when it gets its first request.
@@ -73,12 +73,11 @@ export async function serve(config: ServerConfig, start: Start): Promise<number>
   server.snapshots[Symbol.dispose]();
   await server.snapshots.scheduler?.stopped();
   await server.background.stopped();
+  await server.sealWatch.stopped();
   await comingUp;
   await server.services.audit.close();
   server.services.node.stop();
-  await Promise.all(
-    [...parts.seals, ...parts.retiredSeals].map(async (seal) => (seal.kind === "auto" ? seal.close() : undefined)),
-  );
+  await Promise.all(server.seals.all.map(async (seal) => (seal.kind === "auto" ? seal.close() : undefined)));
   await parts.storage.close();
   if (!link && config.pidFile !== undefined) await rm(config.pidFile, { force: true });
   return 0;
@@ -205,11 +204,13 @@ async function bringUpServer(
 ): Promise<void> {
   const { node } = server.services;
   node.onUnsealed(() => server.background.start(signal));
+  server.sealWatch.start(signal);
+  node.onUnsealed(() => server.sealWatch.wake());
   server.snapshots.scheduler?.start(signal);
   server.snapshots.watch.start(async () => {
-    if (node.isAutoSeal) await bringUp({ node, clock: io.clock, log, initialize: undefined }, signal);
+    if (node.mayOpenByItself) await bringUp({ node, clock: io.clock, log, initialize: undefined }, signal);
   });
-  if (!node.isAutoSeal) {
+  if (!node.mayOpenByItself) {
     await node.refresh();
     return;
   }

@@ -30,10 +30,10 @@ function declareOperatorMetrics(metrics: Metrics): void {
 }
 
 function page(): string {
-  const { services } = assembleForDescription().server;
+  const { services, sealWatch } = assembleForDescription().server;
   const sections = [
     section("Server", (metrics) => {
-      registerServerMetrics(metrics, services);
+      registerServerMetrics(metrics, services, sealWatch);
       registerStorageMetrics(metrics, {});
     }),
     section("Server with several workers, besides", declareSupervisorMetrics),

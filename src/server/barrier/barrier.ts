@@ -179,6 +179,11 @@ export class Barrier {
     return this.#unsealed().rekey(newRootKey, plain);
   }
 
+  /** Stores the seals' new copies of this root key. "conflict": the copies, or the root key, have changed meanwhile. */
+  commitCopies(rootKey: SecretBytes, plain: readonly PlainWrite[]): Promise<"committed" | "conflict"> {
+    return this.#unsealed().commitCopies(rootKey, plain);
+  }
+
   #unsealed(): OpenKeyring {
     if (this.#open === undefined) throw new CofferError("sealed", "the server is sealed; unseal it first");
     return this.#open;

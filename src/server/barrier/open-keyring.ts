@@ -108,6 +108,20 @@ export class OpenKeyring implements Disposable {
     });
   }
 
+  /**
+   * Stores plain blobs that hold copies of this root key. "conflict": one of them has changed, or the root key is another
+   * by now, whoever replaced it.
+   */
+  commitCopies(rootKey: SecretBytes, plain: readonly PlainWrite[]): Promise<"committed" | "conflict"> {
+    return this.#exclusive(async () => {
+      await this.#reload();
+      if (!this.rootKey.equals(rootKey)) return "conflict";
+      const { expected, values } = plainBatch(plain);
+      expected.set(KEYRING_KEY, this.#state.version);
+      return this.#context.storage.commit({ expected, writes: values });
+    });
+  }
+
   /** Looks for a newer keyring in storage. */
   reload(): Promise<void> {
     return this.#exclusive(() => this.#reload());

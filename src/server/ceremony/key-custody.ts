@@ -1,12 +1,17 @@
 // The keys that open the store and those who hold shares of one: checks shares, puts new keys in place of old ones.
 // Whether the store is unsealed by shares (then they are of the key that wraps the root key) or by a seal of its own
 // (then they are of the recovery key, which opens nothing and only authorises) makes the difference everywhere here.
+import type { Clock } from "#common/clock.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
 import type { Barrier } from "../barrier/barrier.ts";
 import { commitPlain } from "../barrier/plain-store.ts";
 import type { Node } from "../core/node.ts";
+import { openByAny } from "../core/seal-copies.ts";
+import type { SealSet } from "../core/seal-set.ts";
 import {
+  datedCopies,
+  type KeyCopy,
   RECOVERY_PURPOSE,
   ROOT_PURPOSE,
   readSeal,
@@ -17,7 +22,7 @@ import {
   sealKeysWrite,
 } from "../core/seal-store.ts";
 import { combine } from "../seal/combine.ts";
-import { type AutoSeal, type Seal, SealError, type ShamirSeal, type WrappedKey } from "../seal/seal.ts";
+import { SealError, type ShamirSeal, type WrappedKey } from "../seal/seal.ts";
 import type { Split } from "../seal/split.ts";
 import type { Storage } from "../storage/storage.ts";
 
@@ -26,8 +31,9 @@ const KEY_BYTES = 32;
 export interface CustodyDependencies {
   readonly storage: Storage;
   readonly barrier: Barrier;
-  readonly seals: readonly Seal[];
+  readonly seals: SealSet;
   readonly node: Node;
+  readonly clock: Clock;
 }
 
 export class KeyCustody {
@@ -73,18 +79,8 @@ export class KeyCustody {
   }
 
   async #isRecoveryKey({ keys }: StoredSeal, key: SecretBytes): Promise<boolean> {
-    const faults: string[] = [];
-    for (const seal of this.#autoSeals()) {
-      const wrapped = keys.recovery.find((candidate) => candidate.seal === seal.name);
-      if (!wrapped) continue;
-      try {
-        using recoveryKey = await seal.unwrap(wrapped, RECOVERY_PURPOSE);
-        return recoveryKey.equals(key);
-      } catch (error) {
-        faults.push(messageOf(error));
-      }
-    }
-    throw new CofferError("unavailable", `no seal could open the recovery key: ${faults.join("; ")}`);
+    using recoveryKey = await openByAny(keys.recovery, RECOVERY_PURPOSE, this.#deps.seals.openers);
+    return recoveryKey.equals(key);
   }
 
   /** A new key to split: the one that wraps the root key, or a recovery key. The caller disposes it. */
@@ -93,17 +89,17 @@ export class KeyCustody {
   }
 
   /**
-   * Makes a new root key. With shares it is wrapped by `kek`, whose split is given; with an auto seal by every seal, and
-   * `kek` has no part in it. Throws `unavailable` when a seal does not answer, `conflict` when another process was first.
+   * Makes a new root key, wrapped by every seal that opens by itself. Where shares open the store it is wrapped by `kek`
+   * too, whose split is given; elsewhere `kek` has no part in it. Throws `unavailable` when a seal does not answer, `conflict` when another process was first.
    */
   async replaceRootKey(kek: SecretBytes, split: Split): Promise<void> {
     const stored = await this.#stored();
     using rootKey = this.newKey();
-    const root = this.isAutoSeal
-      ? await this.#wrapByAll(rootKey, ROOT_PURPOSE)
-      : [this.#shamirSeal().wrap(rootKey, ROOT_PURPOSE, kek)];
-    const config = this.isAutoSeal ? stored.config : { ...stored.config, ...split };
-    const writes = sealWrites(stored, config, { ...stored.keys, root });
+    const isAuto = this.isAutoSeal;
+    const byShares = isAuto ? [] : [this.#shamirSeal().wrap(rootKey, ROOT_PURPOSE, kek)];
+    const root = [...byShares, ...(await this.#wrapByAll(rootKey, ROOT_PURPOSE))];
+    const config = isAuto ? stored.config : { ...stored.config, ...split };
+    const writes = sealWrites(stored, config, { ...stored.keys, root: this.#dated(root, stored.keys.root) });
     assertCommitted(await this.#deps.barrier.rekey(rootKey, writes));
     await this.#deps.node.reload();
     await this.#deps.node.passOnRootKey();
@@ -112,7 +108,7 @@ export class KeyCustody {
   /** Puts a recovery key in place of the old one, if there was one. Throws as replaceRootKey does. */
   async replaceRecoveryKey(key: SecretBytes, split: Split): Promise<void> {
     const stored = await this.#stored();
-    const recovery = await this.#wrapByAll(key, RECOVERY_PURPOSE);
+    const recovery = this.#dated(await this.#wrapByAll(key, RECOVERY_PURPOSE), stored.keys.recovery);
     const config = { ...stored.config, recoveryShares: split.shares, recoveryThreshold: split.threshold };
     assertCommitted(await commitPlain(this.#deps.storage, sealWrites(stored, config, { ...stored.keys, recovery })));
     await this.#deps.node.reload();
@@ -121,7 +117,7 @@ export class KeyCustody {
   /** Every seal must answer: one that is left out would open with a key that is over. */
   async #wrapByAll(key: SecretBytes, purpose: string): Promise<readonly WrappedKey[]> {
     try {
-      return await Promise.all(this.#autoSeals().map((seal) => seal.wrap(key, purpose)));
+      return await Promise.all(this.#deps.seals.autos.map((seal) => seal.wrap(key, purpose)));
     } catch (cause) {
       throw new CofferError("unavailable", `a seal does not answer, nothing was changed: ${messageOf(cause)}`, {
         cause,
@@ -129,14 +125,15 @@ export class KeyCustody {
     }
   }
 
-  #autoSeals(): readonly AutoSeal[] {
-    return this.#deps.seals.filter((seal): seal is AutoSeal => seal.kind === "auto");
+  #shamirSeal(): ShamirSeal {
+    const seal = this.#deps.seals.shamir;
+    if (seal) return seal;
+    const message = "the store is unsealed by shares, and the configuration has no shamir seal; add the stanza again";
+    throw new CofferError("invalid_request", message);
   }
 
-  #shamirSeal(): ShamirSeal {
-    const seal = this.#deps.seals.find((candidate) => candidate.kind === "shamir");
-    if (seal?.kind !== "shamir") throw new Error("a node without an auto seal has the shamir seal");
-    return seal;
+  #dated(made: readonly WrappedKey[], before: readonly KeyCopy[]): readonly KeyCopy[] {
+    return datedCopies(made, before, this.#deps.clock.now());
   }
 
   async #stored(): Promise<StoredSeal> {

@@ -10,6 +10,7 @@ import { openMemoryStorage } from "../storage/memory/memory-storage.ts";
 import type { Storage } from "../storage/storage.ts";
 import { Node } from "./node.ts";
 import { type NodeEvent, type NodeState, transition } from "./node-state.ts";
+import { SealSet } from "./seal-set.ts";
 import { aloneUnseal } from "./siblings.ts";
 
 const fill = async () => {};
@@ -23,7 +24,8 @@ interface Made {
 function makeNode(storage: Storage, seals: readonly Seal[], retiredSeals: readonly Seal[] = []): Made {
   const clock = new FakeClock();
   const barrier = new Barrier({ storage, clock, log: silentLog });
-  return { node: new Node({ storage, barrier, seals, retiredSeals, clock, log: silentLog }), barrier, clock };
+  const set = new SealSet(seals, retiredSeals);
+  return { node: new Node({ storage, barrier, seals: set, clock, log: silentLog }), barrier, clock };
 }
 
 /** A seal that can be made to fail. */
@@ -233,18 +235,6 @@ describe("a node with several seals", () => {
     expect(node.troubles).toEqual([]);
   });
 
-  it("wraps the key by a seal that was added, and then opens by that one alone", async () => {
-    const storage = openMemoryStorage();
-    const [one, two] = [testSeal("one", 1), testSeal("two", 2)];
-    await makeNode(storage, [one]).node.initialize(auto);
-    const { node } = makeNode(storage, [two]);
-    expect(await node.tryAutoUnseal()).toBe(false);
-    const both = makeNode(storage, [one, two]).node;
-    await both.tryAutoUnseal();
-    await both.wrapByNewSeals();
-    expect(await node.tryAutoUnseal()).toBe(true);
-  });
-
   it("is not opened by a seal of the same name with another key", async () => {
     const storage = openMemoryStorage();
     await makeNode(storage, [testSeal("one", 1)]).node.initialize(auto);
@@ -268,8 +258,8 @@ describe("a node beside other workers of its server", () => {
     };
     const clock = new FakeClock();
     const barrier = new Barrier({ storage: one.storage, clock, log: silentLog });
-    const seals = [createShamirSeal("shamir")];
-    const deps = { storage: one.storage, barrier, seals, retiredSeals: [], clock, log: silentLog };
+    const seals = new SealSet([createShamirSeal("shamir")]);
+    const deps = { storage: one.storage, barrier, seals, clock, log: silentLog };
     return { ...one, two: new Node({ ...deps, shared }), told, given };
   }
 

@@ -5,39 +5,19 @@ import { CofferError, messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
 import type { Barrier } from "../barrier/barrier.ts";
-import type { Transaction } from "../barrier/transaction.ts";
 import { combine } from "../seal/combine.ts";
-import type { AutoSeal, Seal, WrappedKey } from "../seal/seal.ts";
+import type { AutoSeal, WrappedKey } from "../seal/seal.ts";
 import { SealError } from "../seal/seal.ts";
-import { split } from "../seal/split.ts";
 import type { Storage } from "../storage/storage.ts";
+import { type InitOptions, KEY_BYTES, wrapFirstKeys } from "./first-keys.ts";
 import { type NodeEvent, type NodeState, transition } from "./node-state.ts";
-import {
-  newSealWrites,
-  RECOVERY_PURPOSE,
-  ROOT_PURPOSE,
-  readSeal,
-  type SealConfig,
-  type StoredSeal,
-  sealKeysWrite,
-} from "./seal-store.ts";
+import type { SealSet } from "./seal-set.ts";
+import { datedCopies, newSealWrites, ROOT_PURPOSE, readSeal, type SealConfig, type StoredSeal } from "./seal-store.ts";
 import { aloneUnseal, type SealTrouble, type SharedUnseal } from "./siblings.ts";
 import type { ProgressStatus } from "./unseal-progress.ts";
 
-const ROOT_KEY_BYTES = 32;
 /** Shamir's x coordinates are one byte. */
 export const SHARES_MAX = 255;
-
-export interface InitOptions {
-  readonly shares: number;
-  readonly threshold: number;
-  readonly recoveryShares: number;
-  readonly recoveryThreshold: number;
-  /** Turns shares into what leaves (encrypted to somebody, say), before anything is committed. As they are by default. */
-  handOut?(shares: readonly SecretBytes[], of: "unseal" | "recovery"): Promise<readonly Buffer[]>;
-  /** Writes the first records in the commit that initialises. */
-  fill(tx: Transaction): Promise<void>;
-}
 
 export interface InitResult {
   readonly keys: readonly Buffer[];
@@ -47,10 +27,7 @@ export interface InitResult {
 export interface NodeDependencies {
   readonly storage: Storage;
   readonly barrier: Barrier;
-  /** In order of priority; the first decides whether the node opens by itself or by shares. */
-  readonly seals: readonly Seal[];
-  /** Disabled in the configuration: they still open what they once wrapped, and wrap nothing new. */
-  readonly retiredSeals: readonly Seal[];
+  readonly seals: SealSet;
   readonly clock: Clock;
   readonly log: Log;
   /** The other workers of this server; none by default. */
@@ -74,10 +51,20 @@ export class Node {
     return this.#state;
   }
   get sealType(): string {
-    return this.#stored?.config.type ?? this.#deps.seals[0]?.type ?? "shamir";
+    if (!this.isAutoSeal) return "shamir";
+    return this.#deps.seals.autos[0]?.type ?? this.#stored?.config.type ?? "shamir";
   }
+  /**
+   * Whether shares only authorise (those of a recovery key). A store is so from its initialisation to its migration,
+   * whatever other seals the configuration has.
+   */
   get isAutoSeal(): boolean {
-    return this.#deps.seals[0]?.kind === "auto";
+    const config = this.#stored?.config;
+    return config ? config.type !== "shamir" : this.#deps.seals.autos.length > 0;
+  }
+  /** Whether there are seals to ask. */
+  get mayOpenByItself(): boolean {
+    return this.#deps.seals.openers.length > 0;
   }
   get config(): SealConfig | undefined {
     return this.#stored?.config;
@@ -115,18 +102,18 @@ export class Node {
     if ((await this.refresh()) !== "uninitialised")
       throw new CofferError("invalid_request", "Vault is already initialized");
     await assertEmpty(this.#deps.storage);
-    using rootKey = SecretBytes.random(ROOT_KEY_BYTES);
-    const made = await (this.isAutoSeal
-      ? this.#wrapByAutoSeals(rootKey, options)
-      : this.#wrapByShamir(rootKey, options));
+    using rootKey = SecretBytes.random(KEY_BYTES);
+    const made = await wrapFirstKeys(this.#deps.seals, rootKey, options);
     const config: SealConfig = {
-      type: this.#deps.seals[0]?.type ?? "shamir",
+      type: this.sealType,
       shares: this.isAutoSeal ? 1 : options.shares,
       threshold: this.isAutoSeal ? 1 : options.threshold,
       recoveryShares: options.recoveryShares,
       recoveryThreshold: options.recoveryThreshold,
     };
-    const plain = newSealWrites(config, { root: made.root, recovery: made.recovery });
+    const now = this.#deps.clock.now();
+    const keys = { root: datedCopies(made.root, [], now), recovery: datedCopies(made.recovery, [], now) };
+    const plain = newSealWrites(config, keys);
     const outcome = await this.#deps.barrier.initialize({ rootKey, plain, fill: options.fill });
     if (outcome === "conflict") throw new CofferError("invalid_request", "Vault is already initialized");
     this.#troubles = [];
@@ -136,35 +123,13 @@ export class Node {
     return { keys: made.keys, recoveryKeys: made.recoveryKeys };
   }
 
-  async #wrapByShamir(rootKey: SecretBytes, options: InitOptions) {
-    const seal = this.#deps.seals[0];
-    if (seal?.kind !== "shamir") throw new Error("a node without an auto seal has the shamir seal");
-    using kek = SecretBytes.random(ROOT_KEY_BYTES);
-    const keys = await handOut(options, "unseal", split(kek, options));
-    return { root: [seal.wrap(rootKey, ROOT_PURPOSE, kek)], recovery: [], keys, recoveryKeys: [] };
-  }
-
-  async #wrapByAutoSeals(rootKey: SecretBytes, options: InitOptions) {
-    const seals = this.#autoSeals();
-    const root = await Promise.all(seals.map((seal) => seal.wrap(rootKey, ROOT_PURPOSE)));
-    if (options.recoveryShares === 0) return { root, recovery: [], keys: [], recoveryKeys: [] };
-    using recoveryKey = SecretBytes.random(ROOT_KEY_BYTES);
-    const recovery = await Promise.all(seals.map((seal) => seal.wrap(recoveryKey, RECOVERY_PURPOSE)));
-    const shares = split(recoveryKey, { shares: options.recoveryShares, threshold: options.recoveryThreshold });
-    return { root, recovery, keys: [], recoveryKeys: await handOut(options, "recovery", shares) };
-  }
-
-  #autoSeals(): readonly AutoSeal[] {
-    return this.#deps.seals.filter(isAuto);
-  }
-
   /** One try of all auto seals in order of priority. True when the node is unsealed afterwards. */
   async tryAutoUnseal(signal?: AbortSignal): Promise<boolean> {
     await this.refresh();
     await this.reload();
     if (this.#state !== "sealed" || !this.#stored) return this.#state === "unsealed";
     const troubles: SealTrouble[] = [];
-    for (const seal of [...this.#autoSeals(), ...this.#deps.retiredSeals.filter(isAuto)]) {
+    for (const seal of this.#deps.seals.openers) {
       const wrapped = this.#stored.keys.root.find((key) => key.seal === seal.name);
       if (!wrapped) continue;
       const trouble = await this.#openBy(seal, wrapped, signal);
@@ -197,7 +162,7 @@ export class Node {
 
   /** Keeps what went wrong while initialising, so that status can say why the node does not come up. */
   noteTrouble(error: unknown): void {
-    const seal = this.#deps.seals[0]?.name ?? "";
+    const seal = this.#deps.seals.active[0]?.name ?? "";
     const fault = error instanceof SealError ? error.fault : "Failed";
     const before = this.#troubles.find((known) => known.fault === fault);
     const sinceMillis = before?.sinceMillis ?? this.#deps.clock.now();
@@ -207,18 +172,6 @@ export class Node {
   #note(troubles: readonly SealTrouble[]): void {
     this.#troubles = troubles;
     this.#shared.troubled(troubles);
-  }
-
-  /** Wraps the root key by auto seals that have no copy of it yet (added since the last start). */
-  async wrapByNewSeals(): Promise<void> {
-    const stored = await readSeal(this.#deps.storage);
-    if (!stored || this.#state !== "unsealed") return;
-    const missing = this.#autoSeals().filter((seal) => !stored.keys.root.some((key) => key.seal === seal.name));
-    if (missing.length === 0) return;
-    using rootKey = this.#deps.barrier.cloneRootKey();
-    const added = await Promise.all(missing.map((seal) => seal.wrap(rootKey, ROOT_PURPOSE)));
-    const keys = { ...stored.keys, root: [...stored.keys.root, ...added] };
-    await this.#deps.storage.commit(plainCommit(sealKeysWrite(keys, stored.keysVersion)));
   }
 
   /**
@@ -252,10 +205,9 @@ export class Node {
   }
 
   async #openByShamir(stored: StoredSeal, kek: SecretBytes): Promise<void> {
-    const seal = [...this.#deps.seals, ...this.#deps.retiredSeals].find((candidate) => candidate.kind === "shamir");
+    const { shamir: seal } = this.#deps.seals;
     const wrapped = stored.keys.root.find((key) => key.seal === seal?.name);
-    if (seal?.kind !== "shamir" || !wrapped)
-      throw new CofferError("invalid_request", "this server is not sealed by shares");
+    if (!seal || !wrapped) throw new CofferError("invalid_request", "this server is not sealed by shares");
     try {
       using rootKey = seal.unwrap(wrapped, ROOT_PURPOSE, kek);
       await this.#open(rootKey);
@@ -352,16 +304,4 @@ async function assertEmpty(storage: Storage): Promise<void> {
   if (first === undefined) return;
   const message = `the storage holds records (the first is at path ${first}) and no keys to them; restore a snapshot, or choose an empty storage`;
   throw new CofferError("invalid_request", message);
-}
-
-async function handOut(options: InitOptions, of: "unseal" | "recovery", shares: readonly SecretBytes[]) {
-  return options.handOut ? options.handOut(shares, of) : shares.map((share) => share.expose());
-}
-
-function isAuto(seal: Seal): seal is AutoSeal {
-  return seal.kind === "auto";
-}
-
-function plainCommit(write: ReturnType<typeof sealKeysWrite>) {
-  return { expected: new Map([[write.key, write.expected]]), writes: new Map([[write.key, write.value]]) };
 }

@@ -2,13 +2,17 @@
 // Plain JSON in storage; nothing in it opens anything without a seal.
 //
 //   core/seal-config   { version, type, shares, threshold, recoveryShares, recoveryThreshold }
-//   core/seal-keys     { version, root: [WrappedKey], recovery: [WrappedKey] }
+//   core/seal-keys     { version, root: [KeyCopy], recovery: [KeyCopy] }
 //
-// The version is 1; the first records did not say so. A worked example is in seal-store.test.ts.
+// A KeyCopy is a WrappedKey (seal/seal.ts) with the time at which it was made (`wrappedAt`, RFC 3339) and how often that
+// seal has wrapped this key (`generation`); copies of old do not say these. The version is 1; the first records did not
+// say so. A worked example is in seal-store.test.ts.
+import type { Millis } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import { isJsonObject, parseJson } from "#common/json.ts";
-import { type Infer, list, number, object, type Schema, string } from "#common/schema.ts";
+import { type Infer, list, number, object, optional, type Schema, string } from "#common/schema.ts";
 import type { PlainWrite } from "../barrier/plain-store.ts";
+import type { WrappedKey } from "../seal/seal.ts";
 import { assertWhole, MIGRATION_KEY } from "../storage/migration-record.ts";
 import { assertRestored, RESTORE_KEY } from "../storage/restore-record.ts";
 import type { Storage } from "../storage/storage.ts";
@@ -23,8 +27,16 @@ const configSchema = object({
 });
 export type SealConfig = Infer<typeof configSchema>;
 
-const wrappedSchema = object({ seal: string, keyId: string, ciphertext: string });
-const keysSchema = object({ root: list(wrappedSchema), recovery: list(wrappedSchema) });
+const copySchema = object({
+  seal: string,
+  keyId: string,
+  ciphertext: string,
+  wrappedAt: optional(string),
+  generation: optional(number),
+});
+/** A key wrapped by a seal, with when and how often. */
+export type KeyCopy = Infer<typeof copySchema>;
+const keysSchema = object({ root: list(copySchema), recovery: list(copySchema) });
 export type SealKeys = Infer<typeof keysSchema>;
 
 /** What a wrapped key is for; bound to the ciphertext where the seal can do that. */
@@ -66,6 +78,15 @@ function missing(key: string): CofferError {
     "internal",
     `nothing is stored at path ${key}, and the other half of the seal is; restore a snapshot`,
   );
+}
+
+/** New copies as they are stored, in place of those that the same seals have `before`. */
+export function datedCopies(made: readonly WrappedKey[], before: readonly KeyCopy[], now: Millis): readonly KeyCopy[] {
+  const wrappedAt = new Date(now).toISOString();
+  return made.map(({ seal, keyId, ciphertext }) => {
+    const generation = (before.find((copy) => copy.seal === seal)?.generation ?? 0) + 1;
+    return { seal, keyId, ciphertext, wrappedAt, generation };
+  });
 }
 
 export function newSealWrites(config: SealConfig, keys: SealKeys): readonly PlainWrite[] {

@@ -19,8 +19,6 @@ export interface UnsealLoopOptions {
   readonly log: Log;
   /** Initialises a fresh store; undefined when a person is to do it. */
   readonly initialize: (() => Promise<void>) | undefined;
-  /** Write nothing: seals that have no copy of the root key get none. */
-  readonly isOnlyOpened?: true;
 }
 
 /** Resolves when the node is unsealed or the signal aborts. */
@@ -42,7 +40,7 @@ export async function bringUp(options: UnsealLoopOptions, signal: AbortSignal): 
 }
 
 /** One try. Throws SealError with what keeps the node sealed. */
-async function attempt({ node, initialize, log, isOnlyOpened }: UnsealLoopOptions, signal: AbortSignal): Promise<void> {
+async function attempt({ node, initialize }: UnsealLoopOptions, signal: AbortSignal): Promise<void> {
   try {
     if ((await node.refresh()) === "uninitialised") {
       if (!initialize)
@@ -61,20 +59,9 @@ async function attempt({ node, initialize, log, isOnlyOpened }: UnsealLoopOption
       : new SealError("Failed", messageOf(error), { transient: true, cause: error });
   }
   if (node.state !== "unsealed") throw new SealError("Failed", describe(node), { transient: true });
-  if (!isOnlyOpened) await wrapByNewSeals(node, log);
 }
 
 function describe(node: Node): string {
   const lines = node.troubles.map((trouble) => `seal ${trouble.seal}: ${trouble.fault}: ${trouble.message}`);
   return lines.join("; ") || "no seal of the configuration holds this store's root key";
-}
-
-async function wrapByNewSeals(node: Node, log: Log): Promise<void> {
-  try {
-    await node.wrapByNewSeals();
-  } catch (error) {
-    log.warn("a seal could not take its copy of the root key; it will be tried at the next start", {
-      error: messageOf(error),
-    });
-  }
 }

@@ -11,6 +11,7 @@ import { KeyCustody } from "../ceremony/key-custody.ts";
 import { encodeError, encodeReply } from "../core/encode.ts";
 import { Node } from "../core/node.ts";
 import type { Answer, Request } from "../core/request.ts";
+import { SealSet } from "../core/seal-set.ts";
 import { sealedTransaction } from "../core/steps/resolve.ts";
 import type { MountInfo, PrivilegedContext } from "../framework/context.ts";
 import { invalidToken, multiError } from "../framework/multi-error.ts";
@@ -44,10 +45,11 @@ const ATTEMPTS_MAX = 10;
 const PREFIX = "sys/";
 
 export function assembleRecovery(parts: RecoveryParts): RecoveryServer {
-  const { storage, clock, log, seals, retiredSeals, storageType, version, buildDate } = parts;
+  const { storage, clock, log, storageType, version, buildDate } = parts;
+  const seals = new SealSet(parts.seals, parts.retiredSeals);
   const barrier = new Barrier({ storage, clock, log });
-  const node = new Node({ storage, barrier, seals, retiredSeals, clock, log });
-  const custody = new KeyCustody({ storage, barrier, seals, node });
+  const node = new Node({ storage, barrier, seals, clock, log });
+  const custody = new KeyCustody({ storage, barrier, seals, node, clock });
   const token = new RecoveryToken({ node, custody, clock, log });
   const paths = recoveryPaths({ node, barrier, clock, storageType, version, buildDate }, token);
   const services: Services = { barrier, clock, log, token, paths };

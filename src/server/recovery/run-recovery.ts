@@ -17,8 +17,8 @@ export async function runRecovery(
   const listeners = await openListeners(config, server, parts);
   log.warn("recovery mode: only sys/raw and what opens it is served; stop all other servers of this store");
   await server.node.refresh();
-  const comingUp = server.node.isAutoSeal
-    ? bringUp({ node: server.node, clock, log, initialize: undefined, isOnlyOpened: true }, signal)
+  const comingUp = server.node.mayOpenByItself
+    ? bringUp({ node: server.node, clock, log, initialize: undefined }, signal)
     : Promise.resolve();
   await ended(signal);
   log.info("stopping");

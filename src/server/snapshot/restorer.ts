@@ -13,6 +13,7 @@ import { deriveKey } from "../barrier/derived-key.ts";
 import { KEYRING_KEY, Keyring } from "../barrier/keyring.ts";
 import { ROOT_KEY_KEY } from "../barrier/open-keyring.ts";
 import { isPlainKey } from "../barrier/plain-store.ts";
+import type { SealSet } from "../core/seal-set.ts";
 import { parseSealKeys, ROOT_PURPOSE } from "../core/seal-store.ts";
 import type { Seal } from "../seal/seal.ts";
 import { findStorageKind } from "../storage/registry.ts";
@@ -28,7 +29,7 @@ export interface RestorerParts {
   readonly storageType: string;
   readonly barrier: Barrier;
   /** All seals, those included that only open what they wrapped. */
-  readonly seals: readonly Seal[];
+  readonly seals: Pick<SealSet, "all">;
   readonly watch: RestoreWatch;
   readonly clock: Clock;
   readonly log: Log;
@@ -121,7 +122,7 @@ export class Restorer implements Disposable {
       const message = `the snapshot is not of this store's keys: it says it is of cluster ${name} (${id}), or it was changed`;
       throw new CofferError("invalid_request", `${message}; to replace this cluster by it use snapshot-force`);
     }
-    return foreignOrigin(spool, seals);
+    return foreignOrigin(spool, seals.all);
   }
 }
 

@@ -6,8 +6,8 @@ import type { Barrier } from "../barrier/barrier.ts";
 import type { SnapshotsStanza } from "../config/server-config.ts";
 import { readCluster } from "../core/initial-records.ts";
 import type { Node } from "../core/node.ts";
+import type { SealSet } from "../core/seal-set.ts";
 import type { BodyStream } from "../framework/context.ts";
-import type { Seal } from "../seal/seal.ts";
 import type { Storage } from "../storage/storage.ts";
 import { openDestination } from "./destination.ts";
 import { SnapshotItems } from "./items.ts";
@@ -24,7 +24,7 @@ export interface SnapshotParts {
   readonly barrier: Barrier;
   readonly node: Node;
   /** All seals, those included that only open what they wrapped. */
-  readonly seals: readonly Seal[];
+  readonly seals: Pick<SealSet, "all">;
   readonly clock: Clock;
   readonly log: Log;
   readonly version: string;

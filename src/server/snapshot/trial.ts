@@ -8,6 +8,7 @@ import type { Clock } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import type { Barrier } from "../barrier/barrier.ts";
+import type { SealSet } from "../core/seal-set.ts";
 import { parseSealKeys, ROOT_PURPOSE } from "../core/seal-store.ts";
 import type { Seal } from "../seal/seal.ts";
 import { findStorageKind } from "../storage/registry.ts";
@@ -20,7 +21,7 @@ import type { Spool } from "./spool.ts";
 
 export interface TrialParts {
   readonly barrier: Barrier;
-  readonly seals: readonly Seal[];
+  readonly seals: Pick<SealSet, "all">;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -76,7 +77,7 @@ async function tryIn(storage: Storage, spool: Spool, parts: TrialParts): Promise
   }
   if (entries !== trailer.entries)
     throw new CofferError("invalid_request", `${trailer.entries} entries were restored and ${entries} are there`);
-  return { entries, decrypted, seals: await trySeals(spool, parts.seals) };
+  return { entries, decrypted, seals: await trySeals(spool, parts.seals.all) };
 }
 
 async function trySeals({ sealKeys }: Spool, seals: readonly Seal[]): Promise<Readonly<Record<string, boolean>>> {

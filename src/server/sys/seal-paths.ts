@@ -10,7 +10,7 @@ import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
 import { SealError } from "../seal/seal.ts";
 import type { SysServices } from "./services.ts";
-import { health, type StatusServices, sealStatus } from "./status.ts";
+import { health, type StatusServices, sealBackendStatus, sealStatus } from "./status.ts";
 
 const HEALTH_CODES = { active: ["activecode", 200], sealed: ["sealedcode", 503], uninit: ["uninitcode", 501] } as const;
 
@@ -46,6 +46,12 @@ export function sealPaths(services: SysServices) {
       access: "public",
       when: "always",
       operations: { read: { summary: "Show it.", handler: async () => ({ bare: await sealStatus(services) }) } },
+    }),
+    definePrivilegedPath("seal-backend-status", {
+      summary: "Which seals can open the store, and by what they hold its keys.",
+      access: "public",
+      when: "always",
+      operations: { read: { summary: "Show it.", handler: async () => ({ bare: await sealBackendStatus(services) }) } },
     }),
     unsealPath(services),
     definePrivilegedPath("health", {

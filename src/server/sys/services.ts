@@ -8,6 +8,9 @@ import type { Ceremonies } from "../ceremony/ceremonies.ts";
 import type { HeldRequests } from "../core/held.ts";
 import type { InitialRecords } from "../core/initial-records.ts";
 import type { Node } from "../core/node.ts";
+import type { SealCopies } from "../core/seal-copies.ts";
+import type { SealSet } from "../core/seal-set.ts";
+import type { SealWatch } from "../core/seal-watch.ts";
 import type { WholeServer } from "../core/siblings.ts";
 import type { Events } from "../events/events.ts";
 import type { Identity } from "../identity/identity.ts";
@@ -42,6 +45,9 @@ export interface SysServices {
   readonly whole: WholeServer;
   readonly ceremonies: Ceremonies;
   readonly snapshots: Snapshots;
+  readonly seals: SealSet;
+  readonly copies: SealCopies;
+  readonly sealWatch: SealWatch;
   /** Whether the shares of a key are enough for sys/rekey and sys/generate-root, without a token. */
   readonly unauthenticatedRekey: boolean;
   /** Whether sys/raw is there. */

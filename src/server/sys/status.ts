@@ -2,6 +2,9 @@
 import { hostname } from "node:os";
 import type { JsonObject } from "#common/json.ts";
 import { readCluster } from "../core/initial-records.ts";
+import { isComplete } from "../core/seal-copies.ts";
+import type { SealKeys } from "../core/seal-store.ts";
+import type { SealHealth } from "../core/seal-watch.ts";
 import type { SysServices } from "./services.ts";
 
 export type StatusServices = Pick<
@@ -44,6 +47,65 @@ function troublesOf({ node }: StatusServices): readonly JsonObject[] {
     message: trouble.message,
     since: new Date(trouble.sinceMillis).toISOString(),
   }));
+}
+
+/** Whether the seals that open by themselves can, and hold the keys. Times are of this process. */
+export async function sealBackendStatus({ node, seals, sealWatch, copies }: SysServices): Promise<JsonObject> {
+  await node.refresh();
+  const keys = node.config ? (await copies.stored()).keys : undefined;
+  const health = sealWatch.health();
+  const down = health.filter(({ isHealthy }) => isHealthy === false);
+  const since = Math.min(...down.map(({ sinceMillis }) => sinceMillis));
+  const isWrapped = health.every(({ name, keyId }) => keys !== undefined && isWrappedBy(keys, name, keyId));
+  return {
+    healthy: down.length === 0,
+    ...(down.length > 0 && { unhealthy_since: new Date(since).toISOString() }),
+    fully_wrapped: isWrapped,
+    backends: [
+      ...health.map((each) => backend(each, keys)),
+      ...seals.retired.map(({ name, type }) => ({
+        name,
+        type,
+        configured: true,
+        disabled: true,
+        ...copyOf(keys, name),
+      })),
+    ],
+  };
+}
+
+/** With both keys, and by the key that the seal uses today as far as that is known. */
+function isWrappedBy(keys: SealKeys, name: string, keyId: string): boolean {
+  const own = [...keys.root, ...keys.recovery].filter(({ seal }) => seal === name);
+  return isComplete(keys, name) && own.every((copy) => keyId === "" || copy.keyId === keyId);
+}
+
+function backend(health: SealHealth, keys: SealKeys | undefined): JsonObject {
+  const { name, type, isHealthy, sinceMillis, probedMillis, keyId, latencyMillis, fault, message } = health;
+  return {
+    ...{ name, type, configured: true, disabled: false, healthy: isHealthy !== false },
+    ...(isHealthy === false && {
+      unhealthy_since: new Date(sinceMillis).toISOString(),
+      reason: fault ?? "",
+      message: message ?? "",
+    }),
+    ...(probedMillis !== undefined && { last_probe: new Date(probedMillis).toISOString() }),
+    ...(latencyMillis !== undefined && { latency_ms: latencyMillis }),
+    ...(keyId !== "" && { key_id: keyId }),
+    ...copyOf(keys, name),
+  };
+}
+
+/** What stands in the store by that seal. */
+function copyOf(keys: SealKeys | undefined, name: string): JsonObject {
+  const copy = keys?.root.find(({ seal }) => seal === name);
+  if (!keys || !copy) return { wrapped: false };
+  return {
+    wrapped: isComplete(keys, name),
+    wrapped_key_id: copy.keyId,
+    ...(copy.generation !== undefined && { generation: copy.generation }),
+    ...(copy.wrappedAt !== undefined && { wrapped_at: copy.wrappedAt }),
+  };
 }
 
 /** Left out when it cannot be read: the rest of the state must be told all the same. */

@@ -10,6 +10,7 @@ import { requestOf, testSeal } from "#test/kit/core.ts";
 import { Barrier } from "../barrier/barrier.ts";
 import { InFlight } from "../core/in-flight.ts";
 import { Node } from "../core/node.ts";
+import { SealSet } from "../core/seal-set.ts";
 import type { ServerEvent } from "../events/event.ts";
 import { Events } from "../events/events.ts";
 import type { Seal } from "../seal/seal.ts";
@@ -96,7 +97,7 @@ function startServer(makeSeals: () => readonly Seal[] = () => [createShamirSeal(
     const lines: string[] = [];
     const log = createLog({ level: "info", format: "text", write: (line) => void lines.push(line), now: () => 0 });
     const barrier = new Barrier({ storage, clock, log });
-    const node = new Node({ storage, barrier, seals: makeSeals(), retiredSeals: [], clock, log, shared: link.unseal });
+    const node = new Node({ storage, barrier, seals: new SealSet(makeSeals()), clock, log, shared: link.unseal });
     const own = createMetrics();
     own.gaugeOf("x_unsealed", "X.", () => (node.state === "unsealed" ? 1 : 0), "min");
     const requests = own.counter("x_total", "X.", ["worker"]);
