@@ -245,7 +245,7 @@ describe("every path of the API", () => {
     readonly fields: readonly string[];
   }
   /** Answered while sealed, so they cannot depend on devices whose list is sealed away. */
-  const UNAUDITED = /^sys\/(init|seal-status|unseal|health|leader)$/;
+  const UNAUDITED = /^sys\/(init|seal-status|seal-backend-status|unseal|health|leader)$/;
   /** What ends the server or the token that asks, or waits for a clock that stands still. */
   const NOT_CALLED = /^sys\/seal$|revoke-self$|^sys\/pprof\/(profile|heap|allocs)$/;
   const METHODS = { get: "read", post: "update", patch: "patch", delete: "delete" } as const;
