@@ -9,7 +9,9 @@ import { foreign } from "./format.ts";
 
 /** The first page of an LMDB file has this near its beginning (0xBEEFC0DE); an empty file is one that is just made. */
 const MAGIC = Buffer.from("dec0efbe", "hex");
-const HEADER_BYTES = 64;
+const HEADER_BYTES = 152;
+/** Number of the last page: 1 in a store that is just made. */
+const LAST_PAGE_AT = 144;
 /** MDB_DATA_VERSION of the LMDB in the package; what stands above it are flags. */
 const DATA_VERSION = 2;
 /** MDB_LOCK_VERSION, in the lower 12 bits of what follows the magic number in lock.mdb; above are sizes of its parts. */
@@ -98,7 +100,9 @@ async function isUnfinished(path: string): Promise<boolean> {
   const at = buffer.indexOf(MAGIC) + PAGE_SIZE_AFTER_MAGIC;
   // Another program's pages may be smaller, and its whole store as small as this.
   const isOurs = bytesRead === HEADER_BYTES && buffer.readUInt32LE(at) === PAGE_BYTES;
-  if (!isOurs || size >= 2 * PAGE_BYTES || (await isHeld(join(path, "lock.mdb")))) return false;
+  // The head of a store that was used counts more pages: then it is one that was cut short (whole-file.ts).
+  const isFresh = bytesRead === HEADER_BYTES && buffer.readBigUInt64LE(LAST_PAGE_AT) <= 1n;
+  if (!isOurs || !isFresh || size >= 2 * PAGE_BYTES || (await isHeld(join(path, "lock.mdb")))) return false;
   await rm(file);
   return true;
 }
