@@ -1,6 +1,7 @@
 // Where scheduled snapshots are kept: a directory, or a bucket of S3 or of a store that speaks as S3 does. A name is
 // made of the time, so that names sort as the snapshots do; other files in the same place are left alone.
 import type { Readable } from "node:stream";
+import type { Clock } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import type { SnapshotsStanza } from "../config/server-config.ts";
 
@@ -33,10 +34,10 @@ export function assertSnapshotName(name: string): void {
 }
 
 /** Opens the destination of a configuration; what it needs is loaded only then. */
-export async function openDestination(stanza: SnapshotsStanza): Promise<Destination> {
+export async function openDestination(stanza: SnapshotsStanza, clock: Clock): Promise<Destination> {
   if (stanza.bucket === undefined) {
     const { directoryDestination } = await import("./directory-destination.ts");
-    return directoryDestination(stanza.directory ?? "");
+    return directoryDestination(stanza.directory ?? "", clock);
   }
   const { s3Destination } = await import("./s3-destination.ts");
   return s3Destination({ ...stanza, bucket: stanza.bucket });

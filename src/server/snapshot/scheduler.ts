@@ -2,7 +2,7 @@
 // Every node runs this; the record of schedule-record.ts decides who does what.
 import { randomUUID } from "node:crypto";
 import type { Clock, Millis } from "#common/clock.ts";
-import { messageOf } from "#common/errors.ts";
+import { CofferError, messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import type { Metrics } from "#common/metrics.ts";
 import type { Barrier } from "../barrier/barrier.ts";
@@ -24,8 +24,9 @@ export interface SchedulerParts {
 
 /** Between looks whether one is due. */
 const LOOK_MILLIS: Millis = 5_000;
-/** A turn: longer than a snapshot of a very large store takes to send. */
-const CLAIM_MILLIS: Millis = 2 * 60 * 60_000;
+/** A turn of whoever has died goes to the next after this; who lives renews it, however long a snapshot takes. */
+const CLAIM_MILLIS: Millis = 2 * 60_000;
+const RENEW_MILLIS: Millis = 30_000;
 const RETRY_MILLIS: Millis = 60_000;
 /** Other nodes write the record once or twice an interval; more conflicts than this are a fault. */
 const ATTEMPTS_MAX = 10;
@@ -90,7 +91,7 @@ export class Scheduler {
       const now = clock.now();
       const isTaken = record.slot >= slot || (record.claim !== undefined && record.claim.deadline > now);
       if (isTaken || (record.retryAt ?? 0) > now) return undefined;
-      return { ...record, claim: { holder: this.#holder, deadline: now + CLAIM_MILLIS } };
+      return { ...record, claim: this.#newClaim() };
     });
     if (!claimed) return false;
     await this.#takeTurn(slot);
@@ -127,32 +128,66 @@ export class Scheduler {
 
   async #takeTurn(slot: number): Promise<void> {
     const { clock, log } = this.#parts;
+    const over = new AbortController();
+    const lost = new AbortController();
+    void this.#renew(over.signal, lost);
     try {
-      const { name, entries } = await this.#store();
+      const { name, entries } = await this.#store(lost.signal);
       const success = { at: clock.now(), name, entries };
       log.info("a snapshot was stored", { name, entries });
-      const record = await this.#change(({ claim: _over, retryAt: _no, failure: _past, ...rest }) => ({
-        ...rest,
-        slot,
-        success,
-      }));
+      const record = await this.#endTurn(({ retryAt: _no, failure: _past, ...rest }) => ({ ...rest, slot, success }));
       await this.#removeOld();
       if (record && this.#isTrialDue(record)) await this.verify(name).catch(() => {});
     } catch (error) {
       const failure = { at: clock.now(), message: messageOf(error) };
       log.error("a scheduled snapshot failed", { error: messageOf(error) });
       const retryAt = clock.now() + RETRY_MILLIS;
-      await this.#change(({ claim: _over, ...rest }) => ({ ...rest, failure, retryAt }));
+      await this.#endTurn((record) => ({ ...record, failure, retryAt }));
+    } finally {
+      over.abort("the turn is over");
     }
   }
 
-  async #store(): Promise<{ readonly name: string; readonly entries: number }> {
+  /** Gives the turn back with what came of it; nothing is noted by who has lost it meanwhile. */
+  #endTurn(derive: (record: ScheduleRecord) => ScheduleRecord): Promise<ScheduleRecord | undefined> {
+    return this.#change(({ claim, ...rest }) => (claim?.holder === this.#holder ? derive(rest) : undefined));
+  }
+
+  /** Keeps the turn until told that it is over; aborts `lost` when another has it. */
+  async #renew(over: AbortSignal, lost: AbortController): Promise<void> {
+    const { clock, log } = this.#parts;
+    while (!over.aborted && !lost.signal.aborted) {
+      await clock.sleep(RENEW_MILLIS, over);
+      if (over.aborted) return;
+      try {
+        let isOwn = true;
+        await this.#change((record) => {
+          isOwn = record.claim?.holder === this.#holder;
+          return isOwn ? { ...record, claim: this.#newClaim() } : undefined;
+        });
+        if (!isOwn && !over.aborted) lost.abort("the turn went to another node");
+      } catch (error) {
+        // A storage that does not answer now may do so before the turn ends.
+        log.warn("cannot keep the turn of the scheduled snapshot", { error: messageOf(error) });
+      }
+    }
+  }
+
+  #newClaim() {
+    return { holder: this.#holder, deadline: this.#parts.clock.now() + CLAIM_MILLIS };
+  }
+
+  async #store(lost: AbortSignal): Promise<{ readonly name: string; readonly entries: number }> {
     const destination = await this.destination();
     const snapshot = await this.#parts.take();
     const name = snapshotName(this.#parts.clock.now(), snapshot.id);
+    const giveUp = () => snapshot.bytes.destroy(new CofferError("unavailable", String(lost.reason)));
+    lost.addEventListener("abort", giveUp, { once: true });
     try {
+      if (lost.aborted) giveUp();
       await destination.put(name, snapshot.bytes);
     } finally {
+      lost.removeEventListener("abort", giveUp);
       snapshot.bytes.destroy();
     }
     return { name, entries: snapshot.entries() };

@@ -49,7 +49,7 @@ export class Snapshots implements Disposable {
       new Scheduler({
         ...parts,
         stanza,
-        open: () => openDestination(stanza),
+        open: () => openDestination(stanza, parts.clock),
         take: () => this.take(),
         verify: (bytes) => this.verify(bytes),
       });
