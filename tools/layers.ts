@@ -134,7 +134,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "@aws-sdk/client-kms": ["server/seal/awskms"],
   "@aws-sdk/client-s3": ["server/snapshot/s3-destination.ts"],
   "@aws-sdk/lib-storage": ["server/snapshot/s3-destination.ts"],
-  "@aws-sdk/credential-providers": ["server/seal/awskms", "server/storage/postgres"],
+  "@aws-sdk/credential-providers": ["server/seal/aws-identity.ts", "server/storage/postgres"],
   "@kubernetes/client-node": ["kube/kube-endpoint.ts"],
   "@peculiar/x509": ["common/x509.ts"],
   express: ["injector", "kube", "operator", "server/http"],

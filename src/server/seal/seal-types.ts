@@ -2,6 +2,7 @@
 // stanza. Seals get files, environment and time from here, never from the process.
 import type { Clock } from "#common/clock.ts";
 import type { JsonObject } from "#common/json.ts";
+import type { Log } from "#common/log.ts";
 import type { Seal } from "./seal.ts";
 
 /** What seals are given. */
@@ -13,6 +14,26 @@ export interface SealDependencies {
   readFile(path: string): Promise<Buffer>;
   /** A variable of the environment. */
   environment(name: string): string | undefined;
+  /** Given by servers. Without it a seal does nothing beside its calls. */
+  readonly background?: SealBackground | undefined;
+}
+
+/** For what a seal does in the background of a server. */
+export interface SealBackground {
+  readonly log: Log;
+  /** Told after each look at the machines behind a seal. */
+  noteMachinery?(state: MachineryState): void;
+}
+
+/** What metrics tell of the machines behind a seal. */
+export interface MachineryState {
+  readonly seal: string;
+  readonly warnings: number;
+  /** False: the last look failed, and the rest is of an older one. */
+  readonly isKnown: boolean;
+  /** HSMs that serve; undefined as long as nobody knows. */
+  readonly active: number | undefined;
+  readonly backupAgeMillis: number | undefined;
 }
 
 /** One kind of seal. */

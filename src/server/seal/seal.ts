@@ -1,5 +1,6 @@
 // The seal seam: something outside the store that wraps the root key. Seals only ever see the root key, the recovery
 // key and seal-wrapped data keys: a few dozen bytes, never user data.
+import type { JsonObject } from "#common/json.ts";
 import type { SecretBytes } from "#common/secret-bytes.ts";
 
 /** A key wrapped by one seal, as it is stored. */
@@ -48,6 +49,8 @@ export interface AutoSeal {
   unwrap(wrapped: WrappedKey, purpose: string, signal?: AbortSignal): Promise<SecretBytes>;
   /** Wraps and unwraps a nonce. Resolves when all is well, throws SealError when not. */
   probe(signal?: AbortSignal): Promise<{ keyId: string; latencyMillis: number }>;
+  /** What is known of the machines behind the seal, for status: warnings, HSMs, backups. No secret. */
+  machinery?(): JsonObject;
   close(): Promise<void>;
 }
 

@@ -21,6 +21,10 @@ export class Faults {
   hang = false;
   #counted: Counted[] = [];
 
+  goDown(): void {
+    this.down = true;
+  }
+
   /** The next `count` requests are throttled. */
   throttle(count: number, scope: FaultScope = {}): void {
     const error = () => new AwsError("ThrottlingException", "Rate exceeded", 400);

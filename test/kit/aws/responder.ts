@@ -1,6 +1,6 @@
-// A strict stand-in for AWS in tests: KMS and STS on the wire, from Node's own modules. It owns the HTTP side: telling
+// A strict stand-in for AWS in tests: KMS, CloudHSM v2 and STS on the wire, from Node's own modules. It owns the HTTP side: telling
 // services apart, proving who asks (sigv4.ts), faults (faults.ts), and answers in each protocol's form. What a service
-// does stands in kms.ts and sts.ts. It is test code: keys and secrets lie in memory or in a plain file.
+// does stands in kms.ts, cloudhsm.ts and sts.ts. It is test code: keys and secrets lie in memory or in a plain file.
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
@@ -9,6 +9,7 @@ import { CofferError, messageOf } from "#common/errors.ts";
 import { isJsonObject, type JsonObject, parseJson } from "#common/json.ts";
 import { AccessControl, type Caller, type Principal, type Role, type Statement } from "./access.ts";
 import { AuthError, AwsError } from "./aws-error.ts";
+import { cloudHsmService, HsmStore } from "./cloudhsm.ts";
 import { type Controlled, controlStatus, pullLevers } from "./control.ts";
 import { Faults } from "./faults.ts";
 import { Grants } from "./grants.ts";
@@ -61,6 +62,8 @@ export interface AwsResponder {
   /** Those of the first principal. */
   readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string };
   readonly faults: Faults;
+  /** CloudHSM's clusters and backups, not kept over a restart. */
+  readonly hsm: HsmStore;
   /** Makes a key; an alias that exists is moved to it. */
   createKey(options?: { alias?: string; description?: string; multiRegion?: boolean }): { keyId: string; arn: string };
   /** Makes a replica of another responder's multi-region key, as ReplicateKey does. */
@@ -95,6 +98,7 @@ export interface SessionCredentials {
 interface Parts extends Controlled {
   readonly requests: Map<string, number>;
   readonly services: readonly JsonService[];
+  readonly hsm: HsmStore;
   readonly sts: StsOptions;
   readonly region: string;
   readonly clock: Clock;
@@ -110,6 +114,7 @@ export async function startAwsResponder(options: AwsResponderOptions = {}): Prom
   };
   const store = new KeyStore({ region, account, now, onChange: save });
   const access = new AccessControl(account, save);
+  const hsm = new HsmStore(now);
   for (const principal of principals) access.addPrincipal(principal);
   for (const role of options.roles ?? []) access.addRole(role);
   if (options.stateFile !== undefined) loadState(options.stateFile, store, access);
@@ -119,7 +124,11 @@ export async function startAwsResponder(options: AwsResponderOptions = {}): Prom
     access,
     faults: new Faults(),
     requests: new Map(),
-    services: [kmsService(store, access, account, new Grants(now))],
+    hsm,
+    services: [
+      kmsService(store, access, account, new Grants(now)),
+      cloudHsmService(hsm, access, `arn:aws:cloudhsm:${region}:${account}:`),
+    ],
     sts: { account, access, identityProviders: options.identityProviders ?? [], now },
     region,
     clock,
@@ -134,10 +143,11 @@ function randomPrincipal(): Principal {
   return { accessKeyId: `AKIA${id.slice(0, 16)}`, secretAccessKey: randomUUID() + randomUUID() };
 }
 
-function controls({ store, access, faults, requests, sts }: Parts) {
+function controls({ store, access, faults, requests, sts, hsm }: Parts) {
   const named = (key: Key) => ({ keyId: key.id, arn: key.arn });
   return {
     faults,
+    hsm,
     createKey: (options: { alias?: string; description?: string; multiRegion?: boolean } = {}) => {
       const { alias, description, multiRegion } = options;
       const key = store.create(description, multiRegion);

@@ -1,7 +1,8 @@
 // Makes the KMS client of the AWS SDK. The SDK is heavy (120 ms, 26 MB): it is loaded here, when a seal of this type is
 // used for the first time, and nowhere else.
 import type { KMSClient } from "@aws-sdk/client-kms";
-import type { AwsKmsConfig, Role } from "./config.ts";
+import { awsCredentials } from "../aws-identity.ts";
+import type { AwsKmsConfig } from "./config.ts";
 
 /** Attempts within one operation bridge a dropped connection; longer outages are the business of retry.ts. */
 const ATTEMPTS_MAX = 3;
@@ -19,43 +20,7 @@ export async function connect(config: AwsKmsConfig): Promise<Connection> {
     region: config.region,
     maxAttempts: ATTEMPTS_MAX,
     ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),
-    credentials: await credentialsOf(config),
+    credentials: await awsCredentials(config, config.region),
   });
   return { sdk, client };
-}
-
-async function credentialsOf(config: AwsKmsConfig) {
-  const providers = await import("@aws-sdk/credential-providers");
-  const sts = {
-    region: config.region,
-    ...(config.stsEndpoint === undefined ? {} : { endpoint: config.stsEndpoint }),
-  };
-  if (config.role?.tokenFile !== undefined)
-    return providers.fromTokenFile({
-      webIdentityTokenFile: config.role.tokenFile,
-      roleArn: config.role.arn,
-      roleSessionName: config.role.sessionName,
-      clientConfig: sts,
-    });
-  const { credentials } = config;
-  const own =
-    credentials.kind === "fixed"
-      ? {
-          accessKeyId: credentials.accessKeyId,
-          secretAccessKey: credentials.secretAccessKey,
-          ...(credentials.sessionToken === undefined ? {} : { sessionToken: credentials.sessionToken }),
-        }
-      : providers.fromNodeProviderChain({ clientConfig: sts });
-  return config.role === undefined
-    ? own
-    : providers.fromTemporaryCredentials({
-        masterCredentials: own,
-        params: assumeRoleParameters(config.role),
-        clientConfig: sts,
-      });
-}
-
-function assumeRoleParameters(role: Role) {
-  const { arn, sessionName, externalId } = role;
-  return { RoleArn: arn, RoleSessionName: sessionName, ...(externalId !== undefined && { ExternalId: externalId }) };
 }

@@ -5,6 +5,7 @@ import type { JsonObject } from "#common/json.ts";
 import { type Infer, json, object, optional, string } from "#common/schema.ts";
 import type { SealDependencies } from "../seal-types.ts";
 import { assertKnownMembers, durationMillis, sealName } from "../stanza.ts";
+import { type CloudHsmConfig, parseCloudHsmConfig } from "./cloudhsm/cloudhsm-config.ts";
 import { isSchemeName, SCHEME_NAMES, type SchemeName } from "./schemes.ts";
 
 /** A network HSM answers in milliseconds, and takes some seconds to log in when its session was lost. */
@@ -31,12 +32,14 @@ const stanza = object({
   generate_key: optional(json),
   /** Of one operation: "10s". */
   timeout: optional(json),
+  /** The CloudHSM cluster behind the library, to look at: cloudhsm/cloudhsm-config.ts. */
+  cloudhsm: optional(json),
 });
 type Stanza = Infer<typeof stanza>;
 
 const MEMBERS: readonly (keyof Stanza)[] = [
   ...(["lib", "slot", "token_label", "pin", "pin_file", "key_label", "key_id", "hmac_key_label"] as const),
-  ...(["mechanism", "generate_key", "timeout"] as const),
+  ...(["mechanism", "generate_key", "timeout", "cloudhsm"] as const),
 ];
 
 export interface TokenAddress {
@@ -58,6 +61,7 @@ export interface Pkcs11Config {
   /** Bound to every ciphertext. */
   readonly clusterName: string;
   readonly timeoutMillis: number;
+  readonly cloudHsm: CloudHsmConfig | undefined;
 }
 
 type Dependencies = Pick<SealDependencies, "clusterName" | "environment" | "readFile">;
@@ -86,6 +90,7 @@ export function parsePkcs11Config(config: JsonObject, dependencies: Dependencies
     generateKey: flag("generate_key", settings.generate_key),
     clusterName,
     timeoutMillis: settings.timeout == null ? TIMEOUT_MILLIS_DEFAULT : durationMillis("timeout", settings.timeout),
+    cloudHsm: parseCloudHsmConfig(settings.cloudhsm, environment),
   };
 }
 
