@@ -2,6 +2,8 @@
 // own containers do (kubernetes.io/docs/concepts/security/pod-security-standards).
 import { AGENT_CONFIG_VARIABLE, type AgentConfig } from "#common/agent-config.ts";
 import type { JsonObject } from "#common/json.ts";
+import type { AgentShape, Injection } from "./injection.ts";
+import { applyJsonPatch } from "./json-patch.ts";
 import type { Layout } from "./layout.ts";
 import {
   AGENT_COMMAND,
@@ -35,18 +37,34 @@ const VOLUME_SIZE_LIMIT = "32Mi";
 const HELPER_SIZE_LIMIT = "8Mi";
 
 /** An idle agent needs a hundredth of a core and shares most of its memory with every other one on the machine. */
-const RESOURCES: JsonObject = { requests: { cpu: "10m", memory: "32Mi" }, limits: { memory: "128Mi" } };
+export const AGENT_RESOURCES: JsonObject = { requests: { cpu: "10m", memory: "32Mi" }, limits: { memory: "128Mi" } };
 
-/** The pod's user, so that modes such as 0400 mean the application; never root. */
-export function agentUser(pod: Pod): number {
-  return pod.runAsUser === undefined || pod.runAsUser === 0 ? AGENT_ID : pod.runAsUser;
+/**
+ * The pod's user, so that modes such as 0400 mean the application; never root. Undefined where the cluster assigns users
+ * and refuses pods that choose another.
+ */
+export function agentUser(pod: Pod, { assignsUsers = false }: InjectorSettings): number | undefined {
+  if (pod.runAsUser !== undefined && pod.runAsUser !== 0) return pod.runAsUser;
+  return assignsUsers ? undefined : AGENT_ID;
 }
 
-function securityContext(pod: Pod): JsonObject {
+/** As agents are unless somebody asks for something else. */
+export function usualAgent(pod: Pod, settings: InjectorSettings): AgentShape {
+  const user = agentUser(pod, settings);
   return {
-    runAsUser: agentUser(pod),
-    runAsGroup: AGENT_ID,
-    runAsNonRoot: true,
+    user,
+    group: settings.assignsUsers ? undefined : AGENT_ID,
+    resources: AGENT_RESOURCES,
+    isGate: true,
+    ...{ env: [], mounts: [], volumes: [], patch: [] },
+  };
+}
+
+function securityContext({ user, group }: Pick<AgentShape, "user" | "group">): JsonObject {
+  return {
+    ...(user === undefined ? {} : { runAsUser: user }),
+    ...(group === undefined ? {} : { runAsGroup: group }),
+    runAsNonRoot: user !== 0,
     allowPrivilegeEscalation: false,
     readOnlyRootFilesystem: true,
     capabilities: { drop: ["ALL"] },
@@ -54,13 +72,13 @@ function securityContext(pod: Pod): JsonObject {
   };
 }
 
-function base(name: string, pod: Pod, settings: InjectorSettings): JsonObject {
+function base(name: string, shape: AgentShape, settings: InjectorSettings): JsonObject {
   return {
     name,
     image: settings.image,
     imagePullPolicy: settings.imagePullPolicy,
-    securityContext: securityContext(pod),
-    resources: RESOURCES,
+    securityContext: securityContext(shape),
+    resources: shape.resources,
   };
 }
 
@@ -69,35 +87,45 @@ function literal(value: string): string {
   return value.replaceAll("$", "$$$$");
 }
 
-export function agentContainer(pod: Pod, config: AgentConfig, layout: Layout, settings: InjectorSettings): JsonObject {
+/** The agent's container. Throws `invalid_request` when the pod's own changes to it do not fit. */
+export function agentContainer(
+  injection: Injection,
+  config: AgentConfig,
+  layout: Layout,
+  settings: InjectorSettings,
+): JsonObject {
+  const { agent, token, caBundle } = injection;
+  const tokenVolume = token.kind === "own" ? TOKEN_VOLUME : token.name;
   const mounts = [
-    { name: TOKEN_VOLUME, mountPath: TOKEN_DIRECTORY, readOnly: true },
-    ...(config.caFile === undefined ? [] : [{ name: CA_VOLUME, mountPath: CA_DIRECTORY, readOnly: true }]),
+    { name: tokenVolume, mountPath: TOKEN_DIRECTORY, readOnly: true },
+    ...(caBundle === undefined ? [] : [{ name: CA_VOLUME, mountPath: CA_DIRECTORY, readOnly: true }]),
     { name: STATE_VOLUME, mountPath: STATE_DIRECTORY },
     ...layout.volumes.map((name) => ({ name, mountPath: `${VOLUMES_DIRECTORY}/${name}` })),
+    ...agent.mounts,
   ];
-  const sidecar: JsonObject = {
-    restartPolicy: "Always",
+  const gate = {
     startupProbe: {
       exec: { command: [HELPER_IN_IMAGE, "ready", READY_FILE] },
       periodSeconds: 1,
       failureThreshold: STARTUP_TRIES,
     },
   };
-  return {
-    ...base(AGENT_CONTAINER, pod, settings),
+  const sidecar: JsonObject = { restartPolicy: "Always", ...(agent.isGate ? gate : {}) };
+  const container = {
+    ...base(AGENT_CONTAINER, agent, settings),
     command: AGENT_COMMAND,
     args: ["agent"],
-    env: [{ name: AGENT_CONFIG_VARIABLE, value: literal(JSON.stringify(config)) }],
+    env: [{ name: AGENT_CONFIG_VARIABLE, value: literal(JSON.stringify(config)) }, ...agent.env],
     volumeMounts: mounts,
     ...(config.mode === "Sidecar" ? sidecar : {}),
   };
+  return applyJsonPatch(container, agent.patch);
 }
 
 /** Copies the static helper to where the pod's containers can start it. */
-export function helperContainer(pod: Pod, settings: InjectorSettings): JsonObject {
+export function helperContainer(shape: AgentShape, settings: InjectorSettings): JsonObject {
   return {
-    ...base(HELPER_CONTAINER, pod, settings),
+    ...base(HELPER_CONTAINER, shape, settings),
     command: [HELPER_IN_IMAGE, "copy", HELPER_IN_CONTAINER],
     volumeMounts: [{ name: HELPER_VOLUME, mountPath: HELPER_DIRECTORY }],
   };
@@ -107,18 +135,24 @@ function inMemory(name: string): JsonObject {
   return { name, emptyDir: { medium: "Memory", sizeLimit: VOLUME_SIZE_LIMIT } };
 }
 
-/**
- * All volumes that are added. `audience` is that of the server's tokens; `caBundle` is the ConfigMap with the CA's
- * certificate, if the cluster has its own CA.
- */
-export function addedVolumes(layout: Layout, audience: string, caBundle: string | undefined): readonly JsonObject[] {
-  const token = { path: "token", audience, expirationSeconds: TOKEN_EXPIRATION_SECONDS };
+/** All volumes that are added. */
+export function addedVolumes(layout: Layout, { token, caBundle, agent }: Injection): readonly JsonObject[] {
   const ca = { name: CA_VOLUME, configMap: { name: caBundle ?? "", items: [{ key: "ca.crt", path: "ca.crt" }] } };
   return [
-    { name: TOKEN_VOLUME, projected: { sources: [{ serviceAccountToken: token }] } },
+    ...(token.kind === "own" ? [tokenVolume(token.audience)] : []),
     ...(caBundle === undefined ? [] : [ca]),
     inMemory(STATE_VOLUME),
     ...layout.volumes.map(inMemory),
     ...(layout.needsHelper ? [{ name: HELPER_VOLUME, emptyDir: { sizeLimit: HELPER_SIZE_LIMIT } }] : []),
+    ...agent.volumes,
   ];
+}
+
+function tokenVolume(audience: string | undefined): JsonObject {
+  const token = {
+    path: "token",
+    ...(audience === undefined ? {} : { audience }),
+    expirationSeconds: TOKEN_EXPIRATION_SECONDS,
+  };
+  return { name: TOKEN_VOLUME, projected: { sources: [{ serviceAccountToken: token }] } };
 }

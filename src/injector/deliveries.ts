@@ -1,21 +1,33 @@
 // What each container of a pod is to receive, merged from the bindings: files by directory, and variables.
 // Two bindings must not write the same file or variable of one container, nor hide what the container has already.
+import type { AgentConfig } from "#common/agent-config.ts";
 import { CofferError } from "#common/errors.ts";
 import type { BindingSource, SecretBinding } from "#operator/api/secret-binding.ts";
 import { titleOf } from "./match.ts";
 import type { Container, Pod } from "./pod.ts";
 import type { Sources } from "./sources.ts";
 
+/** Who asks for something, as messages name it. */
+export interface Owner {
+  /** Unique within the pod. */
+  readonly id: string;
+  /** "SecretBinding team/db". */
+  readonly title: string;
+  /** What to change when the directory of its files does not fit, to follow "change". */
+  readonly directoryField: string;
+}
+
 export interface DeliveredFile {
-  readonly binding: SecretBinding;
-  readonly source: BindingSource;
-  readonly file: SecretBinding["spec"]["files"][number];
+  readonly owner: Owner;
+  readonly directory: string;
+  /** `path` is below the directory, `source` a name among the agent's sources. */
+  readonly file: AgentConfig["files"][number];
 }
 
 export type VariableMethod = "FileKeyRef" | "Helper";
 
 export interface DeliveredVariable {
-  readonly binding: SecretBinding;
+  readonly owner: Owner;
   readonly source: BindingSource;
   readonly name: string;
   readonly key: string;
@@ -48,43 +60,61 @@ export function deal(pod: Pod, bindings: readonly SecretBinding[], sources: Sour
   const deliveries = [...pod.initContainers, ...pod.containers].flatMap((container): readonly Delivery[] => {
     const own = bindings.filter(({ spec }) => spec.containers?.includes(container.name) ?? regular.has(container.name));
     if (own.length === 0) return [];
-    const directories = directoriesOf(own, sources);
-    assertDirectories(container, directories);
+    const directories = directoriesOf(
+      container,
+      own.flatMap((binding) => filesOf(binding, sources)),
+    );
     return [{ container, directories, variables: variablesOf(container, own, sources, fileKeyRef) }];
   });
   return { deliveries, warnings };
 }
 
-/** A binding may serve several workloads, so a container that is not there is worth a warning, and all of them a refusal. */
+function ownerOf(binding: SecretBinding): Owner {
+  const title = titleOf(binding);
+  return { id: binding.metadata.name, title, directoryField: `spec.mountPath of ${title}` };
+}
+
 function absentContainers(pod: Pod, binding: SecretBinding): readonly string[] {
+  return namesAbsent(pod, titleOf(binding), "spec.containers", binding.spec.containers ?? []);
+}
+
+/**
+ * What names containers may serve several workloads, so that one that is not there is worth a warning, and all of them a
+ * refusal. `field` is where they are named.
+ */
+export function namesAbsent(pod: Pod, title: string, field: string, wanted: readonly string[]): readonly string[] {
   const present = new Set([...pod.initContainers, ...pod.containers].map((c) => c.name));
-  const wanted = binding.spec.containers ?? [];
   const absent = wanted.filter((name) => !present.has(name));
   if (absent.length === 0) return [];
-  const sentence = `${titleOf(binding)} names the container ${absent.join(", ")}, which the pod does not have`;
-  if (absent.length === wanted.length) refuse(`${sentence}: correct spec.containers or the pod`);
+  const sentence = `${title} names the container ${absent.join(", ")}, which the pod does not have`;
+  if (absent.length === wanted.length) refuse(`${sentence}: correct ${field} or the pod`);
   return [sentence];
 }
 
-function directoriesOf(
-  bindings: readonly SecretBinding[],
-  sources: Sources,
-): ReadonlyMap<string, readonly DeliveredFile[]> {
+function filesOf(binding: SecretBinding, sources: Sources): readonly DeliveredFile[] {
+  const owner = ownerOf(binding);
+  return binding.spec.files.map(({ source, path, format, key, mode }) => ({
+    owner,
+    directory: binding.spec.mountPath,
+    file: { path, source: sources.of(binding, source).name, format, ...(key === undefined ? {} : { key }), mode },
+  }));
+}
+
+/** Files by their directories. Throws `invalid_request` when two of them, or a mount of the container, are in the way. */
+export function directoriesOf(container: Container, delivered: readonly DeliveredFile[]): Delivery["directories"] {
   const directories = new Map<string, DeliveredFile[]>();
-  for (const binding of bindings) {
-    for (const file of binding.spec.files) {
-      const files = directories.get(binding.spec.mountPath) ?? [];
-      directories.set(binding.spec.mountPath, files);
-      const added = { binding, file, source: sources.of(binding, file.source) };
-      for (const other of files) assertApart(other, added);
-      files.push(added);
-    }
+  for (const added of delivered) {
+    const files = directories.get(added.directory) ?? [];
+    directories.set(added.directory, files);
+    for (const other of files) assertApart(other, added);
+    files.push(added);
   }
+  assertDirectories(container, directories);
   return directories;
 }
 
 function assertApart(a: DeliveredFile, b: DeliveredFile): void {
-  const where = (d: DeliveredFile) => `${d.binding.spec.mountPath}/${d.file.path}`;
+  const where = (d: DeliveredFile) => `${d.directory}/${d.file.path}`;
   const within = (outer: DeliveredFile, inner: DeliveredFile) =>
     inner.file.path.startsWith(`${outer.file.path}/`) && outer.file.format !== "PerKey";
   if (a.file.path === b.file.path) {
@@ -95,10 +125,8 @@ function assertApart(a: DeliveredFile, b: DeliveredFile): void {
   }
 }
 
-function both(a: { readonly binding: SecretBinding }, b: { readonly binding: SecretBinding }): string {
-  return a.binding === b.binding
-    ? `two entries of ${titleOf(a.binding)}`
-    : `${titleOf(a.binding)} and ${titleOf(b.binding)}`;
+function both(a: { readonly owner: Owner }, b: { readonly owner: Owner }): string {
+  return a.owner.id === b.owner.id ? `two entries of ${a.owner.title}` : `${a.owner.title} and ${b.owner.title}`;
 }
 
 function assertDirectories(container: Container, directories: Delivery["directories"]): void {
@@ -109,7 +137,7 @@ function assertDirectories(container: Container, directories: Delivery["director
     const mount = container.volumeMounts.find((m) => m.mountPath.replace(/\/+$/, "") === path);
     if (mount && first) {
       refuse(
-        `container ${container.name} already mounts volume ${mount.name} at ${path}: change spec.mountPath of ${titleOf(first.binding)}`,
+        `container ${container.name} already mounts volume ${mount.name} at ${path}: change ${first.owner.directoryField}`,
       );
     }
   }
@@ -123,14 +151,15 @@ function variablesOf(
 ): readonly DeliveredVariable[] {
   const variables = new Map<string, DeliveredVariable>();
   for (const binding of bindings) {
+    const owner = ownerOf(binding);
     const method = binding.spec.env.length === 0 ? "Helper" : methodOf(binding, fileKeyRef);
     for (const { name, key, source } of binding.spec.env) {
-      const added = { binding, name, key, method, source: sources.of(binding, source) };
+      const added = { owner, name, key, method, source: sources.of(binding, source) };
       const other = variables.get(name);
       if (other) refuse(`${both(other, added)} set the same environment variable ${name}: rename or remove one`);
       if (container.env.some((existing) => existing.name === name)) {
         refuse(
-          `container ${container.name} already has the environment variable ${name}: remove it from the pod or from ${titleOf(binding)}`,
+          `container ${container.name} already has the environment variable ${name}: remove it from the pod or from ${owner.title}`,
         );
       }
       variables.set(name, added);
@@ -156,6 +185,6 @@ function assertCommand(container: Container, variables: readonly DeliveredVariab
   const helped = variables.find((variable) => variable.method === "Helper");
   if (helped === undefined || (container.command ?? []).length > 0) return;
   refuse(
-    `container ${container.name} states no command, which the helper needs to set the environment variables of ${titleOf(helped.binding)}: write the image's entrypoint as the container's command, or use files instead of env`,
+    `container ${container.name} states no command, which the helper needs to set the environment variables of ${helped.owner.title}: write the image's entrypoint as the container's command, or use files instead of env`,
   );
 }

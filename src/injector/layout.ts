@@ -70,7 +70,7 @@ export function layOut(deliveries: readonly Delivery[], plainVariables = false):
     for (const method of ["FileKeyRef", "Helper"] as const) {
       const chosen = variables.filter((variable) => variable.method === method);
       if (chosen.length === 0) continue;
-      const volume = variableVolumes.take([method, chosen.map((v) => [v.binding.metadata.name, v.name])]);
+      const volume = variableVolumes.take([method, chosen.map((v) => [v.owner.id, v.name])]);
       if (volume.fresh) environments.push(agentEnvironment(volume.name, formats[method], chosen));
       parts.push(method === "FileKeyRef" ? byKubelet(volume.name, chosen) : byHelper(volume.name));
     }
@@ -85,8 +85,8 @@ export function layOut(deliveries: readonly Delivery[], plainVariables = false):
   };
 }
 
-function identityOf({ binding, file }: DeliveredFile): readonly string[] {
-  return [binding.metadata.name, file.path];
+function identityOf({ owner, file }: DeliveredFile): readonly string[] {
+  return [owner.id, file.path];
 }
 
 function readOnly(name: string, mountPath: string): JsonObject {
@@ -101,14 +101,8 @@ function join(parts: readonly Addition[]): Addition {
   };
 }
 
-function agentFile(volume: string, { source, file }: DeliveredFile): AgentConfig["files"][number] {
-  return {
-    path: `${VOLUMES_DIRECTORY}/${volume}/${file.path}`,
-    source: source.name,
-    format: file.format,
-    ...(file.key === undefined ? {} : { key: file.key }),
-    mode: file.mode,
-  };
+function agentFile(volume: string, { file }: DeliveredFile): AgentConfig["files"][number] {
+  return { ...file, path: `${VOLUMES_DIRECTORY}/${volume}/${file.path}` };
 }
 
 function agentEnvironment(

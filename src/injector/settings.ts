@@ -7,4 +7,6 @@ export interface InjectorSettings {
   readonly fileKeyRef: boolean;
   /** Whether they take quotes in such files as a part of the value, as those of 1.34 do. */
   readonly plainVariables?: boolean | undefined;
+  /** Whether it assigns users to pods and refuses those that choose another (OpenShift). */
+  readonly assignsUsers?: boolean | undefined;
 }

@@ -1,7 +1,7 @@
 // Pods, bindings and a cluster for the injector's tests, short where a manifest is short: the defaults are the CRD's.
 import { isJsonArray, isJsonObject, type JsonObject, type JsonValue } from "#common/json.ts";
 import type { Surroundings } from "#injector/match.ts";
-import type { PatchOperation } from "#injector/mutate.ts";
+import type { PatchOperation } from "#injector/patch.ts";
 import type { InjectorSettings } from "#injector/settings.ts";
 import { readResource } from "#operator/api/resource.ts";
 import { type SecretBinding, secretBinding } from "#operator/api/secret-binding.ts";
