@@ -222,6 +222,78 @@ describe("one item of a snapshot", () => {
     expect((await item("recover", "mount", "gone", snapshot)).status).toBe(400);
   });
 
+  it("is in a namespace, also in one that was made anew since", async () => {
+    const inside = (method: string, path: string, body?: unknown) => call(one, method, `team/${path}`, body);
+    const make = async () => {
+      expect((await call(one, "PUT", "sys/namespaces/team", {})).status).toBe(200);
+      await inside("POST", "sys/mounts/kv", { type: "kv", options: { version: "2" } });
+    };
+    const of = (what: string, kind: string, path: string, snapshot: Uint8Array) =>
+      call(one, "POST", `sys/storage/snapshot-${what}?kind=${kind}&namespace=team&path=${path}`, snapshot);
+    const policy = 'path "kv/data/a" { capabilities = ["read"] }';
+    await make();
+    await inside("POST", "kv/data/a", { data: { value: "old" } });
+    await inside("PUT", "sys/policies/acl/reader", { policy });
+    await inside("POST", "sys/mounts/gone", { type: "kv", options: { version: "1" } });
+    await inside("POST", "gone/x", { value: "inside" });
+    const snapshot = await take(one);
+    await call(one, "DELETE", "sys/namespaces/team");
+    await expect
+      .poll(async () => (await call(one, "GET", "sys/namespaces/team")).status, { timeout: 20_000 })
+      .toBe(404);
+    expect((await of("read", "kv", "kv/a", snapshot)).data).toMatchObject({
+      records: { "data/a/1": { value: "old" } },
+    });
+    expect(await of("recover", "kv", "kv/a", snapshot)).toMatchObject({ status: 404 });
+    await make();
+    for (const [kind, path] of Object.entries({ kv: "kv/a", policy: "reader", mount: "gone" })) {
+      const back = await of("recover", kind, path, snapshot);
+      expect(back.status, back.error).toBe(200);
+    }
+    expect((await inside("GET", "kv/data/a")).data.data.value).toBe("old");
+    expect((await inside("GET", "sys/policies/acl/reader")).data.policy).toBe(policy);
+    expect((await inside("GET", "gone/x")).data.value).toBe("inside");
+    expect((await call(one, "GET", "sys/policies/acl/reader")).status).toBe(404);
+    const none = await call(one, "POST", "sys/storage/snapshot-read?kind=kv&namespace=none&path=kv/a", snapshot);
+    expect([none.status, none.error]).toEqual([404, "the snapshot has no namespace none/"]);
+  });
+
+  it("is a policy with its end and what it asks of writers, also over one that wants its version named", async () => {
+    const policy = 'path "secret/data/ends" { capabilities = ["read"] }';
+    const written = { policy, expiration: "2099-01-01T00:00:00Z", cas_required: true, cas: -1 };
+    expect((await call(one, "PUT", "sys/policies/acl/ends", written)).error).toBe("");
+    const before = (await call(one, "GET", "sys/policies/acl/ends")).data;
+    const snapshot = await take(one);
+    await call(one, "PUT", "sys/policies/acl/ends", { policy: `${policy} `, cas_required: true, cas: 1 });
+    const back = await item("recover", "policy", "ends", snapshot);
+    expect(back.status, back.error).toBe(200);
+    const { version: _grown, modified: _later, ...after } = (await call(one, "GET", "sys/policies/acl/ends")).data;
+    expect(before).toMatchObject(after);
+    expect(after).toMatchObject({ policy, cas_required: true, expiration: expect.stringContaining("2099") });
+  });
+
+  it("is an auth method only for who may enable those, and hides no namespace", async () => {
+    await call(one, "POST", "sys/auth/people", { type: "userpass" });
+    await call(one, "POST", "sys/mounts/taken", { type: "kv" });
+    const snapshot = await take(one);
+    await call(one, "DELETE", "sys/auth/people");
+    await call(one, "DELETE", "sys/mounts/taken");
+    const policy = `path "sys/storage/*" { capabilities = ["update", "sudo"] }
+      path "sys/mounts/*" { capabilities = ["create", "read", "update"] }`;
+    await call(one, "PUT", "sys/policies/acl/mounter", { policy });
+    const made = await fetch(`${one.address}/v1/auth/token/create`, {
+      method: "POST",
+      headers: { "X-Vault-Token": one.rootToken },
+      body: JSON.stringify({ policies: ["mounter"] }),
+    });
+    const { auth } = (await made.json()) as { auth: { client_token: string } };
+    expect((await item("recover", "mount", "auth/people", snapshot, auth.client_token)).status).toBe(403);
+    expect((await item("read", "mount", "taken", snapshot, auth.client_token)).status).toBe(200);
+    expect((await item("recover", "mount", "auth/people", snapshot)).status).toBe(200);
+    await expect.poll(async () => (await call(one, "PUT", "sys/namespaces/taken", {})).status).toBe(200);
+    expect((await item("recover", "mount", "taken", snapshot)).error).toContain("there is a namespace of this name");
+  });
+
   it("is only for who may use the live path, with sudo", async () => {
     const policy = 'path "sys/storage/*" { capabilities = ["update", "sudo"] }';
     await call(one, "PUT", "sys/policies/acl/items", { policy });
@@ -254,6 +326,17 @@ describe("the command line", () => {
     expect(await run("verify", "cli.snap")).toMatch(/decrypted +\d+/);
     expect(await run("read", "cli.snap", "kv", "secret/cli")).toContain('"old"');
     await run("restore-item", "cli.snap", "kv", "secret/cli");
+    const elsewhere = await cli(
+      setting,
+      "operator",
+      "snapshot",
+      "read",
+      "-namespace=x",
+      "cli.snap",
+      "kv",
+      "secret/cli",
+    );
+    expect([elsewhere.code, elsewhere.stderr]).toEqual([2, expect.stringContaining("no namespace x/")]);
     expect(await get(one, "cli")).toBe("old");
     await put(one, "cli", "newer");
     await run("restore", "cli.snap");

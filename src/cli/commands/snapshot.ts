@@ -110,7 +110,10 @@ export const restoreItem = defineCommand({
   name: "operator snapshot restore-item",
   summary: "Brings one item of a snapshot back, in place of what is there now; everything else stays as it is.",
   usage: ITEM_USAGE,
-  examples: ["operator snapshot restore-item backup.snap kv secret/app/db"],
+  examples: [
+    "operator snapshot restore-item backup.snap kv secret/app/db",
+    "operator snapshot restore-item -namespace=team-a backup.snap policy app",
+  ],
   args: [3, 3],
   async run({ client, args, io, print }) {
     const found = await item(client, "recover", args, io);
@@ -120,8 +123,18 @@ export const restoreItem = defineCommand({
 });
 
 async function item(client: ApiClient, what: string, [file = "", kind = "", path = ""]: readonly string[], io: CliIo) {
-  const query = { kind, path };
-  return (await upload(client, `sys/storage/snapshot-${what}`, resolve(io.cwd, file), io, query)) ?? {};
+  // The operation is one of the whole server, on an item of a namespace.
+  const { namespace } = client;
+  const query = { kind, path, ...(namespace !== undefined && { namespace }) };
+  return (
+    (await upload(
+      client.with({ namespace: undefined }),
+      `sys/storage/snapshot-${what}`,
+      resolve(io.cwd, file),
+      io,
+      query,
+    )) ?? {}
+  );
 }
 
 async function upload(

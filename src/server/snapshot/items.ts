@@ -3,7 +3,11 @@
 import { CofferError } from "#common/errors.ts";
 import { parseJson } from "#common/json.ts";
 import type { Barrier } from "../barrier/barrier.ts";
+import type { RecordKind } from "../barrier/transaction.ts";
 import { MOUNT_PREFIX, type MountRecord, mountKind } from "../mounts/mount-record.ts";
+import { namespaceKey, namespaceKind } from "../namespaces/namespace-record.ts";
+import { namespacePrefix } from "../namespaces/namespace-transaction.ts";
+import { type PolicyRecord, policyKey, policyKind } from "../policy/policy-kind.ts";
 import { MAC_PURPOSE } from "./format.ts";
 import { isAuthentic } from "./read-snapshot.ts";
 import type { Spool } from "./spool.ts";
@@ -36,19 +40,41 @@ export class SnapshotItems {
         if (!isWanted(key)) continue;
         bytes += value.length;
         if (found.size >= ITEM_RECORDS_MAX || bytes > ITEM_BYTES_MAX) throw tooMuch();
-        found.set(key, this.#barrier.reveal(key, value));
+        found.set(key, await this.#barrier.reveal(key, value));
       }
     }
     return found;
   }
 
-  /** The mount that served a path of the API then, in the root namespace. */
-  async mountOf(path: string): Promise<MountRecord | undefined> {
-    const mounts = [...(await this.records((key) => key.startsWith(MOUNT_PREFIX))).values()].map((bytes) =>
-      mountKind.schema.parse(parseJson(Buffer.from(bytes).toString("utf8")), mountKind.name),
-    );
-    return mounts.find((mount) => `${path}/`.startsWith(mount.path));
+  /** The id that a namespace of this path ("team/a/") had then; "" for the root, undefined when there was none. */
+  async namespaceId(path: string): Promise<string | undefined> {
+    return path === "" ? "" : (await this.#one(namespaceKind, namespaceKey(path)))?.id;
   }
+
+  /** The mount that served a path of the API then, in the namespace of this id. */
+  async mountOf(path: string, namespaceId: string): Promise<MountRecord | undefined> {
+    const folder = partOf(namespaceId) + MOUNT_PREFIX;
+    const found = await this.records((key) => key.startsWith(folder));
+    return [...found.values()].map(parsed(mountKind)).find((mount) => `${path}/`.startsWith(mount.path));
+  }
+
+  /** A policy as it was then, by its name in lower case. */
+  policy(name: string, namespaceId: string): Promise<PolicyRecord | undefined> {
+    return this.#one(policyKind, partOf(namespaceId) + policyKey(name));
+  }
+
+  async #one<T>(kind: RecordKind<T>, wanted: string): Promise<T | undefined> {
+    return [...(await this.records((key) => key === wanted)).values()].map(parsed(kind))[0];
+  }
+}
+
+/** What the keys of a namespace's own records begin with. */
+function partOf(namespaceId: string): string {
+  return namespaceId === "" ? "" : namespacePrefix(namespaceId);
+}
+
+function parsed<T>({ schema, name }: RecordKind<T>): (bytes: Uint8Array) => T {
+  return (bytes) => schema.parse(parseJson(Buffer.from(bytes).toString("utf8")), name);
 }
 
 function tooMuch(): CofferError {
