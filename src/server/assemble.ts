@@ -2,6 +2,7 @@
 // their work.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "#common/clock.ts";
+import { CofferError } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { Log } from "#common/log.ts";
 import type { Metrics } from "#common/metrics.ts";
@@ -80,6 +81,8 @@ export interface ServerParts {
   readonly introspection?: boolean;
   /** For sys/pprof/cmdline. */
   readonly commandLine?: readonly string[];
+  /** Reads the seals of the configuration again. Throws `invalid_request`. */
+  readonly reloadSeals?: () => Promise<void>;
   /** The other worker processes of this server; none by default. */
   readonly siblings?: Siblings | undefined;
   /** How long one attempt at ending something outside may take, before another node may begin one. */
@@ -98,6 +101,7 @@ export interface AssembledServer {
   readonly whole: WholeServer;
   readonly snapshots: Snapshots;
   readonly seals: SealSet;
+  readonly copies: SealCopies;
   readonly sealWatch: SealWatch;
   /** Paths whose bodies are handed on as they come. */
   readonly takesStream: (path: string) => boolean;
@@ -115,9 +119,14 @@ function settingsOf({
   ...parts
 }: ServerParts) {
   const { storageType, version, buildDate, sanitizedConfig } = parts;
+  const reloadSeals = parts.reloadSeals ?? noConfiguration;
   const storageTrouble = () => parts.storage.usage?.()?.trouble;
-  const built = { storageType, version, buildDate, sanitizedConfig, storageTrouble };
+  const built = { storageType, version, buildDate, sanitizedConfig, storageTrouble, reloadSeals };
   return { unauthenticatedRekey, rawStorage, introspection, commandLine, ...built };
+}
+
+async function noConfiguration(): Promise<void> {
+  throw new CofferError("invalid_request", "this server was started without a configuration that could be read again");
 }
 
 /** What ends by itself: leases, and what requests made outside in vain. */
@@ -203,7 +212,7 @@ export function assemble(parts: ServerParts): AssembledServer {
   };
   lazy.services = services;
   return {
-    ...{ services, initial, inFlight, whole, snapshots, eventFeed, seals, sealWatch },
+    ...{ services, initial, inFlight, whole, snapshots, eventFeed, seals, copies, sealWatch },
     background: new Background({
       ...{ barrier, expiration, undoing, counts: sweeps, audit, events, eventFeed, clock, log, turn: siblings?.turn },
     }),

@@ -1,11 +1,12 @@
 // `coffer server`: reads flags and configuration and runs what they ask for. The only file of the server that sees the
 // process's environment. The server itself is in serve.ts, loaded only by the process that is one.
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { resolve } from "node:path";
-import { CofferError, messageOf } from "#common/errors.ts";
+import { CofferError } from "#common/errors.ts";
 import { createLog, type Log } from "#common/log.ts";
 import type { ProgramIo } from "#common/program.ts";
 import { type ConfigFile, parseServerConfig, type ServerConfig } from "./config/server-config.ts";
+import { readConfigFiles } from "./config-files.ts";
 import { type Development, developmentSetup } from "./development.ts";
 import { parseServerFlags, SERVER_HELP, type ServerFlags } from "./flags.ts";
 import { writePidFile } from "./pid-file.ts";
@@ -44,7 +45,7 @@ interface Given {
 
 async function runWith({ flags, development, link, io }: Given): Promise<number> {
   const start = await link?.started();
-  const files = start?.files ?? (development ? [] : await readFiles(flags, io));
+  const files = start?.files ?? (development ? [] : await readConfigFiles(flags, io));
   const config = development?.config ?? parseServerConfig(files);
   const log = createLog({
     level: flags.logLevel ?? config.logLevel,
@@ -56,7 +57,7 @@ async function runWith({ flags, development, link, io }: Given): Promise<number>
   if (!link) for (const warning of config.warnings) log.warn(warning);
   if (flags.restore !== "" && !link) await restoreFirst(config, flags, io, log);
   const count = countOf(config, { flags, development, link, io });
-  if (count > 1) return runSupervisor(config, { count, files, io, log });
+  if (count > 1) return runSupervisor(config, { count, files, io, log, flags });
   const { serve, serveRecovery } = await import("./serve.ts");
   if (flags.recovery) return serveRecovery(config, { io, log });
   return serve(config, { development, flags, io, log, link });
@@ -83,31 +84,23 @@ function countOf(config: ServerConfig, { flags, development, link }: Given): num
 
 async function runSupervisor(
   config: ServerConfig,
-  { count, files, io, log }: { count: number; files: readonly ConfigFile[]; io: ProgramIo; log: Log },
+  {
+    count,
+    files,
+    io,
+    log,
+    flags,
+  }: { count: number; files: readonly ConfigFile[]; io: ProgramIo; log: Log; flags: ServerFlags },
 ): Promise<number> {
   const { supervise } = await import("./workers/supervisor.ts");
   await writePidFile(config.pidFile);
   const { clock, signal, onHangup = () => {} } = io;
-  const code = await supervise({ count, files, clock, log, signal, onHangup });
+  const reread = async () => {
+    const again = await readConfigFiles(flags, io);
+    parseServerConfig(again);
+    return again;
+  };
+  const code = await supervise({ count, files, clock, log, signal, onHangup, reread });
   if (config.pidFile !== undefined) await rm(config.pidFile, { force: true });
   return code;
-}
-
-async function readFiles(flags: ServerFlags, io: ProgramIo): Promise<readonly ConfigFile[]> {
-  if (flags.configFiles.length === 0) {
-    throw new CofferError(
-      "invalid_request",
-      "give a configuration with -config=FILE, or -dev for a development server",
-    );
-  }
-  const files = flags.configFiles.map(async (name) => ({ name, text: await readText(resolve(io.cwd, name)) }));
-  return Promise.all(files);
-}
-
-async function readText(file: string): Promise<string> {
-  try {
-    return await readFile(file, "utf8");
-  } catch (error) {
-    throw new CofferError("invalid_request", `cannot read ${file}: ${messageOf(error)}`, { cause: error });
-  }
 }

@@ -2,13 +2,15 @@
 // can, and takes everything down in order when the process is asked to end.
 import { readFile, rm } from "node:fs/promises";
 import { resolve } from "node:path";
+import { messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import { createMetrics } from "#common/metrics.ts";
 import type { ProgramIo } from "#common/program.ts";
 import { VERSION, VERSION_DATE } from "#common/version.ts";
 import { type AssembledServer, assemble, type ServerParts } from "./assemble.ts";
 import { enableAuditDevices } from "./audit/audit-config.ts";
-import type { ServerConfig } from "./config/server-config.ts";
+import { parseServerConfig, type ServerConfig } from "./config/server-config.ts";
+import { readConfigFiles } from "./config-files.ts";
 import { runBootstrap } from "./core/bootstrap.ts";
 import { type MetricsRequest, metricsAnswer } from "./core/metrics-answer.ts";
 import type { Request } from "./core/request.ts";
@@ -18,8 +20,11 @@ import { type ServerFlags, shownCommandLine } from "./flags.ts";
 import { type Listener, listen } from "./http/listener.ts";
 import { writePidFile } from "./pid-file.ts";
 import { runRecovery } from "./recovery/run-recovery.ts";
+import { declareMachineryMetrics } from "./seal/machinery-metrics.ts";
 import { findSealType } from "./seal/registry.ts";
 import type { Seal } from "./seal/seal.ts";
+import type { SealBackground } from "./seal/seal-types.ts";
+import { SealReload } from "./seal-reload.ts";
 import { registerServerMetrics } from "./server-metrics.ts";
 import { assertWhole, readMigration } from "./storage/migration-record.ts";
 import { requireStorageKind, type StorageContext, type StorageKind } from "./storage/registry.ts";
@@ -44,7 +49,10 @@ export interface Start {
 export async function serve(config: ServerConfig, start: Start): Promise<number> {
   const { development, flags, io, log, link } = start;
   const parts = { ...(await openParts(config, io, log)), ...start.parts, siblings: link };
-  const server = assemble({ ...parts, commandLine: shownCommandLine(flags) });
+  const late: { reload?: SealReload } = {};
+  const reloadSeals = async () => late.reload?.run();
+  const server = assemble({ ...parts, ...(!development && { reloadSeals }), commandLine: shownCommandLine(flags) });
+  late.reload = sealReload(config, server, start, parts.sealBackground);
   const stop = new AbortController();
   io.signal.addEventListener("abort", () => stop.abort(), { once: true });
   if (io.signal.aborted) stop.abort();
@@ -60,7 +68,7 @@ export async function serve(config: ServerConfig, start: Start): Promise<number>
   };
   const listeners = await openListeners(config, { ...server, serve: counted }, parts);
   if (!link) await writePidFile(config.pidFile);
-  if (!development) rereadOnHangup(io, log, listeners);
+  if (!development) rereadOnHangup(io, log, listeners, reloadSeals);
   link?.ready();
   const comingUp = bringUpServer(config, server, start, stop.signal);
   if (development) {
@@ -88,18 +96,47 @@ export async function serveRecovery(config: ServerConfig, { io, log }: Pick<Star
   return runRecovery(await openParts(config, io, log), config, io);
 }
 
-function rereadOnHangup({ onHangup }: ProgramIo, log: Log, listeners: readonly Listener[]): void {
+function rereadOnHangup(
+  { onHangup }: ProgramIo,
+  log: Log,
+  listeners: readonly Listener[],
+  reloadSeals: () => Promise<void>,
+): void {
   onHangup?.(() => {
-    log.info("reading certificates again");
+    log.info("reading certificates and seals again");
     for (const listener of listeners) listener.reload();
+    reloadSeals().catch((error: unknown) => log.error("the seals stay as they are", { error: messageOf(error) }));
   });
 }
 
-async function openParts(config: ServerConfig, io: ProgramIo, log: Log): Promise<ServerParts> {
+function sealReload(
+  config: ServerConfig,
+  server: AssembledServer,
+  { flags, io, log }: Start,
+  background: SealBackground,
+): SealReload {
+  const { seals, copies, sealWatch, services } = server;
+  return new SealReload({
+    ...{ seals, copies, node: services.node, log, stanzas: config.seals },
+    read: async () => parseServerConfig(await readConfigFiles(flags, io)).seals,
+    open: (stanza) => openSeal(stanza, config, io, background),
+    changed: () => sealWatch.wake(),
+  });
+}
+
+async function openParts(
+  config: ServerConfig,
+  io: ProgramIo,
+  log: Log,
+): Promise<ServerParts & { readonly sealBackground: SealBackground }> {
   const { clock } = io;
+  const metrics = createMetrics();
+  const sealBackground = { log, noteMachinery: declareMachineryMetrics(metrics) };
   const open = (disabled: boolean) =>
     Promise.all(
-      config.seals.filter((seal) => seal.disabled === disabled).map((stanza) => openSeal(stanza, config, io)),
+      config.seals
+        .filter((seal) => seal.disabled === disabled)
+        .map((stanza) => openSeal(stanza, config, io, sealBackground)),
     );
   const [seals, retiredSeals] = [await open(false), await open(true)];
   const kind = requireStorageKind(config.storage.type);
@@ -112,7 +149,8 @@ async function openParts(config: ServerConfig, io: ProgramIo, log: Log): Promise
     host: { clock, log, readFile: (path) => readFile(path, "utf8"), environment: io.env },
     clock,
     log,
-    metrics: createMetrics(),
+    metrics,
+    sealBackground,
     ttl: { defaultLeaseTtlSeconds: config.defaultLeaseTtlSeconds, maxLeaseTtlSeconds: config.maxLeaseTtlSeconds },
     clusterName: config.clusterName,
     version: VERSION,
@@ -143,12 +181,18 @@ export function openSeals(config: ServerConfig, io: ProgramIo): Promise<readonly
   return Promise.all(config.seals.map((stanza) => openSeal(stanza, config, io)));
 }
 
-function openSeal(stanza: ServerConfig["seals"][number], config: ServerConfig, io: ProgramIo): Promise<Seal> {
+function openSeal(
+  stanza: ServerConfig["seals"][number],
+  config: ServerConfig,
+  io: ProgramIo,
+  background?: SealBackground,
+): Promise<Seal> {
   return findSealType(stanza.type).parse(stanza.config, {
     clusterName: config.clusterName,
     clock: io.clock,
     readFile: (path) => readFile(resolve(io.cwd, path)),
     environment: (name) => io.env[name],
+    background,
   });
 }
 

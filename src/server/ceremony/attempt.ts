@@ -37,7 +37,7 @@ const attemptSchema = object({
 export type Attempt = Infer<typeof attemptSchema>;
 const attemptKind = recordKind("ceremony", attemptSchema);
 
-export type CeremonyName = "rekey-barrier" | "rekey-recovery" | "generate-root";
+export type CeremonyName = "rekey-barrier" | "rekey-recovery" | "rekey-emergency" | "generate-root";
 
 function keyOf(name: CeremonyName): string {
   return `core/ceremony/${name}`;

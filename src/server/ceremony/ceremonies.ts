@@ -9,6 +9,7 @@ export interface Ceremonies {
   readonly custody: KeyCustody;
   readonly barrierRekey: Rekey;
   readonly recoveryRekey: Rekey;
+  readonly emergencyRekey: Rekey;
   readonly rootGeneration: RootGeneration;
 }
 
@@ -25,6 +26,7 @@ export function createCeremonies(dependencies: CeremonyDependencies): Ceremonies
     custody,
     barrierRekey: new Rekey({ barrier, custody, clock }, "barrier"),
     recoveryRekey: new Rekey({ barrier, custody, clock }, "recovery"),
+    emergencyRekey: new Rekey({ barrier, custody, clock }, "emergency"),
     rootGeneration: new RootGeneration({ custody, clock, writeRootToken }),
   };
 }

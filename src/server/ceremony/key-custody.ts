@@ -22,6 +22,7 @@ import {
   sealKeysWrite,
 } from "../core/seal-store.ts";
 import { combine } from "../seal/combine.ts";
+import { newEmergencyKey, wrapAgain, wrapForEmergency } from "../seal/emergency.ts";
 import { SealError, type ShamirSeal, type WrappedKey } from "../seal/seal.ts";
 import type { Split } from "../seal/split.ts";
 import type { Storage } from "../storage/storage.ts";
@@ -99,10 +100,53 @@ export class KeyCustody {
     const byShares = isAuto ? [] : [this.#shamirSeal().wrap(rootKey, ROOT_PURPOSE, kek)];
     const root = [...byShares, ...(await this.#wrapByAll(rootKey, ROOT_PURPOSE))];
     const config = isAuto ? stored.config : { ...stored.config, ...split };
-    const writes = sealWrites(stored, config, { ...stored.keys, root: this.#dated(root, stored.keys.root) });
+    const emergency = this.#emergencyAgain(stored, rootKey);
+    const writes = sealWrites(stored, config, { ...stored.keys, root: this.#dated(root, stored.keys.root), emergency });
     assertCommitted(await this.#deps.barrier.rekey(rootKey, writes));
     await this.#deps.node.reload();
     await this.#deps.node.passOnRootKey();
+  }
+
+  #emergencyAgain({ keys: { emergency } }: StoredSeal, rootKey: SecretBytes): KeyCopy | undefined {
+    if (!emergency) return undefined;
+    using current = this.#deps.barrier.cloneRootKey();
+    const [copy] = this.#dated([wrapAgain(emergency, current, rootKey, ROOT_PURPOSE)], [emergency]);
+    return copy;
+  }
+
+  /** Puts an emergency set in place of the old one, if there was one. Throws `invalid_request`, `conflict`. */
+  async replaceEmergencyKey(key: SecretBytes, split: Split): Promise<void> {
+    this.assertEmergencyPossible();
+    const stored = await this.#stored();
+    const seal = this.#shamirSeal().name;
+    using rootKey = this.#deps.barrier.cloneRootKey();
+    const before = stored.keys.emergency;
+    const [emergency] = this.#dated(
+      [wrapForEmergency(rootKey, ROOT_PURPOSE, { seal, secret: key })],
+      before ? [before] : [],
+    );
+    const config = { ...stored.config, emergencyShares: split.shares, emergencyThreshold: split.threshold };
+    const writes = sealWrites(stored, config, { ...stored.keys, emergency });
+    assertCommitted(await this.#deps.barrier.commitCopies(rootKey, writes));
+    await this.#deps.node.reload();
+  }
+
+  /** Throws `invalid_request` with what has to be done first. */
+  assertEmergencyPossible(): void {
+    if (!this.isAutoSeal)
+      throw new CofferError(
+        "invalid_request",
+        "this server is unsealed by shares already; an emergency set is for others",
+      );
+    if (!this.#deps.seals.activeShamir)
+      throw new CofferError(
+        "invalid_request",
+        'the configuration has no emergency set: add seal "shamir" { name = "emergency" }',
+      );
+  }
+
+  newEmergencyKey(): SecretBytes {
+    return newEmergencyKey();
   }
 
   /** Puts a recovery key in place of the old one, if there was one. Throws as replaceRootKey does. */

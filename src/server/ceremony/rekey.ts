@@ -68,14 +68,17 @@ export type RekeyOutcome =
 /** Changes of an attempt lose only against other people's steps, which are few. */
 const ATTEMPTS_MAX = 20;
 
+/** Which key gets new shares. */
+export type RekeyNoun = "barrier" | "recovery" | "emergency";
+
 export class Rekey {
   readonly #deps: RekeyDependencies;
   readonly #name: CeremonyName;
-  readonly #noun: "barrier" | "recovery";
-  constructor(dependencies: RekeyDependencies, noun: "barrier" | "recovery") {
+  readonly #noun: RekeyNoun;
+  constructor(dependencies: RekeyDependencies, noun: RekeyNoun) {
     this.#deps = dependencies;
     this.#noun = noun;
-    this.#name = noun === "barrier" ? "rekey-barrier" : "rekey-recovery";
+    this.#name = `rekey-${noun}`;
   }
 
   async status(): Promise<RekeyStatus> {
@@ -107,6 +110,7 @@ export class Rekey {
   #assertPossible(): void {
     if (this.#noun === "recovery" && !this.#deps.custody.isAutoSeal)
       throw invalid("recovery rekey not supported: this server is unsealed by shares; rekey those");
+    if (this.#noun === "emergency") this.#deps.custody.assertEmergencyPossible();
   }
 
   /** An auto seal wraps the root key by itself: there is nothing to split. */
@@ -124,8 +128,19 @@ export class Rekey {
   async #startWithoutShares(attempt: Attempt, options: RekeyOptions): Promise<RekeyOutcome> {
     if (this.#noun === "barrier" || !options.trusted)
       throw invalid("there are no recovery keys that could authorise this; make them by sys/rotate/recovery/init");
+    if (this.#noun === "emergency" && options.verify) return this.#startVerified(attempt);
     if (options.verify) throw invalid("the first recovery keys cannot be verified; leave out require_verification");
     return this.#replace({ ...attempt, nonce: "" });
+  }
+
+  async #startVerified(attempt: Attempt): Promise<RekeyOutcome> {
+    const begun = await this.#transact(async (tx) => {
+      if (await readAttempt(tx, this.#name, this.#deps.clock)) throw invalid("rekey already in progress");
+      const verified = { ...attempt, verify: "yes" };
+      writeAttempt(tx, this.#name, verified);
+      return verified;
+    });
+    return this.#complete(begun);
   }
 
   async cancel(): Promise<void> {
@@ -161,7 +176,7 @@ export class Rekey {
       await this.#claim(attempt);
       return this.#replace(attempt);
     }
-    using key = this.#deps.custody.newKey();
+    using key = this.#newKey();
     const keys = await sealed(split(key, attempt), attempt);
     const pending = { nonce: randomUUID(), key: key.expose().toString("base64"), given: [] };
     await this.#transact(async (tx) => {
@@ -207,7 +222,7 @@ export class Rekey {
 
   /** A new key at once; gives its shares, none where an auto seal holds it. They are encrypted before it takes effect. */
   async #replace(attempt: Attempt): Promise<RekeyOutcome> {
-    using key = this.#deps.custody.newKey();
+    using key = this.#newKey();
     const shares = this.#isWithoutShares() ? [] : split(key, attempt);
     const keys = await sealed(shares, attempt);
     await this.#transact(async (tx) => this.#keep(tx, attempt, keys));
@@ -234,11 +249,16 @@ export class Rekey {
     deleteShareBackup(tx, this.#noun);
   }
 
+  #newKey(): SecretBytes {
+    const { custody } = this.#deps;
+    return this.#noun === "emergency" ? custody.newEmergencyKey() : custody.newKey();
+  }
+
   #install(key: SecretBytes, { shares, threshold }: Split): Promise<void> {
     const { custody } = this.#deps;
-    return this.#noun === "barrier"
-      ? custody.replaceRootKey(key, { shares, threshold })
-      : custody.replaceRecoveryKey(key, { shares, threshold });
+    if (this.#noun === "barrier") return custody.replaceRootKey(key, { shares, threshold });
+    if (this.#noun === "emergency") return custody.replaceEmergencyKey(key, { shares, threshold });
+    return custody.replaceRecoveryKey(key, { shares, threshold });
   }
 
   /** Ends the attempt; only who succeeds may change keys. */

@@ -13,7 +13,7 @@ const backupSchema = object({
 export type ShareBackup = Infer<typeof backupSchema>;
 const backupKind = recordKind("share-backup", backupSchema);
 
-type Noun = "barrier" | "recovery";
+type Noun = "barrier" | "recovery" | "emergency";
 
 function keyOf(noun: Noun): string {
   return `core/share-backup/${noun}`;

@@ -12,7 +12,17 @@ import type { Storage } from "../storage/storage.ts";
 import { type InitOptions, KEY_BYTES, wrapFirstKeys } from "./first-keys.ts";
 import { type NodeEvent, type NodeState, transition } from "./node-state.ts";
 import type { SealSet } from "./seal-set.ts";
-import { datedCopies, newSealWrites, ROOT_PURPOSE, readSeal, type SealConfig, type StoredSeal } from "./seal-store.ts";
+import {
+  datedCopies,
+  newSealWrites,
+  ROOT_PURPOSE,
+  readSeal,
+  type SealConfig,
+  type StoredSeal,
+  sealConfigWrite,
+  sealKeysWrite,
+} from "./seal-store.ts";
+import { type Migrated, migrationOf, planShares, type SealMigration, type SharePlan } from "./share-plan.ts";
 import { aloneUnseal, type SealTrouble, type SharedUnseal } from "./siblings.ts";
 import type { ProgressStatus } from "./unseal-progress.ts";
 
@@ -71,7 +81,7 @@ export class Node {
   }
   /** How many shares have been entered, on whatever worker of this server. */
   async progress(): Promise<ProgressStatus> {
-    if (this.#state === "unsealed") return { count: 0, nonce: "" };
+    if (this.#state === "unsealed" && !this.migration) return { count: 0, nonce: "" };
     return this.#shared.progress.status();
   }
   /** What keeps the seals from opening, most recent attempt. */
@@ -174,47 +184,65 @@ export class Node {
     this.#shared.troubled(troubles);
   }
 
+  /** What the configuration asks for and only holders of shares can do. */
+  get migration(): SealMigration | undefined {
+    return migrationOf(this.#stored?.config, this.#deps.seals);
+  }
+
   /**
-   * One more share, which is the node's from now on. Throws `invalid_request` for a share that cannot be one, or when
-   * the set does not open.
+   * One more share, which is the node's from now on. With `migrate` it is for a change of seals, for which the server need
+   * not be sealed. Throws `invalid_request` for a share that cannot be one, when the set does not open, or when shares do
+   * nothing here.
    */
-  async submitShare(share: SecretBytes): Promise<void> {
+  async submitShare(share: SecretBytes, migrate = false): Promise<void> {
     await this.refresh();
     await this.reload();
     const stored = this.#stored;
-    if (this.#state !== "sealed" || !stored) share[Symbol.dispose]();
+    const isTaken = stored && (this.#state === "sealed" || (this.#state === "unsealed" && migrate));
+    if (!isTaken) share[Symbol.dispose]();
     if (!stored) throw new CofferError("invalid_request", "server is not yet initialized; run 'coffer operator init'");
-    if (this.#state !== "sealed") return;
+    if (!isTaken) return;
+    const plan = planShares(stored, this.#deps.seals, migrate);
     const entered = await this.#shared.progress.add(share);
     try {
-      if (entered.length >= stored.config.threshold) await this.#openByShares(stored, entered);
+      if (entered.length >= plan.threshold) await this.#openByShares(stored, plan, entered);
       // Others' shares were enough meanwhile: this one must not stay for the next time.
-      else if (!this.#is("sealed")) await this.#shared.progress.reset();
+      else if (!migrate && !this.#is("sealed")) await this.#shared.progress.reset();
     } finally {
       for (const copy of entered) copy[Symbol.dispose]();
     }
   }
 
-  async #openByShares(stored: StoredSeal, shares: readonly SecretBytes[]): Promise<void> {
+  async #openByShares(stored: StoredSeal, plan: SharePlan, shares: readonly SecretBytes[]): Promise<void> {
     try {
-      using kek = combine(shares, stored.config.threshold);
-      await this.#openByShamir(stored, kek);
+      using key = combine(shares, plan.threshold);
+      using rootKey = await plan.rootKey(key);
+      await this.#open(rootKey);
+      if (plan.migrated) await this.#migrate(stored, await plan.migrated(key, rootKey), rootKey);
+    } catch (error) {
+      if (!(error instanceof SealError)) throw error;
+      const message = "unseal failed, invalid key; enter the shares again";
+      throw new CofferError("invalid_request", plan.migrated ? `${message}: ${error.message}` : message, {
+        cause: error,
+      });
     } finally {
       await this.#shared.progress.reset();
     }
   }
 
-  async #openByShamir(stored: StoredSeal, kek: SecretBytes): Promise<void> {
-    const { shamir: seal } = this.#deps.seals;
-    const wrapped = stored.keys.root.find((key) => key.seal === seal?.name);
-    if (!seal || !wrapped) throw new CofferError("invalid_request", "this server is not sealed by shares");
-    try {
-      using rootKey = seal.unwrap(wrapped, ROOT_PURPOSE, kek);
-      await this.#open(rootKey);
-    } catch (error) {
-      if (!(error instanceof SealError)) throw error;
-      throw new CofferError("invalid_request", "unseal failed, invalid key; enter the shares again", { cause: error });
-    }
+  /** The emergency set is not taken along: it was made for the seals that are given up. */
+  async #migrate(stored: StoredSeal, { config, keys }: Migrated, rootKey: SecretBytes): Promise<void> {
+    const now = this.#deps.clock.now();
+    const root = datedCopies(keys.root, stored.keys.root, now);
+    const recovery = datedCopies(keys.recovery, stored.keys.recovery, now);
+    const outcome = await this.#deps.barrier.commitCopies(rootKey, [
+      sealKeysWrite({ root, recovery }, stored.keysVersion),
+      sealConfigWrite(config, stored.configVersion),
+    ]);
+    if (outcome === "conflict")
+      throw new CofferError("conflict", "another process has just changed the keys; enter the shares again");
+    await this.reload();
+    this.#deps.log.info("the seal was migrated", { from: stored.config.type, to: config.type });
   }
 
   resetShares(): Promise<void> {

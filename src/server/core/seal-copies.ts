@@ -78,8 +78,10 @@ export class SealCopies {
   async drop(names: readonly string[]): Promise<void> {
     const isKept = ({ seal }: KeyCopy) => !names.includes(seal);
     await this.#change(async ({ keys }) => {
-      if ([...keys.root, ...keys.recovery].every(isKept)) return undefined;
-      return { ...keys, root: keys.root.filter(isKept), recovery: keys.recovery.filter(isKept) };
+      const { root, recovery, emergency } = keys;
+      if ([...root, ...recovery, ...(emergency ? [emergency] : [])].every(isKept)) return undefined;
+      const kept = { root: root.filter(isKept), recovery: recovery.filter(isKept) };
+      return { ...kept, emergency: emergency && isKept(emergency) ? emergency : undefined };
     });
   }
 

@@ -1,8 +1,9 @@
 // What must be readable before the barrier opens: the kind of seal, the wrapped root key, the wrapped recovery key.
 // Plain JSON in storage; nothing in it opens anything without a seal.
 //
-//   core/seal-config   { version, type, shares, threshold, recoveryShares, recoveryThreshold }
-//   core/seal-keys     { version, root: [KeyCopy], recovery: [KeyCopy] }
+//   core/seal-config   { version, type, shares, threshold, recoveryShares, recoveryThreshold, emergencyShares?,
+//                        emergencyThreshold? }
+//   core/seal-keys     { version, root: [KeyCopy], recovery: [KeyCopy], emergency?: KeyCopy }
 //
 // A KeyCopy is a WrappedKey (seal/seal.ts) with the time at which it was made (`wrappedAt`, RFC 3339) and how often that
 // seal has wrapped this key (`generation`); copies of old do not say these. The version is 1; the first records did not
@@ -24,8 +25,13 @@ const configSchema = object({
   threshold: number,
   recoveryShares: number,
   recoveryThreshold: number,
+  /** Of the emergency set, where there is one. */
+  emergencyShares: optional(number),
+  emergencyThreshold: optional(number),
 });
-export type SealConfig = Infer<typeof configSchema>;
+type SealConfigFields = Infer<typeof configSchema>;
+/** Without members that say nothing. */
+export type SealConfig = Omit<SealConfigFields, "emergencyShares" | "emergencyThreshold"> & Partial<SealConfigFields>;
 
 const copySchema = object({
   seal: string,
@@ -36,8 +42,13 @@ const copySchema = object({
 });
 /** A key wrapped by a seal, with when and how often. */
 export type KeyCopy = Infer<typeof copySchema>;
-const keysSchema = object({ root: list(copySchema), recovery: list(copySchema) });
-export type SealKeys = Infer<typeof keysSchema>;
+const keysSchema = object({
+  root: list(copySchema),
+  recovery: list(copySchema),
+  /** The root key for the holders of the emergency set (seal/emergency.ts). */
+  emergency: optional(copySchema),
+});
+export type SealKeys = Omit<Infer<typeof keysSchema>, "emergency"> & Partial<Infer<typeof keysSchema>>;
 
 /** What a wrapped key is for; bound to the ciphertext where the seal can do that. */
 export const ROOT_PURPOSE = "root-key";

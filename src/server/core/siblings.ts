@@ -37,6 +37,8 @@ export interface WholeServer {
   inFlight(): Promise<readonly FlightNote[]>;
   /** Undefined: as at the start. */
   setLogLevel(level: LogLevel | undefined): Promise<void>;
+  /** Has the other processes read the configuration again, as this one has. */
+  reread(): Promise<void>;
 }
 
 export interface Siblings {
@@ -57,6 +59,7 @@ export function aloneServer(metrics: Metrics, inFlight: Pick<InFlight, "list">, 
     countingSeconds: () => process.uptime(),
     inFlight: async () => inFlight.list(),
     setLogLevel: async (level) => log.threshold.change(level),
+    reread: async () => {},
   };
 }
 

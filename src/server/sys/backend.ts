@@ -70,7 +70,7 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
       ...snapshotPaths(services),
       ...snapshotItemPaths(services),
       ...metricsPaths(services),
-      ...configPaths(),
+      ...configPaths(services),
       ...counterPaths(),
       ...internalPaths(services),
       ...namespacePaths(),

@@ -9,6 +9,7 @@ import { field, withDefault } from "../framework/fields.ts";
 import { pageOf } from "../framework/listing.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, listReply, noContent, type Reply } from "../framework/reply.ts";
+import type { SysServices } from "./services.ts";
 
 /** RFC 9110 5.6.2: a header's name is a token. */
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/;
@@ -22,19 +23,24 @@ function assertHeader(name: string, count: number): void {
     throw new CofferError("invalid_request", `there are ${HEADERS_MAX} headers already; delete one first`);
 }
 
-export function configPaths() {
-  return [...corsPaths(), ...pageHeaderPaths(), ...auditedHeaderPaths(), reloadPath()];
+export function configPaths(services: SysServices) {
+  return [...corsPaths(), ...pageHeaderPaths(), ...auditedHeaderPaths(), reloadPath(services)];
 }
 
-/** Nothing waits for it: certificates and audit files are looked at again and again, the rest is read at the start. */
-function reloadPath() {
+/** Certificates and audit files are looked at again and again, seals when asked, the rest is read at the start. */
+function reloadPath({ reloadSeals, whole }: SysServices) {
   return definePrivilegedPath("config/reload/:subsystem", {
-    summary: "Reloading a part of the configuration: refused, with the reason.",
+    summary: "Reads a part of the configuration again: `seal`. Others are refused, with the reason.",
     access: "sudo",
     operations: {
       update: {
-        summary: "The reason.",
-        handler: (_context, { subsystem }) => {
+        summary: "Read it.",
+        handler: async (_context, { subsystem }) => {
+          if (subsystem === "seal") {
+            await reloadSeals();
+            await whole.reread();
+            return noContent;
+          }
           const name = JSON.stringify(subsystem);
           throw new CofferError("invalid_request", `subsystem ${name} cannot be reloaded: ${reloadReason(subsystem)}`);
         },
@@ -45,7 +51,7 @@ function reloadPath() {
 
 function reloadReason(subsystem: string): string {
   if (subsystem === "license") return "there is no licence";
-  return "certificates and audit files are read again by themselves when they change, all else at the next start";
+  return "certificates and audit files are read again by themselves when they change, seals by sys/config/reload/seal or SIGHUP, all else at the next start";
 }
 
 function corsPaths() {

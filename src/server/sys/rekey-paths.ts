@@ -44,7 +44,7 @@ interface PathSet {
 }
 
 export function rekeyPaths(services: SysServices) {
-  const { barrierRekey, recoveryRekey } = services.ceremonies;
+  const { barrierRekey, recoveryRekey, emergencyRekey } = services.ceremonies;
   const elder = { access: elderAccess(services), answer: (bare: JsonObject): Reply => ({ bare }) };
   const younger = { access: "sudo" as const, answer: (data: JsonObject): Reply => ({ data, repeatAtTop: true }) };
   const barrier = { rekey: barrierRekey, what: "the key that opens the store" };
@@ -54,10 +54,12 @@ export function rekeyPaths(services: SysServices) {
     ...pathSet("rekey-recovery-key", { ...elder, ...recovery }),
     ...pathSet("rotate/root", { ...younger, ...barrier }),
     ...pathSet("rotate/recovery", { ...younger, ...recovery }),
+    ...pathSet("seal-emergency", { ...younger, rekey: emergencyRekey, what: "the emergency set" }),
     backupPath("rekey/backup", barrierRekey),
     backupPath("rotate/root/backup", barrierRekey),
     backupPath("rekey/recovery-key-backup", recoveryRekey),
     backupPath("rotate/recovery/backup", recoveryRekey),
+    backupPath("seal-emergency/backup", emergencyRekey),
     rotateRootPath(services),
   ];
 }

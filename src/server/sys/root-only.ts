@@ -3,7 +3,7 @@ import type { Path } from "../framework/path.ts";
 
 /** First segments of such paths, or more of them where others below are each namespace's own. */
 const ROOT_ONLY =
-  /^(audit|audit-hash|audit-verify|config|generate-root[^/]*|ha-status|health|host-info|in-flight-req|init|key-status|leader|loggers|metrics|monitor|pprof|quotas\/config|raw|rekey[^/]*|replication|rotate|seal|seal-status|sealwrap|step-down|storage|unseal|version-history)(\/|$)/;
+  /^(audit|audit-hash|audit-verify|config|generate-root[^/]*|ha-status|health|host-info|in-flight-req|init|key-status|leader|loggers|metrics|monitor|pprof|quotas\/config|raw|rekey[^/]*|replication|rotate|seal[^/]*|step-down|storage|unseal|version-history)(\/|$)/;
 
 /** Marks a path of sys as the root namespace's where it is one. */
 export function markRootOnly<C>(path: Path<C>): Path<C> {

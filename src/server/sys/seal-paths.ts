@@ -87,10 +87,10 @@ export function unsealPath(services: StatusServices) {
     fields: {
       key: withDefault(field.text("A share, hex or base64."), ""),
       reset: withDefault(field.flag("Forget the shares entered so far."), false),
-      migrate: withDefault(field.flag("Kept for clients that send it."), false),
+      migrate: withDefault(field.flag("The share is for a change of seals that the configuration asks for."), false),
     },
     operations: {
-      update: { summary: "Enter a share.", handler: (_context, { key, reset }) => unseal(services, key, reset) },
+      update: { summary: "Enter a share.", handler: (_context, values) => unseal(services, values) },
     },
   });
 }
@@ -177,17 +177,21 @@ function assertShares(kind: "secret" | "recovery", shares: number, threshold: nu
   if (shares > 1 && threshold === 1) wrong(`${kind}_threshold must be greater than 1 when there are several shares`);
 }
 
-async function unseal(services: StatusServices, key: string, reset: boolean): Promise<Reply> {
+async function unseal(
+  services: StatusServices,
+  { key, reset, migrate }: { key: string; reset: boolean; migrate: boolean },
+): Promise<Reply> {
   const { node } = services;
   if (reset) {
-    if ((await node.refresh()) === "unsealed") throw new CofferError("invalid_request", "vault is unsealed");
+    if ((await node.refresh()) === "unsealed" && !node.migration)
+      throw new CofferError("invalid_request", "vault is unsealed");
     await node.resetShares();
     return { bare: await sealStatus(services) };
   }
   if (key === "")
     throw new CofferError("invalid_request", "'key' must be specified in request body as JSON, or 'reset' set to true");
   using share = new SecretBytes(decodeShare(key));
-  await node.submitShare(share.clone());
+  await node.submitShare(share.clone(), migrate);
   return { bare: await sealStatus(services) };
 }
 

@@ -48,6 +48,8 @@ export interface SysServices {
   readonly seals: SealSet;
   readonly copies: SealCopies;
   readonly sealWatch: SealWatch;
+  /** Reads the seals of the configuration again. Throws `invalid_request`. */
+  reloadSeals(): Promise<void>;
   /** Whether the shares of a key are enough for sys/rekey and sys/generate-root, without a token. */
   readonly unauthenticatedRekey: boolean;
   /** Whether sys/raw is there. */

@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import type { JsonObject } from "#common/json.ts";
 import { readCluster } from "../core/initial-records.ts";
 import { isComplete } from "../core/seal-copies.ts";
-import type { SealKeys } from "../core/seal-store.ts";
+import type { SealConfig, SealKeys } from "../core/seal-store.ts";
 import type { SealHealth } from "../core/seal-watch.ts";
 import type { SysServices } from "./services.ts";
 
@@ -29,14 +29,21 @@ export async function sealStatus(services: StatusServices): Promise<JsonObject> 
     nonce: progress.nonce,
     version: services.version,
     build_date: services.buildDate,
-    migration: false,
+    migration: node.migration !== undefined,
     recovery_seal: auto,
     ...(auto && { recovery_seal_type: "shamir" }),
+    ...emergencyOf(node.config),
     storage_type: services.storageType,
     ...(storageTrouble !== undefined && { storage_trouble: storageTrouble }),
     ...(await clusterOf(services)),
     ...(node.troubles.length > 0 && { seal_troubles: troublesOf(services) }),
   };
+}
+
+/** The set whose shares open the store when no seal does. */
+function emergencyOf(config: SealConfig | undefined): JsonObject {
+  if (config?.emergencyShares === undefined || config.emergencyThreshold === undefined) return {};
+  return { emergency: { n: config.emergencyShares, t: config.emergencyThreshold } };
 }
 
 /** Why it is sealed: what each seal said at the last try. */
@@ -62,7 +69,7 @@ export async function sealBackendStatus({ node, seals, sealWatch, copies }: SysS
     ...(down.length > 0 && { unhealthy_since: new Date(since).toISOString() }),
     fully_wrapped: isWrapped,
     backends: [
-      ...health.map((each) => backend(each, keys)),
+      ...health.map((each) => ({ ...backend(each, keys), ...machineryOf(seals, each.name) })),
       ...seals.retired.map(({ name, type }) => ({
         name,
         type,
@@ -94,6 +101,12 @@ function backend(health: SealHealth, keys: SealKeys | undefined): JsonObject {
     ...(keyId !== "" && { key_id: keyId }),
     ...copyOf(keys, name),
   };
+}
+
+/** What the seal knows of the machines behind it. */
+function machineryOf({ autos }: SysServices["seals"], name: string): JsonObject {
+  const machinery = autos.find((seal) => seal.name === name)?.machinery?.();
+  return machinery === undefined ? {} : { machinery };
 }
 
 /** What stands in the store by that seal. */

@@ -54,6 +54,8 @@ export interface HubDependencies {
   readonly log: Log;
   /** The supervisor's own. */
   readonly metrics: Metrics;
+  /** All workers are to read the configuration again. */
+  reread?(): void;
 }
 
 const NOTHING_WANTED: Wanted = { events: false, log: false };
@@ -114,6 +116,9 @@ export class Hub {
       case "level":
         this.#level = message.level;
         return this.#toOthers(undefined, message);
+      case "reread":
+        this.#deps.reread?.();
+        return done;
       case "want":
         return this.#want(from, { [message.topic]: message.wanted });
       default:

@@ -216,6 +216,7 @@ export class Link implements Siblings {
       countingSeconds: () => this.#counting,
       inFlight: () => this.#allInFlight(),
       setLogLevel: async (level: LogLevel | undefined) => void (await this.#ask({ kind: "level", level })),
+      reread: async () => void (await this.#ask({ kind: "reread" })),
     };
   }
 

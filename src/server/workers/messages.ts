@@ -42,6 +42,8 @@ export type ToSupervisor =
   | { readonly kind: "lost" }
   | { readonly kind: "level"; readonly level: LogLevel | undefined }
   | { readonly kind: "take"; readonly client: string; readonly allowance: Allowance }
+  /** This worker has read the configuration again; all are to. */
+  | { readonly kind: "reread" }
   | { readonly kind: "all-metrics" }
   | { readonly kind: "all-in-flight" };
 

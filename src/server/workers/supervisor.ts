@@ -31,6 +31,8 @@ export interface SupervisorOptions {
   readonly signal: AbortSignal;
   /** Runs its argument whenever files are to be read again. */
   readonly onHangup: (run: () => void) => void;
+  /** The configuration as it is now, for workers that start later. Throws when it is wrong. */
+  reread(): Promise<readonly ConfigFile[]>;
 }
 
 /** A place for a worker, with whoever has it at the moment. */
@@ -53,6 +55,7 @@ class Supervisor {
   readonly #places: readonly Place[];
   /** Aborts when no worker is to be started any more. */
   readonly #stopping = new AbortController();
+  #files: readonly ConfigFile[];
   #wasReady = false;
   #exitCode = 0;
 
@@ -60,7 +63,8 @@ class Supervisor {
     this.#options = options;
     const metrics = createMetrics();
     const { clock, log } = options;
-    this.#hub = new Hub({ clock, log, metrics });
+    this.#files = options.files;
+    this.#hub = new Hub({ clock, log, metrics, reread: () => void this.#reread() });
     this.#metrics = declareSupervisorMetrics(metrics);
     declareProcessUse(metrics);
     this.#places = Array.from({ length: options.count }, (_, index) => ({
@@ -72,9 +76,7 @@ class Supervisor {
     const { signal, log, count } = this.#options;
     const stop = () => this.#stop();
     signal.addEventListener("abort", stop, { once: true });
-    this.#options.onHangup(() => {
-      for (const { worker } of this.#places) worker?.process.kill("SIGHUP");
-    });
+    this.#options.onHangup(() => void this.#reread());
     cluster.schedulingPolicy = cluster.SCHED_RR;
     cluster.setupPrimary({ serialization: "advanced", stdio: ["ignore", "pipe", "inherit", "ipc"] });
     log.info("supervising", { workers: count });
@@ -87,6 +89,16 @@ class Supervisor {
     await Promise.all([...running, ...others.map((place) => this.#keep(place, () => {}))]);
     this.#hub.close();
     return this.#exitCode;
+  }
+
+  /** All workers read again; those that start later begin with what is there now, unless it is wrong. */
+  async #reread(): Promise<void> {
+    for (const { worker } of this.#places) worker?.process.kill("SIGHUP");
+    try {
+      this.#files = await this.#options.reread();
+    } catch (error) {
+      this.#options.log.error("the configuration cannot be read; what there was stays", { error: messageOf(error) });
+    }
   }
 
   /** Keeps a place taken until the program stops. */
@@ -116,7 +128,8 @@ class Supervisor {
   }
 
   async #runWorker(place: Place, onReady: () => void): Promise<WorkerEnd> {
-    const { clock, files, count } = this.#options;
+    const { clock, count } = this.#options;
+    const files = this.#files;
     const worker = cluster.fork({ [WORKER_VARIABLE]: String(place.number) });
     passOnAtDeath(worker);
     worker.once("disconnect", () => void this.#expectEnd(worker, LINGER_MILLIS_MAX));
