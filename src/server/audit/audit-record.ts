@@ -22,13 +22,13 @@ export type AuditedHeaders = Infer<typeof headersSchema>;
 const tableSchema = object({ devices: list(deviceSchema), headers: optional(headersSchema) });
 const tableKind = recordKind("audit table", tableSchema, { cached: true });
 export type AuditTable = Infer<typeof tableKind.schema>;
-const TABLE_KEY = "core/audit";
+export const AUDIT_TABLE_KEY = "core/audit";
 const EMPTY: AuditTable = { devices: [] };
 
 export async function readAuditTable(tx: Transaction): Promise<AuditTable> {
-  return (await tx.read(tableKind, TABLE_KEY)) ?? EMPTY;
+  return (await tx.read(tableKind, AUDIT_TABLE_KEY)) ?? EMPTY;
 }
 
 export function writeAuditTable(tx: Transaction, table: AuditTable): void {
-  tx.write(tableKind, TABLE_KEY, table);
+  tx.write(tableKind, AUDIT_TABLE_KEY, table);
 }

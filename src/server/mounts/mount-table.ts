@@ -14,6 +14,7 @@ import {
   movedMountKind,
   noMountConfig,
 } from "./mount-record.ts";
+import { unmarkWrappedMount } from "./wrapped-mount.ts";
 
 /** Deeper mount paths are refused: each level is one more key to look at for every request. */
 export const MOUNT_SEGMENTS_MAX = 16;
@@ -37,6 +38,12 @@ export async function findMount(tx: Transaction, path: string): Promise<MountRec
     if (mount) return mount;
   }
   return undefined;
+}
+
+/** Where a request path's mount most likely is: the first key that `findMount` looks at. */
+export function firstMountKey(path: string): string | undefined {
+  const [first] = ancestors(path);
+  return first === undefined ? undefined : mountKey(first);
 }
 
 /** The mount with exactly this path (slash at the end). */
@@ -155,6 +162,7 @@ export function removeMount(tx: Transaction, mount: MountRecord): void {
 /** Takes a mount out of the table for good; its record is kept for those who clear up what it leaves behind. */
 export function endMount(tx: Transaction, mount: MountRecord): void {
   removeMount(tx, mount);
+  if (mount.sealWrap) unmarkWrappedMount(tx, mount);
   tx.delete(movedMountKey(mount.uuid));
   tx.write(mountKind, endedMountKey(mount.uuid), mount);
 }

@@ -28,11 +28,11 @@ const TAG_BYTES = 16;
 export const SEALED_TEXT_LENGTH_MAX = 8_192;
 
 const keyKind = recordKind("key of sealed texts", object({ key: string }), { cached: true });
-const KEY = "core/sealed-text-key";
+export const SEALED_TEXT_KEY = "core/sealed-text-key";
 
 /** Makes the store's key, once, at initialisation. */
 export function writeSealedTextKey(tx: Transaction): void {
-  tx.write(keyKind, KEY, { key: randomBytes(32).toString("base64") });
+  tx.write(keyKind, SEALED_TEXT_KEY, { key: randomBytes(32).toString("base64") });
 }
 
 /** Seals and opens texts of one purpose; one of another purpose does not open. */
@@ -70,7 +70,7 @@ export class SealedTexts {
   }
 
   async #keyFor(tx: Transaction, bound: Uint8Array): Promise<KeyObject> {
-    const record = await tx.read(keyKind, KEY);
+    const record = await tx.read(keyKind, SEALED_TEXT_KEY);
     if (!record) throw new Error("the store has no key for sealed texts");
     let master = this.#keys.get(record);
     if (!master) {

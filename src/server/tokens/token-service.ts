@@ -6,9 +6,9 @@ import type { Transaction } from "../barrier/transaction.ts";
 import { suffixOf } from "../namespaces/namespace-scope.ts";
 import { namespaceIdOf, namespaceView } from "../namespaces/namespace-transaction.ts";
 import { BATCH_PREFIX, BATCH_TOKEN_LENGTH_MAX, BatchTokens } from "./batch-token.ts";
-import { writeSealedTextKey } from "./sealed-text.ts";
-import { newAccessor, newServiceToken, TokenHasher, writeTokenSalt } from "./token-hash.ts";
-import type { TokenRecord } from "./token-record.ts";
+import { SEALED_TEXT_KEY, writeSealedTextKey } from "./sealed-text.ts";
+import { newAccessor, newServiceToken, SALT_KEY, TokenHasher, writeTokenSalt } from "./token-hash.ts";
+import { type TokenRecord, tokenKey } from "./token-record.ts";
 import { putToken, readToken } from "./token-store.ts";
 
 /** What a new token is to be; the rest follows from it. */
@@ -75,6 +75,16 @@ export class TokenService {
       "invalid_request",
       `the batch token would be longer than ${BATCH_TOKEN_LENGTH_MAX} characters; give it less metadata or fewer policies`,
     );
+  }
+
+  /**
+   * Keys that a request with this token ("" for none) will most likely read, to be read ahead. `tx`: the whole one.
+   * Nothing is found out by it: `find` says whether there is such a token.
+   */
+  foresee(tx: Transaction, token: string): readonly string[] {
+    if (token.startsWith(BATCH_PREFIX)) return [SEALED_TEXT_KEY];
+    const hash = token === "" ? undefined : this.#hasher.foresee(tx, token);
+    return hash === undefined ? [SALT_KEY] : [SALT_KEY, tokenKey(hash)];
   }
 
   hash(tx: Transaction, token: string): Promise<string> {
