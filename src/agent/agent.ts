@@ -14,7 +14,8 @@ import type { AgentConfig } from "#common/agent-config.ts";
 import type { Clock, Millis } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
-import { createDelivery, type Delivery, type DeliveryReport } from "./delivery.ts";
+import { type ChangeSignal, createDelivery, type Delivery, type DeliveryReport } from "./delivery.ts";
+import { signalProcesses } from "./signal-processes.ts";
 import { createSourceReader, type SourceReader, type SourceResults } from "./sources.ts";
 import { writeFileAtomically } from "./write-file.ts";
 
@@ -48,7 +49,11 @@ export async function runAgent(parts: AgentParts): Promise<void> {
   const login = (abort: AbortSignal) => loginWithKubernetes(client, config.auth, abort);
   const keeper = createTokenKeeper({ client, login, clock, signal, log: log.with({ role: config.auth.role }) });
   const authorized = client.with({ token: () => keeper.current(), namespace: client.namespace });
-  const reader = createSourceReader({ client: authorized, sources: config.sources, clock });
+  const reader = createSourceReader({
+    ...{ client: authorized, clock },
+    sources: config.sources,
+    replaceLeaseAt: config.replaceLeaseAt,
+  });
   const agent: Running = { ...parts, keeper, reader, delivery: createDelivery(config) };
   log.info("logging in", { address: config.address, mount: config.auth.mount, role: config.auth.role });
   await keeper.obtain();
@@ -56,6 +61,7 @@ export async function runAgent(parts: AgentParts): Promise<void> {
   const last = await deliverUntilReady(agent);
   if (last !== undefined && config.mode === "Sidecar") await refreshUntilEnd(agent, last);
   await renewing;
+  if (config.revokeOnExit === false) return;
   // An "Init" agent leaves leased credentials to the pod, and they would end with its token.
   if (signal.aborted || last === undefined || nextLeaseAt(last) === undefined) await revoke(agent);
 }
@@ -117,10 +123,20 @@ async function deliverOnce(agent: Running): Promise<{ results: SourceResults; re
     for (const { subject, reason, isBlocking } of report.problems) {
       agent.log.warn(isBlocking ? "cannot deliver" : "optional source is absent", { subject, reason });
     }
+    for (const wanted of report.signals) await signalOne(agent, wanted);
     return { results, report };
   } catch (error) {
     if (!agent.signal.aborted) agent.log.warn("delivery failed", { reason: messageOf(error) });
     return undefined;
+  }
+}
+
+async function signalOne({ log }: Running, { signal, process: name }: ChangeSignal): Promise<void> {
+  const { signalled, problems } = await signalProcesses(signal, name);
+  for (const reason of problems) log.warn("cannot signal", { signal, process: name, reason });
+  if (signalled.length > 0) log.info("signalled", { signal, process: name, count: signalled.length });
+  else if (problems.length === 0) {
+    log.warn("no such process to signal: the pod needs shareProcessNamespace", { signal, process: name });
   }
 }
 

@@ -29,6 +29,15 @@ describe("agent configuration", () => {
     ['the file /s/a wants the unknown source "x"', { files: [{ path: "/s/a", source: "x", format: "JSON" }] }],
     ['the path "s/a" must be absolute', { files: [{ path: "s/a", source: "db", format: "JSON" }] }],
     ['the path "/s/../a" must be absolute', { files: [{ path: "/s/../a", source: "db", format: "JSON" }] }],
+    ["is Line and needs a key", { files: [{ path: "/s/a", source: "db", format: "Line" }] }],
+    [
+      'wants the signal "HUP"',
+      { files: [{ path: "/s/a", source: "db", format: "JSON", onChange: { signal: "HUP", process: "p" } }] },
+    ],
+    ["timeoutSeconds must be more than 0", { timeoutSeconds: 0 }],
+    ["retries must be a whole number", { retries: 0.5 }],
+    ["replaceLeaseAt must be between 0 and 1", { replaceLeaseAt: 1 }],
+    ["tls.certificateFile and tls.keyFile go together", { tls: { keyFile: "/k" } }],
     ["is Raw and needs a key", { files: [{ path: "/s/a", source: "db", format: "Raw" }] }],
     ["must be octal", { files: [{ path: "/s/a", source: "db", format: "JSON", mode: "rw" }] }],
     [

@@ -1,5 +1,6 @@
 // The agent's configuration: the document of the injector, checked beyond its shape. References between its parts must
 // hold, so that a mistake is one clear line at start, not a surprise at the first rotation.
+import { constants } from "node:os";
 import { AGENT_CONFIG_VARIABLE, type AgentConfig, agentConfigSchema } from "#common/agent-config.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
 import { parseJson } from "#common/json.ts";
@@ -22,6 +23,7 @@ export function readAgentConfig(env: Readonly<Record<string, string | undefined>
     throw new CofferError("invalid_request", `${AGENT_CONFIG_VARIABLE} is not set; the injector sets it`);
   }
   const config = parseDocument(text);
+  checkServer(config);
   checkSources(config);
   checkFiles(config);
   checkEnvironments(config);
@@ -59,7 +61,24 @@ function checkFiles(config: AgentConfig): void {
     requireSource(config, file.source, `the file ${file.path}`);
     requireAbsolute(file.path);
     fileMode(file.mode);
-    if (file.format === "Raw" && file.key === undefined) throw wrong(`the file ${file.path} is Raw and needs a key`);
+    if ((file.format === "Raw" || file.format === "Line") && file.key === undefined) {
+      throw wrong(`the file ${file.path} is ${file.format} and needs a key`);
+    }
+    if (file.onChange !== undefined) checkSignal(file.onChange.signal, file.path);
+  }
+}
+
+function checkSignal(signal: string, path: string): void {
+  if (Object.hasOwn(constants.signals, signal)) return;
+  throw wrong(`the file ${path} wants the signal "${signal}", which there is not; write it as SIGHUP`);
+}
+
+function checkServer({ timeoutSeconds = 1, retries = 0, replaceLeaseAt = 0.5, tls = {} }: AgentConfig): void {
+  if (timeoutSeconds <= 0) throw wrong("timeoutSeconds must be more than 0");
+  if (!Number.isInteger(retries) || retries < 0) throw wrong("retries must be a whole number, 0 or more");
+  if (replaceLeaseAt <= 0 || replaceLeaseAt >= 1) throw wrong("replaceLeaseAt must be between 0 and 1");
+  if ((tls.certificateFile === undefined) !== (tls.keyFile === undefined)) {
+    throw wrong("tls.certificateFile and tls.keyFile go together");
   }
 }
 

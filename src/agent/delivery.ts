@@ -24,7 +24,11 @@ export interface DeliveryReport {
   readonly written: readonly string[];
   readonly unchanged: number;
   readonly problems: readonly Problem[];
+  /** Signals that changed files ask for, each once. Not those of files that were written for the first time. */
+  readonly signals: readonly ChangeSignal[];
 }
+
+export type ChangeSignal = NonNullable<FileConfig["onChange"]>;
 
 export interface Delivery {
   /** Writes what can be written. Never rejects. */
@@ -35,9 +39,11 @@ export interface Delivery {
 export function createDelivery(config: AgentConfig): Delivery {
   const hadData = new Set<string>();
   const keyFiles = new Map<FileConfig, ReadonlySet<string>>();
+  const delivered = new Set<FileConfig>();
   return {
     async deliver(results) {
-      const report = { written: [] as string[], unchanged: 0, problems: sourceProblems(config, results, hadData) };
+      const problems = sourceProblems(config, results, hadData);
+      const report = { written: [] as string[], unchanged: 0, problems, signals: [] as ChangeSignal[] };
       const target = async (path: string, sources: readonly string[], write: () => Promise<void>) => {
         if (sources.some((name) => mustKeep(config, name, results.get(name), hadData))) return;
         try {
@@ -51,7 +57,10 @@ export function createDelivery(config: AgentConfig): Delivery {
         else report.unchanged++;
       };
       for (const file of config.files) {
+        const before = report.written.length;
         await target(file.path, [file.source], () => deliverFile(file, results, keyFiles, put));
+        if (delivered.has(file) && report.written.length > before) addSignal(report.signals, file.onChange);
+        if (results.get(file.source)?.kind === "data") delivered.add(file);
       }
       for (const environment of config.environments) {
         await target(environment.path, sourcesOf(environment), () =>
@@ -62,6 +71,12 @@ export function createDelivery(config: AgentConfig): Delivery {
       return report;
     },
   };
+}
+
+function addSignal(signals: ChangeSignal[], wanted: ChangeSignal | undefined): void {
+  if (wanted === undefined) return;
+  if (signals.some(({ signal, process }) => signal === wanted.signal && process === wanted.process)) return;
+  signals.push(wanted);
 }
 
 type Put = (path: string, content: string, mode: number) => Promise<void>;

@@ -233,3 +233,53 @@ it("refuses arguments and a missing configuration", async () => {
   expect(await run([], { ...pod.io, env: {} })).toBe(1);
   expect(pod.log()).toContain("COFFER_AGENT_CONFIG is not set");
 });
+
+describe("what the annotations of vault-k8s ask for", () => {
+  const raw = (path: string) => ({ name: "db", path, raw: true });
+  const file = (folder: string, more: object) => ({ path: join(folder, "file"), source: "db", mode: "0644", ...more });
+
+  it.each(["secret/data/db", "secret/db", "/secret/data/db?version=2"])("reads %s whole", async (path) => {
+    await using pod = await startPod({ db: { user: "u" } });
+    Object.assign(
+      pod.io.env,
+      changedConfig(pod, { sources: [raw(path)], files: [file(pod.folder, { format: "VaultMap" })] }),
+    );
+    expect(await run([], pod.io)).toBe(0);
+    expect(await pod.file("file")).toBe("data: map[user:u]\nmetadata: map[version:1]\n");
+    const read = pod.api.seen.find((seen) => seen.path.startsWith("secret/"));
+    expect(read).toMatchObject({ path: "secret/data/db" });
+  });
+
+  it("leaves the token to the pod that it was written for, and sends the namespace with every call", async () => {
+    await using pod = await startPod({});
+    const change = {
+      namespace: "team",
+      revokeOnExit: false,
+      sources: [raw("auth/token/lookup-self")],
+      files: [file(pod.folder, { format: "Line", key: "id" })],
+    };
+    Object.assign(pod.io.env, changedConfig(pod, change));
+    expect(await run([], pod.io)).toBe(0);
+    expect(await pod.file("file")).toBe("x\n");
+    expect(pod.api.seen.map(({ path }) => path)).not.toContain("auth/token/revoke-self");
+    expect(new Set(pod.api.seen.map(({ headers }) => headers["x-vault-namespace"]))).toEqual(new Set(["team"]));
+  });
+
+  it("says when the process that wants a signal is not there, at a change and not at the first time", async () => {
+    const onChange = { signal: "SIGHUP", process: "no-such-process-here" };
+    await using pod = await startPod({ db: { user: "a" } });
+    const change = { mode: "Sidecar", files: [file(pod.folder, { format: "JSON", onChange })] };
+    Object.assign(pod.io.env, changedConfig(pod, change));
+    const running = run([], pod.io);
+    await eventually(pod.log).toContain('"message":"ready"');
+    expect(pod.log()).not.toContain("no such process");
+    pod.state.secrets["db"] = { user: "b" };
+    await eventually(pod.log).toContain("no such process to signal");
+    pod.end.abort();
+    expect(await running).toBe(0);
+  });
+});
+
+function changedConfig(pod: { io: { env: { COFFER_AGENT_CONFIG: string } } }, change: object) {
+  return { COFFER_AGENT_CONFIG: JSON.stringify({ ...JSON.parse(pod.io.env.COFFER_AGENT_CONFIG), ...change }) };
+}

@@ -13,7 +13,8 @@ import { readAgentConfig } from "./config.ts";
 /** A pod's secrets are small; an answer beyond this is a mistake that must not cost the pod its memory. */
 const RESPONSE_BYTES_MAX = 8 * 1024 * 1024;
 /** Shorter than a person's patience with a pod that does not start. */
-const TIMEOUT_MILLIS = 15_000;
+const TIMEOUT_SECONDS = 15;
+const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 
 /** Runs the agent. Exit codes: 0 done, 1 wrong configuration (or not ready, with -check-ready). */
 export const run: ProgramRun = async (argv, io) => {
@@ -34,7 +35,7 @@ export const run: ProgramRun = async (argv, io) => {
 
 async function runFrom(config: AgentConfig, io: ProgramIo): Promise<number> {
   const log = createLog({
-    level: io.env["COFFER_LOG_LEVEL"] === "debug" ? "debug" : "info",
+    level: LOG_LEVELS.find((level) => level === io.env["COFFER_LOG_LEVEL"]) ?? "info",
     format: io.env["COFFER_LOG_FORMAT"] === "text" ? "text" : "json",
     write: (line) => io.stderr.write(line),
     now: () => io.clock.now(),
@@ -43,13 +44,28 @@ async function runFrom(config: AgentConfig, io: ProgramIo): Promise<number> {
   using client = createApiClient({
     address: config.address,
     ca: () => readCa(config.caFile),
-    timeoutMillis: TIMEOUT_MILLIS,
+    skipVerify: config.tls?.skipVerify,
+    serverName: config.tls?.serverName,
+    clientCertificate: clientCertificateOf(config),
+    namespace: config.namespace,
+    timeoutMillis: (config.timeoutSeconds ?? TIMEOUT_SECONDS) * 1000,
+    retries: config.retries,
     responseBytesMax: RESPONSE_BYTES_MAX,
     userAgent: "coffer-agent",
     clock: io.clock,
   });
   await runAgent({ config, client, clock: io.clock, log, signal: io.signal });
   return 0;
+}
+
+/** Read once: an agent whose certificate ends is one that is started anew. */
+function clientCertificateOf({ tls }: AgentConfig): { cert: Buffer; key: Buffer } | undefined {
+  if (tls?.certificateFile === undefined || tls.keyFile === undefined) return undefined;
+  try {
+    return { cert: readFileSync(tls.certificateFile), key: readFileSync(tls.keyFile) };
+  } catch (cause) {
+    throw new CofferError("unavailable", `cannot read the client certificate: ${messageOf(cause)}`, { cause });
+  }
 }
 
 /** Read at each call: the bundle rotates while the agent runs, and may not be there yet when it starts. */

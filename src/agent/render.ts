@@ -11,6 +11,7 @@ import {
 } from "#common/json.ts";
 import type { FileConfig } from "./config.ts";
 import { textOf, textOfKey } from "./values.ts";
+import { vaultJson, vaultMap } from "./vault-default.ts";
 
 /** A file to be; `path` is absolute. */
 export interface RenderedFile {
@@ -41,6 +42,12 @@ async function renderContent(file: FileConfig, data: JsonObject): Promise<string
       return lines(data, (key, value) => `${propertyEscaped(key, true)}=${propertyEscaped(value, false)}`);
     case "Raw":
       return textOfKey(data, file.key ?? "", file.source);
+    case "Line":
+      return `${textOfKey(data, file.key ?? "", file.source)}\n`;
+    case "VaultMap":
+      return vaultMap(data);
+    case "VaultJSON":
+      return vaultJson(data);
     case "PerKey":
       return encodeSorted(data);
   }

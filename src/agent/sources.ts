@@ -2,7 +2,8 @@
 // of the path. Tells apart why a source cannot be read, because each reason has another person to act.
 import type { ApiClient } from "#client/api-client.ts";
 import { hasStatus } from "#client/api-error.ts";
-import { createKv, type Kv } from "#client/kv.ts";
+import type { Envelope } from "#client/envelope.ts";
+import { createKv, type Kv, type Mount } from "#client/kv.ts";
 import type { Clock, Millis } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
@@ -33,13 +34,14 @@ export interface SourceReader {
   forgetLeases(): void;
 }
 
-/** A reader that keeps leased credentials for two thirds of their lease, since each read of such a path makes new ones. */
+/** A reader that keeps leased credentials for a share of their lease, since each read of such a path makes new ones. */
 export function createSourceReader(options: {
   client: ApiClient;
   sources: readonly SourceConfig[];
   clock: Clock;
+  replaceLeaseAt?: number | undefined;
 }): SourceReader {
-  const { client, sources, clock } = options;
+  const { client, sources, clock, replaceLeaseAt = REPLACE_AT } = options;
   const leased = new Map<string, SourceResult>();
   return {
     forgetLeases: () => leased.clear(),
@@ -50,7 +52,9 @@ export function createSourceReader(options: {
       for (const source of sources) {
         const kept = leased.get(source.name);
         const isDue = kept?.kind !== "data" || (kept.readAgainAt ?? 0) <= clock.now();
-        const result = isDue ? await attempt(source, () => readOne(client, kv, source, clock, signal), signal) : kept;
+        const result = isDue
+          ? await attempt(source, () => readOne({ client, kv, clock, replaceLeaseAt }, source, signal), signal)
+          : kept;
         results.set(source.name, result);
         if (result.kind === "data" && result.readAgainAt !== undefined) leased.set(source.name, result);
       }
@@ -59,21 +63,59 @@ export function createSourceReader(options: {
   };
 }
 
-async function readOne(
-  client: ApiClient,
-  kv: Kv,
-  source: SourceConfig,
-  clock: Clock,
-  signal: AbortSignal,
-): Promise<SourceResult> {
+interface Reading {
+  readonly client: ApiClient;
+  readonly kv: Kv;
+  readonly clock: Clock;
+  readonly replaceLeaseAt: number;
+}
+
+async function readOne(reading: Reading, source: SourceConfig, signal: AbortSignal): Promise<SourceResult> {
+  const { client, kv, clock, replaceLeaseAt } = reading;
+  if (source.raw) return readRaw(reading, source, signal);
   const mount = await kv.mountOf(source.path, { signal });
   if (mount.kvVersion !== undefined) {
     const { data } = await kv.read(source.path, { version: source.version, signal });
     return { kind: "data", data, readAgainAt: undefined };
   }
-  const { data, lease_id, lease_duration } = await client.read(source.path, { signal });
+  const answer = await client.read(source.path, { signal });
+  return fromAnswer(source, answer, clock, replaceLeaseAt);
+}
+
+/** A path of the API, or a logical one: on a KV v2 mount "data/" is put in when neither it nor "metadata/" is there. */
+async function readRaw(
+  { client, kv, clock, replaceLeaseAt }: Reading,
+  source: SourceConfig,
+  signal: AbortSignal,
+): Promise<SourceResult> {
+  const [given = "", parameters = ""] = source.path.split("?", 2);
+  const path = given.replace(/^\/+/, "");
+  const query = Object.fromEntries(new URLSearchParams(parameters));
+  const mount = await mountIfVisible(kv, path, signal);
+  const below = mount === undefined ? "" : path.slice(mount.path.length);
+  const isLogical = mount?.kvVersion === 2 && !/^(data|metadata)(\/|$)/.test(below);
+  const answer = await client.read(isLogical ? await kv.locate(path, { signal }) : path, { query, signal });
+  return fromAnswer(source, answer, clock, replaceLeaseAt);
+}
+
+/** Undefined where the token may not know of a mount, as for what belongs to every token. */
+async function mountIfVisible(kv: Kv, path: string, signal: AbortSignal): Promise<Mount | undefined> {
+  try {
+    return await kv.mountOf(path, { signal });
+  } catch (error) {
+    if (hasStatus(error, 403)) return undefined;
+    throw error;
+  }
+}
+
+function fromAnswer(
+  source: SourceConfig,
+  { data, lease_id, lease_duration }: Envelope,
+  clock: Clock,
+  replaceLeaseAt: number,
+): SourceResult {
   if (data === undefined) return missing(source);
-  const readAgainAt = lease_id === "" ? undefined : clock.now() + lease_duration * 1000 * REPLACE_AT;
+  const readAgainAt = lease_id === "" ? undefined : clock.now() + lease_duration * 1000 * replaceLeaseAt;
   return { kind: "data", data, readAgainAt };
 }
 

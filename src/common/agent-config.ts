@@ -14,15 +14,26 @@ const source = object({
   version: withDefault(number, 0),
   /** Missing at start is no error when true. */
   optional: withDefault(boolean, false),
+  /**
+   * As templates of vault-k8s read: `path` is one of the API ("secret/data/team/db", with parameters behind "?") or a
+   * logical one, and the data is the whole of the answer's, of KV v2 with "data" and "metadata" in it.
+   */
+  raw: optional(boolean),
 });
 
 const file = object({
   /** Absolute path in the agent container. */
   path: string,
   source: string,
-  format: oneOf("JSON", "YAML", "Env", "Properties", "Raw", "PerKey"),
-  /** The key that "Raw" writes. */
+  /**
+   * "Line": as Raw, and a line break. "VaultMap", "VaultJSON": what vault-k8s writes when there is no template, a line
+   * for each key with its value as Go prints it, or JSON on one line.
+   */
+  format: oneOf("JSON", "YAML", "Env", "Properties", "Raw", "PerKey", "Line", "VaultMap", "VaultJSON"),
+  /** The key that "Raw" and "Line" write. */
   key: optional(string),
+  /** Processes that get a signal when the file has changed, after the first time. */
+  onChange: optional(object({ signal: string, process: string })),
   /** Octal, as "0440". */
   mode: withDefault(string, "0440"),
 });
@@ -43,6 +54,21 @@ export const agentConfigSchema = object({
   /** Base address of the server, "https://main.coffer-system.svc:8200". */
   address: string,
   caFile: optional(string),
+  /** Of the server; absent is the root. */
+  namespace: optional(string),
+  tls: optional(
+    object({
+      skipVerify: optional(boolean),
+      serverName: optional(string),
+      /** Files with the certificate that is shown to the server, and its key. */
+      certificateFile: optional(string),
+      keyFile: optional(string),
+    }),
+  ),
+  /** For one answer. */
+  timeoutSeconds: optional(number),
+  /** Attempts beyond the first. */
+  retries: optional(number),
   /** Login by the Kubernetes method: POST auth/<mount>/login {role, jwt}. */
   auth: object({ mount: string, role: string, tokenFile: string }),
   sources: list(source),
@@ -52,6 +78,10 @@ export const agentConfigSchema = object({
   mode: oneOf("Init", "Sidecar"),
   refreshIntervalSeconds: withDefault(number, 300),
   jitterPercent: withDefault(number, 10),
+  /** Share of a lease after which its credential is replaced; both are valid during the rest. */
+  replaceLeaseAt: optional(number),
+  /** Whether the token is revoked when the agent ends, as it is when this is absent. */
+  revokeOnExit: optional(boolean),
   /** Created once everything has been rendered; the startup probe looks for it. */
   readyFile: string,
   /** For log lines only: the bindings this pod was injected for. */
