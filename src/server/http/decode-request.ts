@@ -57,7 +57,7 @@ export async function decodeRequest(
     id: randomUUID(),
     operation,
     path,
-    namespace: headerText(message.headers, "x-vault-namespace").replace(/^\/+|\/+$/g, ""),
+    namespace: namespaceOf(message.headers),
     clientToken: tokenOf(message.headers),
     headers: message.headers,
     data: body ? parseBody(body, message.headers["content-type"]) : isStreamed ? {} : query,
@@ -69,7 +69,7 @@ export async function decodeRequest(
     ...(options.upgrade && { upgrade: options.upgrade }),
     remoteAddress: options.remoteAddress,
     remotePort: message.socket.remotePort ?? 0,
-    page: pageOf(query),
+    page: pageOf(query, operation),
   };
 }
 
@@ -108,6 +108,12 @@ function decodePath(raw: string): string {
   return path.replace(/^\/+/, "");
 }
 
+/** Without slashes around it; in UTF-8, of which the parser makes Latin-1. */
+function namespaceOf(headers: IncomingHttpHeaders): string {
+  const text = Buffer.from(headerText(headers, "x-vault-namespace"), "latin1").toString("utf8");
+  return text.replace(/^\/+|\/+$/g, "");
+}
+
 function headerText(headers: IncomingHttpHeaders, name: string): string {
   const value = headers[name];
   return (Array.isArray(value) ? value[0] : value) ?? "";
@@ -139,9 +145,16 @@ function wrapTtlOf(headers: IncomingHttpHeaders): number | undefined {
   return seconds;
 }
 
-function pageOf(query: JsonObject): Page {
-  const { after, limit } = query;
-  const wanted = typeof limit === "string" && /^\d{1,9}$/.test(limit) ? Number(limit) : 0;
+/** Throws `invalid_request` for a listing's limit that is no number; one that is not above 0 is none. */
+function pageOf(query: JsonObject, operation: Operation): Page {
+  const { after, limit = "" } = query;
+  const isNumber = typeof limit === "string" && /^-?\d{1,15}$/.test(limit);
+  if (!isNumber && limit !== "" && (operation === "list" || operation === "scan"))
+    throw new CofferError(
+      "invalid_request",
+      `error converting input for field "limit": cannot parse 'limit' as int: ${JSON.stringify(limit)} is not a whole number`,
+    );
+  const wanted = isNumber ? Number(limit) : 0;
   return {
     limit: wanted > 0 ? Math.min(wanted, PAGE_LIMIT_DEFAULT) : PAGE_LIMIT_DEFAULT,
     ...(typeof after === "string" && after !== "" && { after }),

@@ -176,6 +176,22 @@ describe("bodies", () => {
   });
 });
 
+describe("targets", () => {
+  it.each(["GET", "LIST"])("in UTF-8 without percent encoding are refused with what to do (%s)", async (method) => {
+    const { socket, until } = dial(await start());
+    socket.write(`${method} /v1/secret/é HTTP/1.1\r\nHost: a\r\n\r\n`);
+    expect(await until(/errors.*\n/)).toMatch(/^HTTP\/1\.1 400 .*"the request's target holds .* percent encoding"/s);
+  });
+
+  it("in absolute form are taken as their path (RFC 9112 3.2.2)", async () => {
+    const started = await start();
+    const { socket, until } = dial(started);
+    socket.write("GET http://vault.example:8200/v1/a/b?c=d HTTP/1.1\r\nHost: vault.example:8200\r\n\r\n");
+    await until(/"ok"/);
+    expect(started.seen).toMatchObject([{ path: "a/b", query: { c: "d" } }]);
+  });
+});
+
 describe("requests that take too long", () => {
   it("are answered with 503 while the connection stays", async () => {
     const finish = new AbortController();

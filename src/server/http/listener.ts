@@ -119,12 +119,15 @@ function apiOptions(
   };
 }
 
+/** Of the absolute form of a request's target, which proxies may send and servers must take (RFC 9112 3.2.2). */
+const ORIGIN = /^https?:\/\/[^/?]*/i;
 /** `sys/metrics` with or without a query. */
 const METRICS_URL = /^\/v1\/sys\/metrics(\?|$)/;
 
 function makeHandler(services: ListenerServices, options: ApiHandlerOptions, openMetrics: boolean) {
   return (message: IncomingMessage, response: ServerResponse): void => {
-    const { url = "" } = message;
+    message.url = (message.url ?? "").replace(ORIGIN, "");
+    const { url } = message;
     if (openMetrics && message.method === "GET" && METRICS_URL.test(url)) {
       void sendOpenMetrics(message, response, services);
     } else if (url.startsWith("/v1/") || url.startsWith("//")) void handleApi(message, response, options);

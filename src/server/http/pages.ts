@@ -27,7 +27,7 @@ export function createPages(headers: () => Promise<Readonly<Record<string, reado
     response.type("html").send(AUTHORIZE_PAGE);
   });
   app.use((_request, response) => {
-    response.status(404).set("Cache-Control", "no-store").json({ errors: [] });
+    response.status(404).set("Cache-Control", "no-store").type("json").send('{"errors":[]}\n');
   });
   return app;
 }

@@ -18,11 +18,14 @@ const REASONS = {
   431: "Request Header Fields Too Large",
 } as const;
 
+/** What curl and shell scripts send unescaped; Node's parser takes no such byte (RFC 3986 2.1). */
+const BAD_TARGET = "the request's target holds a space or a byte outside ASCII; send it in percent encoding";
+
 /** Answers and closes. */
 export function refuse(socket: Duplex, error: ParserError): void {
   if (!socket.writable || socket.destroyed) return void socket.destroy();
   const status = statusOf(error);
-  const body = '{"errors":[]}\n';
+  const body = `${JSON.stringify({ errors: error.code === "HPE_INVALID_URL" ? [BAD_TARGET] : [] })}\n`;
   const head = [
     `HTTP/1.1 ${status} ${REASONS[status]}`,
     "Connection: close",
