@@ -50,6 +50,7 @@ const AREAS: Readonly<Record<string, Area>> = {
       "server/sys",
       "server/ceremony",
       "server/snapshot",
+      "server/seal-wrap",
       "server/recovery",
       "server/config",
       "server/workers",
@@ -66,14 +67,24 @@ const AREAS: Readonly<Record<string, Area>> = {
   /** Several processes as one server: keeps for all of them what core and the services ask for. */
   "server/workers": { may: ["server/core", "server/config", ...BELOW_CORE] },
   /** Is given the node to seal and unseal, so it sees core; core sees sys only as a backend among others. */
-  "server/sys": { may: ["server/core", "server/ceremony", "server/snapshot", ...BELOW_CORE] },
+  "server/sys": { may: ["server/core", "server/ceremony", "server/snapshot", "server/seal-wrap", ...BELOW_CORE] },
+  /** The seal's layer on critical values: sees the set of seals, and is seen by the barrier through a seam alone. */
+  "server/seal-wrap": { may: ["server/core", ...BELOW_CORE] },
   /** What several people do together to the node's keys, for sys. */
   "server/ceremony": { may: ["server/core", ...BELOW_CORE] },
   /** Replaces all that the node serves, so it stops and opens the node. */
   "server/snapshot": { may: ["server/core", "server/config", ...BELOW_CORE] },
   /** A server of its own, made of the few parts that repairs need. */
   "server/recovery": {
-    may: ["server/http", "server/config", "server/core", "server/sys", "server/ceremony", ...BELOW_CORE],
+    may: [
+      "server/http",
+      "server/config",
+      "server/core",
+      "server/sys",
+      "server/ceremony",
+      "server/seal-wrap",
+      ...BELOW_CORE,
+    ],
   },
   "server/engines": { may: BELOW_BACKENDS, plugins: true },
   "server/auth": { may: [...BELOW_BACKENDS, "server/auth/token"], plugins: true },

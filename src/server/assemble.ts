@@ -51,6 +51,7 @@ import { DecisionIds } from "./policy/decision-id.ts";
 import { PolicyStore } from "./policy/policy-store.ts";
 import { Quotas } from "./quotas/quotas.ts";
 import type { Seal } from "./seal/seal.ts";
+import { SealWrap } from "./seal-wrap/seal-wrap.ts";
 import { Snapshots } from "./snapshot/snapshot-service.ts";
 import type { Storage } from "./storage/storage.ts";
 import { sysBackend } from "./sys/backend.ts";
@@ -103,6 +104,7 @@ export interface AssembledServer {
   readonly seals: SealSet;
   readonly copies: SealCopies;
   readonly sealWatch: SealWatch;
+  readonly sealWrap: SealWrap;
   /** Paths whose bodies are handed on as they come. */
   readonly takesStream: (path: string) => boolean;
   readonly serve: (request: Request) => Promise<Answer>;
@@ -155,9 +157,8 @@ function takesStream({ paths }: ReturnType<typeof sysBackend>, path: string): bo
 export function assemble(parts: ServerParts): AssembledServer {
   const { clock, log, storage, ttl, siblings } = parts;
   const barrier = new Barrier({ storage, clock, log });
-  const shared = siblings?.unseal;
   const seals = new SealSet(parts.seals, parts.retiredSeals);
-  const node = new Node({ storage, barrier, seals, clock, log, shared });
+  const node = new Node({ storage, barrier, seals, clock, log, shared: siblings?.unseal });
   const copies = new SealCopies({ storage, barrier, clock });
   const sealWatch = new SealWatch({ seals, copies, node, clock, log });
   const tokens = new TokenService(clock);
@@ -184,11 +185,12 @@ export function assemble(parts: ServerParts): AssembledServer {
     if (!lazy.services) throw new Error("the services are made right below");
     return lazy.services;
   });
+  const sealWrap = new SealWrap({ storage, barrier, seals, clock, log, backends: backendsOf });
   const { expiration, undoing, journal, sweeps } = endingOf(parts, barrier, backendsOf, events);
   const { version, buildDate, sanitizedConfig } = parts;
   const system = sysBackend({
     ...{ clock, node, barrier, backends: backendsOf, tokens, policies, identity, expiration, audit, ttl, events, held },
-    ...{ log, whole, lockout, loginMfa, decisions, initial, ceremonies, snapshots, seals, copies, sealWatch },
+    ...{ log, whole, lockout, loginMfa, decisions, initial, ceremonies, snapshots, seals, copies, sealWatch, sealWrap },
     ...settingsOf(parts),
   });
   const identities = identityBackend({ tokens, apiAddress: apiAddressOf(sanitizedConfig) });
@@ -212,9 +214,10 @@ export function assemble(parts: ServerParts): AssembledServer {
   };
   lazy.services = services;
   return {
-    ...{ services, initial, inFlight, whole, snapshots, eventFeed, seals, copies, sealWatch },
+    ...{ services, initial, inFlight, whole, snapshots, eventFeed, seals, copies, sealWatch, sealWrap },
     background: new Background({
-      ...{ barrier, expiration, undoing, counts: sweeps, audit, events, eventFeed, clock, log, turn: siblings?.turn },
+      ...{ barrier, expiration, undoing, counts: sweeps, audit, events, eventFeed, clock, log, sealWrap },
+      turn: siblings?.turn,
     }),
     takesStream: (path) => takesStream(system, path),
     serve: (request) => inFlight.during(request, () => serve(request, services)),

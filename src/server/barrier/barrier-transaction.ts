@@ -13,14 +13,15 @@ import type { RecordKind, Transaction } from "./transaction.ts";
 
 /** What a transaction needs of the barrier. */
 export interface Cryptor {
-  /** Decrypts at once, or gives undefined when the term is not known in this process yet. Throws `internal`. */
+  /** Decrypts at once, or gives undefined when a key for it is not in this process yet. Throws `internal`. */
   decrypt(key: string, envelope: Uint8Array): Uint8Array | undefined;
-  /** Decrypts after looking for a newer keyring. Throws `internal`. */
+  /** Decrypts after looking for a newer keyring, and asking the seal. Throws `internal`, `unavailable`. */
   decryptAfterReload(key: string, envelope: Uint8Array): Promise<Uint8Array>;
-  /** Encrypts values and commits them with the read set. */
+  /** Encrypts values and commits them with the read set; `critical` ones get the seal's layer first. */
   commit(
     expected: Map<string, bigint | undefined>,
     writes: ReadonlyMap<string, Uint8Array | null>,
+    critical: ReadonlySet<string>,
   ): Promise<"committed" | "conflict">;
 }
 
@@ -30,6 +31,8 @@ export class BarrierTransaction implements Transaction {
   readonly #cache: RecordCache;
   readonly #reads = new Map<string, Entry | undefined>();
   readonly #writes = new Map<string, Uint8Array | null>();
+  /** Of the writes, those that get the seal's layer. */
+  readonly #critical = new Set<string>();
   #finished = false;
 
   constructor(storage: Storage, cryptor: Cryptor, cache: RecordCache) {
@@ -40,6 +43,11 @@ export class BarrierTransaction implements Transaction {
 
   get dirty(): boolean {
     return this.#writes.size > 0;
+  }
+
+  /** Of a key that was read; undefined for one that is not there. */
+  versionOf(key: string): bigint | undefined {
+    return this.#reads.get(key)?.version;
   }
 
   async get(key: string): Promise<Uint8Array | undefined> {
@@ -57,9 +65,11 @@ export class BarrierTransaction implements Transaction {
     for (const [i, key] of wanted.entries()) this.#remember(key, entries[i]);
   }
 
-  put(key: string, value: Uint8Array): void {
+  put(key: string, value: Uint8Array, critical = false): void {
     this.#assertWritable(key);
     this.#writes.set(key, value);
+    if (critical) this.#critical.add(key);
+    else this.#critical.delete(key);
   }
 
   delete(key: string): void {
@@ -89,9 +99,9 @@ export class BarrierTransaction implements Transaction {
     return record;
   }
 
-  write<T extends object>(_kind: RecordKind<T>, key: string, record: T): void {
+  write<T extends object>(_kind: RecordKind<T>, key: string, record: T, critical = false): void {
     // Encoded now, so that what the caller does with the object later changes nothing.
-    this.put(key, Buffer.from(JSON.stringify(record), "utf8"));
+    this.put(key, Buffer.from(JSON.stringify(record), "utf8"), critical);
   }
 
   async isCurrent(): Promise<boolean> {
@@ -103,7 +113,7 @@ export class BarrierTransaction implements Transaction {
     assert(!this.#finished, "a transaction commits once");
     this.#finished = true;
     if (this.#writes.size === 0) return "committed";
-    return this.#cryptor.commit(this.#expected(), this.#writes);
+    return this.#cryptor.commit(this.#expected(), this.#writes, this.#critical);
   }
 
   #expected(): Map<string, bigint | undefined> {

@@ -7,12 +7,21 @@ import { CofferError } from "#common/errors.ts";
 import type { SecretBytes } from "#common/secret-bytes.ts";
 import { BarrierTransaction, type Cryptor } from "./barrier-transaction.ts";
 import { type DerivedKey, deriveKey } from "./derived-key.ts";
-import { envelopeTerm, KEY_BYTES, openEnvelope, sealEnvelope } from "./envelope.ts";
+import {
+  type EnvelopeHead,
+  envelopeHead,
+  KEY_BYTES,
+  openEnvelope,
+  sealEnvelope,
+  sealWrappedEnvelope,
+} from "./envelope.ts";
 import { ENCRYPTIONS_CEILING, KEYRING_KEY, Keyring, type RotationPolicy } from "./keyring.ts";
 import { type KeyringContext, OpenKeyring, RESERVATION } from "./open-keyring.ts";
 import { type PlainWrite, plainBatch } from "./plain-store.ts";
 import { RecordCache } from "./record-cache.ts";
 import type { Transaction } from "./transaction.ts";
+import type { ValueWrapper } from "./value-wrapper.ts";
+import { unwrapValue, wrapValue } from "./wrapped-value.ts";
 
 /** The least number of encryptions a term may be limited to: Vault's API has the same bound. */
 export const ROTATION_ENCRYPTIONS_MIN = 1_000_000;
@@ -39,6 +48,7 @@ export class Barrier {
   readonly #cache = new RecordCache();
   readonly #cryptor: Cryptor;
   #open: OpenKeyring | undefined;
+  #wrapper: ValueWrapper | undefined;
   #damagedReads = 0;
 
   constructor(context: KeyringContext) {
@@ -46,13 +56,18 @@ export class Barrier {
     this.#cryptor = {
       decrypt: (key, envelope) => this.#decrypt(key, envelope),
       decryptAfterReload: (key, envelope) => this.#decryptAfterReload(key, envelope),
-      commit: (expected, writes) => this.#commit(expected, writes),
+      commit: (expected, writes, critical) => this.#commit(expected, writes, critical),
     };
   }
 
   /** Reads since the start of this process that met bytes which this barrier has not written there. */
   get damagedReads(): number {
     return this.#damagedReads;
+  }
+
+  /** Critical values get the seal's layer from now on; it needs an open barrier itself, so it comes later. */
+  wrapBy(wrapper: ValueWrapper): void {
+    this.#wrapper = wrapper;
   }
 
   get isSealed(): boolean {
@@ -76,7 +91,7 @@ export class Barrier {
       const commit: Cryptor["commit"] = (read, values) => this.#commitFirst(init, keyring, read, values);
       const tx = new BarrierTransaction(this.#context.storage, { ...nothingToDecrypt, commit }, new RecordCache());
       await init.fill?.(tx);
-      return tx.dirty ? await tx.commit() : await commit(new Map(), new Map());
+      return tx.dirty ? await tx.commit() : await commit(new Map(), new Map(), new Set());
     } finally {
       keyring.dispose();
     }
@@ -96,6 +111,7 @@ export class Barrier {
   seal(): void {
     this.#open?.[Symbol.dispose]();
     this.#open = undefined;
+    this.#wrapper?.forget();
     this.#cache.clear();
   }
 
@@ -103,6 +119,16 @@ export class Barrier {
   begin(): Transaction {
     this.#unsealed();
     return new BarrierTransaction(this.#context.storage, this.#cryptor, this.#cache);
+  }
+
+  /** What `read` finds in a transaction of its own, with the version at which a key of it was. Throws `sealed`. */
+  async readVersioned<T>(
+    key: string,
+    read: (tx: Transaction) => Promise<T>,
+  ): Promise<{ readonly record: T; readonly version: bigint | undefined }> {
+    this.#unsealed();
+    const tx = new BarrierTransaction(this.#context.storage, this.#cryptor, this.#cache);
+    return { record: await read(tx), version: tx.versionOf(key) };
   }
 
   /** Begins a new term; what is stored stays readable. */
@@ -157,20 +183,30 @@ export class Barrier {
     return deriveKey(this.#unsealed().current, purpose, term);
   }
 
-  /** Whether what stands at a storage key opens: it is whole and was written there by this barrier. Throws `sealed`. */
+  /**
+   * Whether what stands at a storage key opens: it is whole and was written there by this barrier. The seal is not asked
+   * for its layer, which is inside of ours. Throws `sealed`.
+   */
   isGenuine(key: string, envelope: Uint8Array): boolean {
-    const term = envelopeTerm(envelope);
-    const termKey = term === undefined ? undefined : this.#unsealed().current.keyOf(term);
+    const head = envelopeHead(envelope);
+    const termKey = head && this.#unsealed().current.keyOf(head.term);
     const plaintext = termKey && openEnvelope(termKey, key, envelope);
     plaintext?.fill(0);
     return plaintext !== undefined;
   }
 
-  /** The plaintext of what stood at a storage key, for readers of snapshots. Throws `internal` when it does not open. */
-  reveal(key: string, envelope: Uint8Array): Uint8Array {
-    const plaintext = this.#decrypt(key, envelope);
-    if (plaintext === undefined) throw undecryptable(key);
-    return plaintext;
+  /**
+   * The plaintext of what stood at a storage key, for readers of snapshots. Throws `internal` when it does not open,
+   * `unavailable` when it takes a seal that does not answer.
+   */
+  async reveal(key: string, envelope: Uint8Array): Promise<Uint8Array> {
+    return this.#decrypt(key, envelope) ?? (await this.#decryptAfterReload(key, envelope));
+  }
+
+  /** How what stands at storage keys was encrypted; undefined where nothing stands, or nothing of this barrier's. */
+  async heads(keys: readonly string[]): Promise<readonly (EnvelopeHead | undefined)[]> {
+    const entries = await this.#context.storage.get(keys);
+    return entries.map((entry) => entry && envelopeHead(entry.value));
   }
 
   /** Replaces the root key, in one commit with the seals' new blobs. "conflict": one of those has changed. */
@@ -190,11 +226,15 @@ export class Barrier {
   }
 
   #decrypt(key: string, envelope: Uint8Array): Uint8Array | undefined {
-    const term = envelopeTerm(envelope);
-    if (term === undefined) throw this.#damaged(key);
-    const termKey = this.#unsealed().current.keyOf(term);
+    const head = envelopeHead(envelope);
+    if (head === undefined) throw this.#damaged(key);
+    const termKey = this.#unsealed().current.keyOf(head.term);
     if (termKey === undefined) return undefined;
-    const plaintext = openEnvelope(termKey, key, envelope);
+    const { generation } = head;
+    const dataKey = generation === undefined ? undefined : this.#wrapper?.keyAtHand(generation, key);
+    if (generation !== undefined && dataKey === undefined) return undefined;
+    const opened = openEnvelope(termKey, key, envelope);
+    const plaintext = opened && dataKey ? unwrapValue(dataKey, key, opened) : opened;
     if (plaintext === undefined) throw this.#damaged(key);
     return plaintext;
   }
@@ -205,8 +245,18 @@ export class Barrier {
   }
 
   async #decryptAfterReload(key: string, envelope: Uint8Array): Promise<Uint8Array> {
-    await this.#unsealed().reload();
-    const plaintext = this.#decrypt(key, envelope);
+    const head = envelopeHead(envelope);
+    if (head === undefined) throw this.#damaged(key);
+    if (this.#unsealed().current.keyOf(head.term) === undefined) await this.#unsealed().reload();
+    const termKey = this.#unsealed().current.keyOf(head.term);
+    const opened = termKey && openEnvelope(termKey, key, envelope);
+    if (opened === undefined) throw this.#damaged(key);
+    if (head.generation === undefined) return opened;
+    const wrapper = this.#wrapper;
+    if (wrapper === undefined) throw new CofferError("internal", `what is at path ${key} is wrapped by a seal`);
+    const dataKey = await wrapper.key(head.generation, key);
+    this.#unsealed(); // Sealing may have come meanwhile.
+    const plaintext = unwrapValue(dataKey, key, opened);
     if (plaintext === undefined) throw this.#damaged(key);
     return plaintext;
   }
@@ -214,9 +264,31 @@ export class Barrier {
   async #commit(
     expected: Map<string, bigint | undefined>,
     writes: ReadonlyMap<string, Uint8Array | null>,
+    critical: ReadonlySet<string>,
   ): Promise<"committed" | "conflict"> {
+    const wrapped = await this.#wrap(expected, writes, critical);
     while (!this.#unsealed().take(writes.size)) await this.#unsealed().reserve(writes.size);
-    return this.#context.storage.commit({ expected, writes: encryptAll(this.#unsealed().current, writes) });
+    return this.#context.storage.commit({ expected, writes: encryptAll(this.#unsealed().current, writes, wrapped) });
+  }
+
+  /** Puts the seal's layer on what is critical, and the record that names its key into the read set. */
+  async #wrap(
+    expected: Map<string, bigint | undefined>,
+    writes: ReadonlyMap<string, Uint8Array | null>,
+    critical: ReadonlySet<string>,
+  ): Promise<Wrapped> {
+    const wrapper = this.#wrapper;
+    if (wrapper === undefined) return NOTHING_WRAPPED;
+    const chosen = [...writes].filter(([key]) => critical.has(key) || wrapper.isAlwaysCritical(key));
+    if (chosen.length === 0) return NOTHING_WRAPPED;
+    const current = await wrapper.current();
+    if (current === undefined) return NOTHING_WRAPPED;
+    const { generation, fence } = current;
+    // When the transaction has seen another version itself, that one stands, and the commit meets a conflict.
+    if (!expected.has(fence.key)) expected.set(fence.key, fence.version);
+    const values = new Map<string, Uint8Array>();
+    for (const [key, value] of chosen) if (value) values.set(key, wrapValue(await current.keyFor(key), key, value));
+    return { generation, values };
   }
 
   #commitFirst(
@@ -242,11 +314,25 @@ const nothingToDecrypt: Pick<Cryptor, "decrypt" | "decryptAfterReload"> = {
   decryptAfterReload: (key) => Promise.reject(undecryptable(key)),
 };
 
-function encryptAll(keyring: Keyring, writes: ReadonlyMap<string, Uint8Array | null>): Map<string, Uint8Array | null> {
+/** Values with the seal's layer on them, and the generation of its key. */
+interface Wrapped {
+  readonly generation: number;
+  readonly values: ReadonlyMap<string, Uint8Array>;
+}
+const NOTHING_WRAPPED: Wrapped = { generation: 0, values: new Map() };
+
+function encryptAll(
+  keyring: Keyring,
+  writes: ReadonlyMap<string, Uint8Array | null>,
+  { generation, values }: Wrapped = NOTHING_WRAPPED,
+): Map<string, Uint8Array | null> {
   const encrypted = new Map<string, Uint8Array | null>();
   const { activeKey, active } = keyring;
+  const { term } = active;
   for (const [key, value] of writes) {
-    encrypted.set(key, value === null ? null : sealEnvelope(activeKey, active.term, key, value));
+    const wrapped = values.get(key);
+    if (wrapped) encrypted.set(key, sealWrappedEnvelope(activeKey, { term, generation }, key, wrapped));
+    else encrypted.set(key, value === null ? null : sealEnvelope(activeKey, term, key, value));
   }
   return encrypted;
 }

@@ -21,7 +21,8 @@ export interface Transaction {
   get(key: string): Promise<Uint8Array | undefined>;
   /** Fetches keys in one round trip, so that later `get`s and `read`s of them cost none. */
   prefetch(keys: readonly string[]): Promise<void>;
-  put(key: string, value: Uint8Array): void;
+  /** `critical`: by the seal's layer as well, where there is a seal for it. */
+  put(key: string, value: Uint8Array, critical?: boolean): void;
   delete(key: string): void;
   /** One level below a prefix in key order, this transaction's own writes included. */
   list(prefix: string, page: Page): Promise<readonly string[]>;
@@ -29,7 +30,7 @@ export interface Transaction {
   /** A record by its kind; treat what comes back as frozen: it may be shared. */
   read<T>(kind: RecordKind<T>, key: string): Promise<T | undefined>;
   /** Replaces a record. The value must be plain JSON (undefined members are left out). */
-  write<T extends object>(kind: RecordKind<T>, key: string, record: T): void;
+  write<T extends object>(kind: RecordKind<T>, key: string, record: T, critical?: boolean): void;
   /** True once something was put or deleted. */
   readonly dirty: boolean;
   /** Whether all that was read is still so. False: what was seen may never have been there together. */

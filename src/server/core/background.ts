@@ -43,6 +43,8 @@ export interface BackgroundDependencies {
   readonly audit: Pick<AuditService, "recordSystem">;
   readonly events: Pick<Events, "publish">;
   readonly eventFeed: Pick<EventFeed, "run">;
+  /** Work with a pace of its own, because it waits for seals. */
+  readonly sealWrap?: { run(signal: AbortSignal): Promise<void> };
   readonly clock: Clock;
   readonly log: Log;
   /** The only worker's by default. */
@@ -66,7 +68,11 @@ export class Background {
 
   /** Runs until the signal aborts; pauses while the server is sealed. */
   start(signal: AbortSignal): void {
-    this.#running ??= Promise.all([this.#loop(signal), this.#deps.eventFeed.run(signal)]).then(() => {});
+    this.#running ??= Promise.all([
+      this.#loop(signal),
+      this.#deps.eventFeed.run(signal),
+      this.#deps.sealWrap?.run(signal),
+    ]).then(() => {});
   }
 
   async stopped(): Promise<void> {

@@ -5,14 +5,13 @@ import type { Clock } from "#common/clock.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import type { Barrier } from "../barrier/barrier.ts";
-import { storageView } from "../barrier/storage-view.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import type { EffectKind, UndoContext } from "../framework/outside.ts";
 import { type Claim, isHeld, newClaim, underClaim } from "../leases/claim.ts";
 import { mountAnywhere } from "../leases/mount-of.ts";
 import type { Backends } from "../mounts/backends.ts";
 import { mountInfo, type TtlDefaults } from "../mounts/mount-info.ts";
-import { mountStoragePrefix } from "../mounts/mount-record.ts";
+import { mountStorage } from "../mounts/wrapped-mount.ts";
 import { namespaceView } from "../namespaces/namespace-transaction.ts";
 import { type IntentRecord, indexKey, intentReferenceKind } from "./intent-record.ts";
 import { deleteIntent, moveIntent, readIntent } from "./journal-store.ts";
@@ -109,7 +108,7 @@ export class Undoing {
     const effect = this.#deps.backends().of(mount).backend.effects?.[kind];
     if (!effect) throw new CofferError("internal", `the backend of ${mount.path} has no effect "${kind}"`);
     const { clock, log, ttl } = this.#deps;
-    const storage = storageView(view, mountStoragePrefix(mount));
+    const storage = mountStorage(view, mount, this.#deps.backends());
     return { effect, context: { storage, clock, log, mount: mountInfo(mount, ttl), signal } };
   }
 

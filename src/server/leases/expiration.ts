@@ -6,14 +6,14 @@ import type { Clock } from "#common/clock.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
 import { forEachAtOnce } from "#common/for-each-at-once.ts";
 import type { Log } from "#common/log.ts";
-import { storageView } from "../barrier/storage-view.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import type { Events } from "../events/events.ts";
 import type { LeaseContext, LeaseKind } from "../framework/backend.ts";
 import type { Backends } from "../mounts/backends.ts";
 import { mountInfo, type TtlDefaults } from "../mounts/mount-info.ts";
-import { type MountRecord, mountStoragePrefix } from "../mounts/mount-record.ts";
+import type { MountRecord } from "../mounts/mount-record.ts";
 import { endMount } from "../mounts/mount-table.ts";
+import { mountStorage } from "../mounts/wrapped-mount.ts";
 import { namespaceNameOf } from "../namespaces/namespace-scope.ts";
 import { namespaceIdOf, namespaceView } from "../namespaces/namespace-transaction.ts";
 import { revokeOrphaning, revokeToken } from "../tokens/revoke-token.ts";
@@ -254,10 +254,11 @@ export class Expiration {
     if (!secret) return undefined;
     const mount = await mountOf(tx, secret.mountPath, secret.mountUuid);
     if (!mount) return undefined;
-    const kind = this.#deps.backends().of(mount).backend.leaseKinds?.[secret.kind];
+    const backends = this.#deps.backends();
+    const kind = backends.of(mount).backend.leaseKinds?.[secret.kind];
     if (!kind) throw new CofferError("internal", `the backend of ${mount.path} has no lease kind "${secret.kind}"`);
     const { clock, log, ttl } = this.#deps;
-    const context = { storage: storageView(tx, mountStoragePrefix(mount)), clock, log, mount: mountInfo(mount, ttl) };
+    const context = { storage: mountStorage(tx, mount, backends), clock, log, mount: mountInfo(mount, ttl) };
     return { kind, context, internal: secret.internal };
   }
 

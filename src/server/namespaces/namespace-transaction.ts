@@ -25,6 +25,7 @@ const SHARED_PREFIXES: readonly string[] = [
   "core/config/", // of the whole server; written in the root namespace alone
   "core/version/",
   "core/ceremony/",
+  "core/sealwrap/", // by the mounts' uuids
 ];
 const SHARED_KEYS: ReadonlySet<string> = new Set([
   "core/token-salt",
@@ -72,8 +73,8 @@ class NamespaceTransaction implements Transaction {
   prefetch(keys: readonly string[]): Promise<void> {
     return this.whole.prefetch(keys.map((key) => this.#keyOf(key)));
   }
-  put(key: string, value: Uint8Array): void {
-    this.whole.put(this.#keyOf(key), value);
+  put(key: string, value: Uint8Array, critical?: boolean): void {
+    this.whole.put(this.#keyOf(key), value, critical);
   }
   delete(key: string): void {
     this.whole.delete(this.#keyOf(key));
@@ -89,8 +90,8 @@ class NamespaceTransaction implements Transaction {
   read<T>(kind: RecordKind<T>, key: string): Promise<T | undefined> {
     return this.whole.read(kind, this.#keyOf(key));
   }
-  write<T extends object>(kind: RecordKind<T>, key: string, record: T): void {
-    this.whole.write(kind, this.#keyOf(key), record);
+  write<T extends object>(kind: RecordKind<T>, key: string, record: T, critical?: boolean): void {
+    this.whole.write(kind, this.#keyOf(key), record, critical);
   }
   isCurrent(): Promise<boolean> {
     return this.whole.isCurrent();

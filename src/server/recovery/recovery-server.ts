@@ -20,6 +20,7 @@ import type { Path } from "../framework/path.ts";
 import type { Reply } from "../framework/reply.ts";
 import { ROOT_SCOPE } from "../namespaces/namespace-scope.ts";
 import type { Seal } from "../seal/seal.ts";
+import { SealWrap } from "../seal-wrap/seal-wrap.ts";
 import type { Storage } from "../storage/storage.ts";
 import { recoveryPaths } from "./recovery-paths.ts";
 import { RecoveryToken } from "./recovery-token.ts";
@@ -48,6 +49,7 @@ export function assembleRecovery(parts: RecoveryParts): RecoveryServer {
   const { storage, clock, log, storageType, version, buildDate } = parts;
   const seals = new SealSet(parts.seals, parts.retiredSeals);
   const barrier = new Barrier({ storage, clock, log });
+  new SealWrap({ storage, barrier, seals, clock, log });
   const node = new Node({ storage, barrier, seals, clock, log });
   const custody = new KeyCustody({ storage, barrier, seals, node, clock });
   const token = new RecoveryToken({ node, custody, clock, log });

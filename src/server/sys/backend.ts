@@ -31,6 +31,7 @@ import { rekeyPaths } from "./rekey-paths.ts";
 import { remountPaths } from "./remount-paths.ts";
 import { markRootOnly } from "./root-only.ts";
 import { keyPaths, sealPaths } from "./seal-paths.ts";
+import { sealWrapPaths } from "./seal-wrap-paths.ts";
 import type { SysServices } from "./services.ts";
 import { snapshotItemPaths } from "./snapshot-item-paths.ts";
 import { snapshotPaths } from "./snapshot-paths.ts";
@@ -44,6 +45,7 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
     paths: [
       ...sealPaths(services),
       ...keyPaths(services),
+      ...sealWrapPaths(services),
       ...mountPaths(services),
       ...policyPaths(services),
       ...passwordPolicyPaths(),

@@ -1,7 +1,6 @@
 // sys/mounts and sys/auth: enable, disable, tune. The two are the same thing for the two classes of mounts.
 import { CofferError, messageOf } from "#common/errors.ts";
 import { isJsonObject, type JsonObject } from "#common/json.ts";
-import { storageView } from "../barrier/storage-view.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import { field, withDefault } from "../framework/fields.ts";
 import { permissionDenied } from "../framework/multi-error.ts";
@@ -9,8 +8,10 @@ import { definePrivilegedPath } from "../framework/path.ts";
 import { noContent, type Reply } from "../framework/reply.ts";
 import { isAuthMount, type MountRecord, mountStoragePrefix, noMountConfig, shownPath } from "../mounts/mount-record.ts";
 import { createMount, listAuthMounts, listMounts, readMount, writeMount } from "../mounts/mount-table.ts";
+import { markWrappedMount, mountStorage } from "../mounts/wrapped-mount.ts";
 import { assertNoNamespace } from "../namespaces/namespace-store.ts";
 import { mergeMountConfig, mountOptions, shownMount, shownTuning } from "./mount-config.ts";
+import { resolveMountType } from "./mount-type.ts";
 import type { SysServices } from "./services.ts";
 
 interface MountClass {
@@ -24,14 +25,14 @@ const AUTH: MountClass = { isAuth: true, root: "auth", noun: "auth engine" };
 const RESERVED = ["sys/", "auth/", "cubbyhole/", "identity/"];
 
 const mountFields = {
-  type: withDefault(field.text("Type of the backend."), ""),
+  type: withDefault(field.text("Type of the backend; kv-v1 and kv-v2 are kv with that version."), ""),
   description: withDefault(field.text("For people."), ""),
   config: withDefault(field.object("Time limits, visibility, audit of this mount."), {}),
   options: field.json("Options of the backend, such as KV's version."),
   local: withDefault(field.flag("Not replicated."), false),
   seal_wrap: withDefault(field.flag("Wrap what is critical by the seal as well."), false),
   external_entropy_access: withDefault(field.flag("Kept for clients."), false),
-  plugin_name: withDefault(field.text("Kept for clients: the same as type."), ""),
+  plugin_name: withDefault(field.text("The backend's type when type is plugin."), ""),
   plugin_version: withDefault(field.text("Kept for clients."), ""),
 } as const;
 
@@ -48,6 +49,7 @@ const tuneFields = {
   allowed_response_headers: field.json("Headers that the backend may set."),
   token_type: field.json("Kind of tokens (auth methods)."),
   token_boundary_policies: field.json("Permission boundary of all tokens of this auth method."),
+  seal_wrap: field.flag("Wrap what is critical by the seal as well; what is there is brought to that form."),
   plugin_version: field.text("Kept for clients."),
   user_lockout_config: field.json("Kept for clients."),
 } as const;
@@ -70,7 +72,7 @@ export function mountPaths(services: SysServices) {
         },
         update: {
           summary: "Change them.",
-          handler: (context, { path }) => tune(context, services, fullPath(kind, path)),
+          handler: (context, { path, seal_wrap }) => tune(context, services, fullPath(kind, path), seal_wrap),
         },
       },
     }),
@@ -118,6 +120,7 @@ async function showOne(context: PrivilegedContext, kind: MountClass, path: strin
 
 type MountValues = {
   type: string;
+  plugin_name: string;
   description: string;
   config: JsonObject;
   options?: unknown;
@@ -133,10 +136,12 @@ async function enable(
   values: MountValues,
 ): Promise<Reply> {
   const full = fullPath(kind, path);
-  if (values.type === "") throw new CofferError("invalid_request", "backend type must be specified as a string");
-  assertMountable(services, kind, path, values.type);
-  const options = mountOptions(context.data["options"]);
-  services.backends().validate(kind.isAuth ? "auth" : "engines", values.type, options);
+  const { type, options } = resolveMountType(
+    { type: values.type, pluginName: values.plugin_name, options: mountOptions(context.data["options"]) },
+    kind.isAuth,
+  );
+  assertMountable(services, kind, path, type);
+  services.backends().validate(kind.isAuth ? "auth" : "engines", type, options);
   const config = mergeMountConfig(
     values.config,
     noMountConfig,
@@ -147,15 +152,16 @@ async function enable(
     throw new CofferError("invalid_request", "given default lease TTL greater than given max lease TTL");
   }
   await assertNoNamespace(context.transaction, context.scope, full);
-  await createMount(context.transaction, {
+  const mount = await createMount(context.transaction, {
     path: full,
-    type: values.type,
+    type,
     description: values.description,
     options,
     config,
     local: values.local,
     sealWrap: values.seal_wrap,
   });
+  if (mount.sealWrap) markWrappedMount(context.transaction, mount, services.backends());
   return noContent;
 }
 
@@ -199,7 +205,12 @@ async function showTuning(context: PrivilegedContext, services: SysServices, ful
   return { data: shownTuning(mount, services.ttl), repeatAtTop: true };
 }
 
-async function tune(context: PrivilegedContext, services: SysServices, full: string): Promise<Reply> {
+async function tune(
+  context: PrivilegedContext,
+  services: SysServices,
+  full: string,
+  sealWrap: boolean | undefined,
+): Promise<Reply> {
   // sys/mounts/auth/… reaches auth methods too; their boundaries must not be had more cheaply than by sys/auth.
   if (full.startsWith("auth/") && !context.hasSudo) throw permissionDenied();
   const mount = await readMount(context.transaction, full);
@@ -223,12 +234,32 @@ async function tune(context: PrivilegedContext, services: SysServices, full: str
     ? { ...mount.options, ...mountOptions(data["options"]) }
     : mount.options;
   const description = typeof data["description"] === "string" ? data["description"] : mount.description;
-  const after: MountRecord = { ...mount, config, options, description };
+  const after: MountRecord = { ...mount, config, options, description, sealWrap: sealWrap ?? mount.sealWrap };
   writeMount(context.transaction, after);
-  if (JSON.stringify(mount.options) === JSON.stringify(after.options)) return noContent;
-  const warnings = await changeOptions(context, services, mount, after);
-  if (warnings.length === 0) return noContent;
+  const notes = await tuneSealWrap(context, services, mount, after);
+  const done: Reply = notes.length === 0 ? noContent : { warnings: notes };
+  if (JSON.stringify(mount.options) === JSON.stringify(after.options)) return done;
+  const warnings = [...notes, ...(await changeOptions(context, services, mount, after))];
+  if (warnings.length === 0) return done;
   return { warnings, afterwards: () => void takeLatecomers(context, services, mount, after) };
+}
+
+/** What is critical may be another part of the mount with other options, so the mark is written whenever it counts. */
+async function tuneSealWrap(
+  { transaction }: PrivilegedContext,
+  services: SysServices,
+  before: MountRecord,
+  after: MountRecord,
+): Promise<readonly string[]> {
+  if (before.sealWrap || after.sealWrap) markWrappedMount(transaction, after, services.backends());
+  if (before.sealWrap === after.sealWrap) return [];
+  await services.sealWrap.startBelow(transaction, mountStoragePrefix(after));
+  if (!after.sealWrap) return [];
+  const nothing = services.backends().of(after).backend.sealWrapped?.length
+    ? ""
+    : `a ${after.type} mount has nothing critical`;
+  const reason = nothing || (await services.sealWrap.whyNot(transaction));
+  return reason ? [`seal_wrap is set and has no effect now: ${reason}`] : [];
 }
 
 /** A backend whose options change may have to convert its data (KV version 1 to 2). */
@@ -241,7 +272,7 @@ async function changeOptions(
   services.backends().validate(isAuthMount(after) ? "auth" : "engines", after.type, after.options);
   const { backend } = services.backends().of(after);
   if (!backend.upgrade) return [];
-  const storage = storageView(transaction, mountStoragePrefix(after));
+  const storage = mountStorage(transaction, after, services.backends());
   return backend.upgrade({ storage, clock: services.clock, log }, before.options);
 }
 

@@ -21,6 +21,7 @@ import type { Backends } from "../mounts/backends.ts";
 import type { TtlDefaults } from "../mounts/mount-info.ts";
 import type { DecisionIds } from "../policy/decision-id.ts";
 import type { PolicyStore } from "../policy/policy-store.ts";
+import type { SealWrap } from "../seal-wrap/seal-wrap.ts";
 import type { Snapshots } from "../snapshot/snapshot-service.ts";
 import type { TokenService } from "../tokens/token-service.ts";
 
@@ -48,6 +49,7 @@ export interface SysServices {
   readonly seals: SealSet;
   readonly copies: SealCopies;
   readonly sealWatch: SealWatch;
+  readonly sealWrap: SealWrap;
   /** Reads the seals of the configuration again. Throws `invalid_request`. */
   reloadSeals(): Promise<void>;
   /** Whether the shares of a key are enough for sys/rekey and sys/generate-root, without a token. */

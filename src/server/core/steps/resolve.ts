@@ -1,11 +1,11 @@
 // Step "resolve": which mount and path a request is for, and what its handler will see.
 
 import { CofferError } from "#common/errors.ts";
-import { storageView } from "../../barrier/storage-view.ts";
 import type { Transaction } from "../../barrier/transaction.ts";
 import type { Context, PrivilegedContext } from "../../framework/context.ts";
 import { mountInfo } from "../../mounts/mount-info.ts";
-import { type MountRecord, mountStoragePrefix, noMountConfig } from "../../mounts/mount-record.ts";
+import { type MountRecord, noMountConfig } from "../../mounts/mount-record.ts";
+import { mountStorage } from "../../mounts/wrapped-mount.ts";
 import { passwordByPolicy as readPassword } from "../../passwords/password-policy-store.ts";
 import type { Request } from "../request.ts";
 import type { CoreServices, RequestState, Route } from "../request-state.ts";
@@ -72,7 +72,7 @@ function buildContext(state: RequestState, services: CoreServices, route: Route,
     operation: state.operation,
     path: route.path,
     mount: mountInfo(route.mount, services.ttl),
-    storage: storageView(tx, mountStoragePrefix(route.mount)),
+    storage: mountStorage(tx, route.mount, services.backends),
     clock: services.clock,
     log: services.log,
     caller: undefined,
