@@ -144,6 +144,10 @@ describe.skipIf(postgres === undefined || etcd === undefined)("a store that move
   it("beforehand while a server runs, and only the differences when it is stopped", async () => {
     const server: RunningServer = await startServer([`-config=${config("here")}`]);
     await untilUnsealed(server);
+    expect(await migrate("here", "later", "-dry-run").finished).toMatchObject({ code: 0, stderr: "" });
+    expect(await migrate("here", "later").finished).toMatchObject({
+      ...{ code: 1, stderr: expect.stringContaining("serves the source; stop the server first") },
+    });
     const before = await migrate("here", "later", "-online").finished;
     expect(before).toMatchObject({ code: 0, stdout: expect.stringContaining("run this without -online") });
     await must(server.address, root, "POST", "secret/data/app/3", { data: { n: "3", again: "1" } });

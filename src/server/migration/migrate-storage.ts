@@ -58,7 +58,7 @@ const SPACE_FACTOR = 1.5;
 /** Throws `invalid_request` when it may not be done, `conflict` when somebody writes meanwhile. */
 export async function migrateStorage(options: MigrationOptions): Promise<MigrationResult> {
   const { source, target } = options;
-  if (!options.isOnline) await options.assertUnused();
+  if (!options.isOnline && !options.isDryRun) await options.assertUnused();
   const identity = await identityOf(source.storage);
   const before = await checkTarget(target.storage, identity);
   using sentry = watchFor(source.storage);

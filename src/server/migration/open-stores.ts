@@ -23,7 +23,7 @@ export async function migrateStores(options: StoreMigration): Promise<StoreMigra
   const [from, to] = [sideOf(options.from, "-from"), sideOf(options.to, "-to")];
   // Opening makes a store where there is none, so whether there is one is asked first.
   const users = await usersOf(from, context);
-  if (!options.isOnline) assertNone(users);
+  if (!options.isOnline && !options.isDryRun) assertNone(users);
   await using opened = new AsyncDisposableStack();
   const source = await from.kind.open(from.config, context);
   opened.defer(() => source.close());
