@@ -6,6 +6,7 @@ import { join } from "node:path";
 import type { CliIo } from "#cli/cli-io.ts";
 import { runCli } from "#cli/program.ts";
 import { registry } from "#cli/registry.ts";
+import type { Clock } from "#common/clock.ts";
 import { HastyClock } from "./hasty-clock.ts";
 
 export interface CliResult {
@@ -20,6 +21,8 @@ export interface CliSetting {
   /** What a person types when asked; without it there is no terminal. */
   readonly typed?: string;
   readonly home?: string;
+  /** Default: one that does not wait (hasty-clock.ts). */
+  readonly clock?: Clock;
 }
 
 /** Runs one command line and gives what it printed. */
@@ -38,7 +41,7 @@ export async function cli(setting: CliSetting, ...argv: string[]): Promise<CliRe
     isTerminal: false,
     env: { HOME: home, ...(setting.address === undefined ? {} : { VAULT_ADDR: setting.address }), ...setting.env },
     cwd: home,
-    clock: new HastyClock(),
+    clock: setting.clock ?? new HastyClock(),
     signal: new AbortController().signal,
   };
   try {

@@ -3,6 +3,7 @@ import { createMetrics, type Metrics } from "#common/metrics.ts";
 import { declareInjectorMetrics } from "#injector/injector-metrics.ts";
 import { declareControllerMetrics } from "#kube/controller.ts";
 import { declareLeadershipMetric, declareQueueMetric } from "#operator/operator-metrics.ts";
+import { declareMachineryMetrics } from "#server/seal/machinery-metrics.ts";
 import { registerServerMetrics } from "#server/server-metrics.ts";
 import { registerStorageMetrics } from "#server/storage/storage-metrics.ts";
 import { declareSupervisorMetrics } from "#server/workers/worker-metrics.ts";
@@ -35,6 +36,7 @@ function page(): string {
     section("Server", (metrics) => {
       registerServerMetrics(metrics, services, sealWatch);
       registerStorageMetrics(metrics, {});
+      declareMachineryMetrics(metrics);
     }),
     section("Server with several workers, besides", declareSupervisorMetrics),
     section("Operator", declareOperatorMetrics),

@@ -3,6 +3,7 @@
 import type { Clock } from "#common/clock.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { Log } from "#common/log.ts";
+import type { KeyMachine } from "./key-machine.ts";
 import type { Seal } from "./seal.ts";
 
 /** What seals are given. */
@@ -42,6 +43,8 @@ export interface SealType {
   readonly type: string;
   /** Makes a seal from its stanza. Throws `invalid_request` naming the field. Does not contact anything. */
   parse(config: JsonObject, dependencies: SealDependencies): Promise<Seal>;
+  /** Of seals whose key is in a machine that commands may work at. Throws and contacts as `parse`. */
+  machine?(config: JsonObject, dependencies: SealDependencies): KeyMachine;
 }
 
 /** Members that every stanza may have and that are the configuration's business, not the seal's. */

@@ -31,7 +31,7 @@ export class HsmClient {
   }
 
   /** Asks; throws SealError. `signal` gives up waiting. */
-  async ask<K extends "wrapped" | "unwrapped">(
+  async ask<K extends "described" | "wrapped" | "unwrapped">(
     request: HsmRequest,
     wanted: K,
     signal?: AbortSignal,

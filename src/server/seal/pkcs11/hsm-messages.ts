@@ -1,5 +1,6 @@
 // What the server and the process that talks to the HSM say to each other. Bytes travel as bytes over the inherited
 // channel (structured clone), and both ends zero their copies.
+import type { TokenStatus } from "../key-machine.ts";
 import type { SealFault } from "../seal.ts";
 import type { TokenAddress } from "./config.ts";
 import type { SchemeName } from "./schemes.ts";
@@ -18,6 +19,8 @@ export interface TokenSettings {
 
 export type HsmRequest =
   | { readonly kind: "open"; readonly settings: TokenSettings }
+  | { readonly kind: "describe" }
+  | { readonly kind: "create-key" }
   | { readonly kind: "wrap"; readonly key: Uint8Array; readonly binding: Uint8Array }
   | { readonly kind: "unwrap"; readonly keyId: string; readonly blob: Uint8Array; readonly binding: Uint8Array };
 
@@ -28,6 +31,7 @@ export interface Question {
 
 export type HsmAnswer =
   | { readonly kind: "opened" }
+  | { readonly kind: "described"; readonly status: Omit<TokenStatus, "library"> }
   | { readonly kind: "wrapped"; readonly keyId: string; readonly blob: Uint8Array }
   | { readonly kind: "unwrapped"; readonly key: Uint8Array }
   | { readonly kind: "failed"; readonly fault: SealFault; readonly message: string; readonly transient: boolean };

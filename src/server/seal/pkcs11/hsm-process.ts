@@ -55,6 +55,9 @@ class Hsm {
       return { kind: "opened" };
     }
     return this.#withToken(async (token) => {
+      if (request.kind === "create-key") token.createKeys();
+      if (request.kind === "describe" || request.kind === "create-key")
+        return { kind: "described", status: token.describe() };
       const binding = Buffer.from(request.binding);
       if (request.kind === "wrap")
         return { kind: "wrapped", ...(await wrapInToken(token, Buffer.from(request.key), binding)) };

@@ -8,6 +8,7 @@ import { ClusterWatch } from "./cloudhsm/cluster-watch.ts";
 import { ControlPlane } from "./cloudhsm/control-plane.ts";
 import { type Pkcs11Config, parsePkcs11Config } from "./config.ts";
 import { HsmClient } from "./hsm-client.ts";
+import { createHsmMachine } from "./hsm-machine.ts";
 import { BLOB_BYTES_MAX, bindingOf } from "./schemes.ts";
 
 const PROBE_PURPOSE = "probe";
@@ -18,6 +19,7 @@ type Dependencies = Pick<SealDependencies, "clock" | "background">;
 export const pkcs11SealType: SealType = {
   type: "pkcs11",
   parse: async (config, dependencies) => createPkcs11Seal(parsePkcs11Config(config, dependencies), dependencies),
+  machine: (config, dependencies) => createHsmMachine(parsePkcs11Config(config, dependencies), dependencies),
 };
 
 /** A seal over a PKCS #11 token. No library is loaded and nothing contacted before the first call. */

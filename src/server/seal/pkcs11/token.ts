@@ -3,6 +3,7 @@
 import { randomBytes } from "node:crypto";
 import type { Handle, Mechanism, PKCS11, Template } from "pkcs11js";
 import { messageOf } from "#common/errors.ts";
+import type { TokenStatus } from "../key-machine.ts";
 import { SealError } from "../seal.ts";
 import { returnValueOf } from "./faults.ts";
 import type { TokenSettings } from "./hsm-messages.ts";
@@ -122,6 +123,36 @@ export class Token {
       `the token has no AES key ${which}; set generate_key = true, or make one with the HSM's tools`,
       { transient: false },
     );
+  }
+
+  /** The token and its keys, for people. */
+  describe(): Omit<TokenStatus, "library"> {
+    const { keyLabel, keyId, hmacKeyLabel } = this.#settings;
+    const { label, serialNumber } = this.#module.C_GetTokenInfo(this.#slot);
+    const found = this.#find(CKK_AES, keyLabel, keyId);
+    const hasHmac = () => this.#find(CKK_GENERIC_SECRET, hmacKeyLabel, undefined) !== undefined;
+    return {
+      ...{ token: label.trimEnd(), serial: serialNumber.trimEnd(), slot: slotNumber(this.#slot), scheme: this.scheme },
+      ...{ keyLabel, keyId: found?.keyId.slice(found.keyId.lastIndexOf("#") + 1) },
+      hmacKey: this.scheme === "aes-cbc-hmac" ? { label: hmacKeyLabel, isThere: hasHmac() } : undefined,
+    };
+  }
+
+  /** Makes the key, and the second one where the scheme needs it. Throws SealError when there is one already. */
+  createKeys(): void {
+    const { keyLabel, keyId, hmacKeyLabel } = this.#settings;
+    if (keyId !== undefined) {
+      const message = "key_id is set, and a new key gets an id of its own: take key_id out of the stanza first";
+      throw new SealError("Misconfigured", message, { transient: false });
+    }
+    const found = this.#find(CKK_AES, keyLabel, undefined);
+    if (found !== undefined) {
+      const message = `the token already has the key ${found.keyId}; nothing was made. For a new key set another key_label`;
+      throw new SealError("Misconfigured", message, { transient: false });
+    }
+    this.#generate(CKM.AES_KEY_GEN, CKK_AES, keyLabel);
+    if (this.scheme === "aes-cbc-hmac" && this.#find(CKK_GENERIC_SECRET, hmacKeyLabel, undefined) === undefined)
+      this.#generate(CKM.GENERIC_SECRET_KEY_GEN, CKK_GENERIC_SECRET, hmacKeyLabel);
   }
 
   /** The key that wrapped something. Throws SealError "KeyNotFound". */

@@ -9,7 +9,7 @@ const hsm = (id: string, zone: string, state = "ACTIVE") => ({ id, zone, state, 
 const two = [hsm("hsm-1", "eu-west-1a"), hsm("hsm-2", "eu-west-1b")];
 const cluster: ClusterFacts = {
   ...{ id: "cluster-1", state: "ACTIVE", stateMessage: "", hsmType: "hsm1.medium", sourceBackupId: undefined },
-  ...{ hsms: two, zones: ["eu-west-1a", "eu-west-1b"], retentionDays: 90 },
+  ...{ hsms: two, zones: ["eu-west-1a", "eu-west-1b"], subnetIds: [], retentionDays: 90 },
 };
 const backup = (ageMillis: number, more: Partial<BackupFacts> = {}): BackupFacts => ({
   ...{ id: "backup-1", state: "READY", clusterId: "cluster-1", createdMillis: NOW - ageMillis, neverExpires: false },

@@ -33,6 +33,8 @@ export interface ClusterFacts {
   readonly hsms: readonly HsmFacts[];
   /** Zones that have a subnet of the cluster. */
   readonly zones: readonly string[];
+  /** Those subnets, in the order of the zones. */
+  readonly subnetIds: readonly string[];
   /** After how many days backups are deleted; undefined when AWS does not say. */
   readonly retentionDays: number | undefined;
 }

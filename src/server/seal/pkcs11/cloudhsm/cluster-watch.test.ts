@@ -15,7 +15,7 @@ const config: CloudHsmConfig = {
 const hsm = (zone: string) => ({ id: `hsm-${zone}`, zone, state: "ACTIVE", stateMessage: undefined });
 const cluster: ClusterFacts = {
   ...{ id: "cluster-1", state: "ACTIVE", stateMessage: undefined, hsmType: "hsm1.medium", sourceBackupId: undefined },
-  ...{ hsms: [hsm("a"), hsm("b")], zones: ["a", "b"], retentionDays: 90 },
+  ...{ hsms: [hsm("a"), hsm("b")], zones: ["a", "b"], subnetIds: [], retentionDays: 90 },
 };
 
 function setUp() {

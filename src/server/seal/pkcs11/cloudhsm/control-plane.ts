@@ -59,6 +59,23 @@ export class ControlPlane {
     throw new ControlPlaneError("ClusterNotFound", message);
   }
 
+  /** All of the region, as far as there are at most 500. Throws ControlPlaneError. */
+  async clusters(signal?: AbortSignal): Promise<readonly ClusterFacts[]> {
+    const found: Cluster[] = [];
+    let next: string | undefined;
+    for (let page = 0; page < PAGES_MAX; page++) {
+      const input = next === undefined ? { MaxResults: PAGE_SIZE } : { MaxResults: PAGE_SIZE, NextToken: next };
+      const answer = await this.#call(
+        ({ sdk, client }, options) => client.send(new sdk.DescribeClustersCommand(input), options),
+        signal,
+      );
+      found.push(...(answer.Clusters ?? []));
+      next = answer.NextToken;
+      if (next === undefined || next === "") break;
+    }
+    return found.map(clusterFacts);
+  }
+
   /** The newest first. `filters` as DescribeBackups has them. Throws ControlPlaneError. */
   async backups(filters: Record<string, string[]>, signal?: AbortSignal): Promise<readonly BackupFacts[]> {
     const found: Backup[] = [];
@@ -154,6 +171,9 @@ function clusterFacts(cluster: Cluster): ClusterFacts {
     })),
     // Keyed by zone, "the name of the subnet's Availability Zone as key" (API reference, Cluster).
     zones: Object.keys(SubnetMapping).toSorted(),
+    subnetIds: Object.keys(SubnetMapping)
+      .toSorted()
+      .map((zone) => SubnetMapping[zone] ?? ""),
     retentionDays: Number.isInteger(days) ? days : undefined,
   };
 }
