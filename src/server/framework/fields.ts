@@ -20,7 +20,20 @@ export interface Field<T> {
 
 export interface FieldOptions {
   readonly deprecated?: boolean;
+  /** The longest text, in UTF-8: of the whole, of an item of a list, of a name or value of pairs. Else the body's limit. */
+  readonly bytesMax?: number;
+  /** The most items of a list or pairs. */
+  readonly itemsMax?: number;
 }
+
+/** Items of a list or pairs, where a field does not say otherwise: members of a group are the most that anybody sends. */
+export const ITEMS_MAX = 10_000;
+/** Names that become a part of a storage key, which is limited. */
+export const NAME_BYTES_MAX = 512;
+/** Of lists of policies: each policy is looked up with every request of a token. */
+export const policyNames = { bytesMax: NAME_BYTES_MAX, itemsMax: 1_000 } as const;
+/** Texts for people: descriptions and what is shown. */
+export const LABEL_BYTES_MAX = 4_096;
 
 /** Field text as Vault's clients see it in an error. */
 function refuse(name: string, reason: string): never {
@@ -94,6 +107,24 @@ function objectOf(value: JsonValue, name: string): JsonObject {
   return isJsonObject(value) ? value : refuse(name, `expected type 'map', got ${describe(value)}`);
 }
 
+/** Refuses a text, or a list's or pairs', that is longer than the field takes. */
+function assertWithin(value: unknown, name: string, { bytesMax, itemsMax = ITEMS_MAX }: FieldOptions): void {
+  const texts = typeof value === "string" ? [value] : Array.isArray(value) ? value : Object.entries(value ?? {}).flat();
+  const items = typeof value === "object" && !Array.isArray(value) ? texts.length / 2 : texts.length;
+  if (items > itemsMax) refuse(name, `more than ${itemsMax} items`);
+  if (bytesMax !== undefined && texts.some((text) => Buffer.byteLength(String(text)) > bytesMax))
+    refuse(name, `a text longer than ${bytesMax} bytes`);
+}
+
+/** A conversion whose outcome is a text or texts. */
+function limited<T>(convert: Convert<T>, options: FieldOptions): Convert<T> {
+  return (value, name) => {
+    const converted = convert(value, name);
+    assertWithin(converted, name, options);
+    return converted;
+  };
+}
+
 type Convert<T> = (value: JsonValue, name: string) => T;
 
 function make<T>(
@@ -107,15 +138,23 @@ function make<T>(
 }
 
 export const field = {
-  text: (description: string, options: FieldOptions = {}) => make("string", textOf, description, options),
+  text: (description: string, options: FieldOptions = {}) =>
+    make("string", limited(textOf, options), description, options),
   lowerText: (description: string, options: FieldOptions = {}) =>
-    make("string", (v, n) => textOf(v, n).toLowerCase(), description, options),
+    make(
+      "string",
+      limited((v, n) => textOf(v, n).toLowerCase(), options),
+      description,
+      options,
+    ),
   integer: (description: string, options: FieldOptions = {}) => make("integer", integerOf, description, options),
   flag: (description: string, options: FieldOptions = {}) => make("boolean", flagOf, description, options),
   seconds: (description: string, options: FieldOptions = {}) =>
     make("integer", secondsOf, description, { ...options, format: "seconds" }),
-  list: (description: string, options: FieldOptions = {}) => make("array", listOf, description, options),
-  pairs: (description: string, options: FieldOptions = {}) => make("object", pairsOf, description, options),
+  list: (description: string, options: FieldOptions = {}) =>
+    make("array", limited(listOf, options), description, options),
+  pairs: (description: string, options: FieldOptions = {}) =>
+    make("object", limited(pairsOf, options), description, options),
   object: (description: string, options: FieldOptions = {}) => make("object", objectOf, description, options),
   json: (description: string, options: FieldOptions = {}) => make<JsonValue>("any", (v) => v, description, options),
 };

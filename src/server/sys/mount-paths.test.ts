@@ -139,3 +139,33 @@ describe("the lists of mounts", () => {
     expect((await core.send(token, "read", "sys/internal/ui/mounts/other/a")).status).toBe(403);
   });
 });
+
+describe("a mount's type", () => {
+  const enabled = async (type: string, more = {}, path = "mounts/x") => {
+    const core = await startCore();
+    const { status, error } = await core.send(core.rootToken, "update", `sys/${path}`, { type, ...more });
+    if (status >= 300) return error;
+    const { data } = await core.root("read", `sys/${path}`);
+    return { type: data["type"], version: objectOf(data, "options")["version"] };
+  };
+
+  it.each([
+    ["kv-v1", {}, "1"],
+    ["kv-v2", {}, "2"],
+    ["kv-v2", { options: { version: "1" } }, "2"],
+    ["plugin", { plugin_name: "kv", options: { version: "2" } }, "2"],
+  ])("%s with %j is kv of version %s", async (type, more, version) => {
+    expect(await enabled(type, more)).toEqual({ type: "kv", version });
+  });
+
+  it.each([
+    ["", {}, "mounts/x", "backend type must be specified as a string"],
+    ["plugin", {}, "mounts/x", "plugin_name must be provided for plugin backend"],
+    ["kv-v3", {}, "mounts/x", "plugin not found in the catalog: kv-v3"],
+    ["kv-v2", {}, "auth/x", "plugin not found in the catalog: kv-v2"],
+    ["pki", { options: { version: "2" } }, "mounts/x", 'secrets engine "pki" does not allow setting a version'],
+    ["approle", { options: { version: "2" } }, "auth/x", 'auth method "approle" does not allow setting a version'],
+  ])("%j with %j is refused at %s", async (type, more, path, error) => {
+    expect(await enabled(type, more, path)).toBe(error);
+  });
+});

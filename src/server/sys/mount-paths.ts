@@ -2,7 +2,7 @@
 import { CofferError, messageOf } from "#common/errors.ts";
 import { isJsonObject, type JsonObject } from "#common/json.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
-import { field, withDefault } from "../framework/fields.ts";
+import { field, LABEL_BYTES_MAX, withDefault } from "../framework/fields.ts";
 import { permissionDenied } from "../framework/multi-error.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { noContent, type Reply } from "../framework/reply.ts";
@@ -26,7 +26,7 @@ const RESERVED = ["sys/", "auth/", "cubbyhole/", "identity/"];
 
 const mountFields = {
   type: withDefault(field.text("Type of the backend; kv-v1 and kv-v2 are kv with that version."), ""),
-  description: withDefault(field.text("For people."), ""),
+  description: withDefault(field.text("For people.", { bytesMax: LABEL_BYTES_MAX }), ""),
   config: withDefault(field.object("Time limits, visibility, audit of this mount."), {}),
   options: field.json("Options of the backend, such as KV's version."),
   local: withDefault(field.flag("Not replicated."), false),
@@ -39,7 +39,7 @@ const mountFields = {
 const tuneFields = {
   default_lease_ttl: field.json("Default TTL, or system."),
   max_lease_ttl: field.json("Maximum TTL, or system."),
-  description: field.text("For people."),
+  description: field.text("For people.", { bytesMax: LABEL_BYTES_MAX }),
   force_no_cache: field.flag("Kept for clients."),
   options: field.json("Options of the backend."),
   listing_visibility: field.json("unauth or hidden."),
