@@ -1,12 +1,12 @@
 // The names that token fields had before they began with "token_". Clients still send them; the new name wins.
-import { field, type Values } from "./fields.ts";
+import { field, policyNames, type Values } from "./fields.ts";
 import type { tokenFields } from "./token-parameters.ts";
 
 const old = { deprecated: true };
 
 /** Each auth method takes those that it has always had. */
 export const tokenAliases = {
-  policies: field.list("Use token_policies.", old),
+  policies: field.list("Use token_policies.", { ...old, ...policyNames }),
   ttl: field.seconds("Use token_ttl.", old),
   max_ttl: field.seconds("Use token_max_ttl.", old),
   period: field.seconds("Use token_period.", old),

@@ -11,13 +11,13 @@ import {
   withDefault as recordDefault,
   string,
 } from "#common/schema.ts";
-import { field, type Values } from "./fields.ts";
+import { field, policyNames, type Values } from "./fields.ts";
 import type { TokenParameters } from "./reply.ts";
 
 export const tokenFields = {
   token_ttl: field.seconds("The initial TTL of the token to issue."),
   token_max_ttl: field.seconds("The TTL no renewal goes beyond."),
-  token_policies: field.list("Policies of the token."),
+  token_policies: field.list("Policies of the token.", policyNames),
   token_bound_cidrs: field.list("Blocks of addresses the token may be used from."),
   token_explicit_max_ttl: field.seconds("A hard end of the token's life, renewals and periods included."),
   token_no_default_policy: field.flag("Leave out the default policy."),
@@ -25,7 +25,10 @@ export const tokenFields = {
   token_period: field.seconds("Makes a periodic token, renewable for ever by this period."),
   token_type: field.text("service, batch, default, default-service or default-batch."),
   token_strictly_bind_ip: field.flag("The token may be used from the login's own address alone."),
-  token_boundary_policies: field.list("Permission boundary: what the token may do is its policies and these, both."),
+  token_boundary_policies: field.list(
+    "Permission boundary: what the token may do is its policies and these, both.",
+    policyNames,
+  ),
 } as const;
 
 const tokenType = oneOf("default", "service", "batch", "default-service", "default-batch");

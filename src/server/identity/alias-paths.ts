@@ -4,7 +4,7 @@ import { randomUUID } from "node:crypto";
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
-import { field, type Values } from "../framework/fields.ts";
+import { field, NAME_BYTES_MAX, type Values } from "../framework/fields.ts";
 import { withTrailingSlash } from "../framework/listing.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
@@ -17,8 +17,8 @@ import { listRecords } from "./record-lists.ts";
 import { aliasReply, factors } from "./replies.ts";
 
 const aliasFields = {
-  name: field.text("The name that the auth method knows."),
-  mount_accessor: field.text("Accessor of the auth method's mount."),
+  name: field.text("The name that the auth method knows.", { bytesMax: NAME_BYTES_MAX }),
+  mount_accessor: field.text("Accessor of the auth method's mount.", { bytesMax: NAME_BYTES_MAX }),
   canonical_id: field.text("Id of the entity; without it a new one is made."),
   entity_id: field.text("The old name of canonical_id.", { deprecated: true }),
   custom_metadata: field.pairs("Metadata of your own; replaces what there was."),

@@ -1,7 +1,7 @@
 // identity/entity: entities by id and by name, merging, deleting several.
 import { CofferError } from "#common/errors.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
-import { field, type Values } from "../framework/fields.ts";
+import { field, NAME_BYTES_MAX, policyNames, type Values } from "../framework/fields.ts";
 import { withTrailingSlash } from "../framework/listing.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
@@ -20,9 +20,9 @@ import { entityReply, factors } from "./replies.ts";
 export const BATCH_DELETE_MAX = 1_000;
 
 const entityFields = {
-  name: field.text("Name of the entity; unique whatever its case."),
+  name: field.text("Name of the entity; unique whatever its case.", { bytesMax: NAME_BYTES_MAX }),
   metadata: field.pairs("Metadata; replaces what there was."),
-  policies: field.list("Policies that all tokens of the entity get as well."),
+  policies: field.list("Policies that all tokens of the entity get as well.", policyNames),
   disabled: field.flag("Refuse all tokens of the entity."),
 } as const;
 const idField = { id: field.text("Id of the entity, to change it.") } as const;

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
-import { field, type Values } from "../framework/fields.ts";
+import { field, NAME_BYTES_MAX, type Values } from "../framework/fields.ts";
 import { withTrailingSlash } from "../framework/listing.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
@@ -16,8 +16,8 @@ import { listRecords } from "./record-lists.ts";
 import { factors, groupAliasReply } from "./replies.ts";
 
 const aliasFields = {
-  name: field.text("The group's name as the auth method knows it."),
-  mount_accessor: field.text("Accessor of the auth method's mount."),
+  name: field.text("The group's name as the auth method knows it.", { bytesMax: NAME_BYTES_MAX }),
+  mount_accessor: field.text("Accessor of the auth method's mount.", { bytesMax: NAME_BYTES_MAX }),
   canonical_id: field.text("Id of the external group; without it a new one is made."),
 } as const;
 type AliasValues = Values<typeof aliasFields> & { readonly id?: string | undefined };

@@ -2,7 +2,7 @@
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
-import { field, type Values } from "../framework/fields.ts";
+import { field, NAME_BYTES_MAX, policyNames, type Values } from "../framework/fields.ts";
 import { withTrailingSlash } from "../framework/listing.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
@@ -24,10 +24,10 @@ import { listRecords } from "./record-lists.ts";
 import { groupReply } from "./replies.ts";
 
 const groupFields = {
-  name: field.text("Name of the group; unique whatever its case."),
+  name: field.text("Name of the group; unique whatever its case.", { bytesMax: NAME_BYTES_MAX }),
   type: field.text("internal or external; cannot be changed."),
   metadata: field.pairs("Metadata; replaces what there was."),
-  policies: field.list("Policies that all tokens of the members get as well."),
+  policies: field.list("Policies that all tokens of the members get as well.", policyNames),
   member_entity_ids: field.list("Entities in the group; replaces what there was."),
   member_group_ids: field.list("Groups in the group; replaces what there was."),
 } as const;

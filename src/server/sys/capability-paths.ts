@@ -11,9 +11,12 @@ import { findToken, findTokenByAccessor } from "../tokens/reachable-token.ts";
 import type { TokenRecord } from "../tokens/token-record.ts";
 import type { SysServices } from "./services.ts";
 
+/** Any token may ask, and each path is looked for in all of its rules. */
+const PATHS_MAX = 1_000;
+
 const fields = {
-  path: field.list("One path (old form)."),
-  paths: field.list("The paths to ask about."),
+  path: field.list("One path (old form).", { itemsMax: PATHS_MAX }),
+  paths: field.list("The paths to ask about.", { itemsMax: PATHS_MAX }),
   token: withDefault(field.text("The token, for sys/capabilities."), ""),
   accessor: withDefault(field.text("The token's accessor, for sys/capabilities-accessor."), ""),
 } as const;

@@ -5,7 +5,7 @@ import { readAuditTable, writeAuditTable } from "../audit/audit-record.ts";
 import { HEADERS_ALWAYS_ALLOWED, readCrossOrigin, writeCrossOrigin } from "../core/cross-origin.ts";
 import { readPageHeaders, writePageHeaders } from "../core/page-headers.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
-import { field, withDefault } from "../framework/fields.ts";
+import { field, LABEL_BYTES_MAX, withDefault } from "../framework/fields.ts";
 import { pageOf } from "../framework/listing.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, listReply, noContent, type Reply } from "../framework/reply.ts";
@@ -22,6 +22,9 @@ function assertHeader(name: string, count: number): void {
   if (count >= HEADERS_MAX)
     throw new CofferError("invalid_request", `there are ${HEADERS_MAX} headers already; delete one first`);
 }
+
+/** Headers of answers are made of them. */
+const few = { bytesMax: LABEL_BYTES_MAX, itemsMax: 100 } as const;
 
 export function configPaths(services: SysServices) {
   return [...corsPaths(), ...pageHeaderPaths(), ...auditedHeaderPaths(), reloadPath(services)];
@@ -61,8 +64,8 @@ function corsPaths() {
       access: "sudo",
       fields: {
         enable: withDefault(field.flag("False is as good as deleting the configuration."), true),
-        allowed_origins: withDefault(field.list('Origins such as https://a.example; "*" is every one.'), []),
-        allowed_headers: withDefault(field.list("Headers that pages may send besides those of the API."), []),
+        allowed_origins: withDefault(field.list('Origins such as https://a.example; "*" is every one.', few), []),
+        allowed_headers: withDefault(field.list("Headers that pages may send besides those of the API.", few), []),
         allow_credentials: withDefault(
           field.flag('Whether browsers send cookies and client certificates along; not with the origin "*".'),
           false,
@@ -134,7 +137,7 @@ function pageHeaderPaths() {
       summary: "A header of the server's web pages.",
       access: "sudo",
       fields: {
-        values: withDefault(field.list("Its values."), []),
+        values: withDefault(field.list("Its values.", few), []),
         multivalue: withDefault(field.flag("Show all values, not the first alone."), false),
       },
       operations: {

@@ -16,9 +16,15 @@ import { namespaceIdOf, namespaceView } from "../namespaces/namespace-transactio
 import { readToken } from "../tokens/token-store.ts";
 import type { SysServices } from "./services.ts";
 
+/** A path and what makes it unlike others. */
+const LEASE_ID_BYTES_MAX = 2_200;
+
 const leaseFields = {
-  lease_id: withDefault(field.text("The lease."), ""),
-  url_lease_id: withDefault(field.text("The same, by the name that it has in the path."), ""),
+  lease_id: withDefault(field.text("The lease.", { bytesMax: LEASE_ID_BYTES_MAX }), ""),
+  url_lease_id: withDefault(
+    field.text("The same, by the name that it has in the path.", { bytesMax: LEASE_ID_BYTES_MAX }),
+    "",
+  ),
   increment: withDefault(field.seconds("How long it is to live from now."), 0),
   sync: withDefault(field.flag("Wait until it has ended; false leaves it to the background, which tries again."), true),
 } as const;

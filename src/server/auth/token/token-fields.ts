@@ -2,12 +2,17 @@
 
 import { parseDurationSeconds } from "#common/duration.ts";
 import { CofferError } from "#common/errors.ts";
-import { field, type Values } from "../../framework/fields.ts";
+import { field, LABEL_BYTES_MAX, NAME_BYTES_MAX, policyNames, type Values } from "../../framework/fields.ts";
+
+/** It has to fit into a header beside others. */
+const ID_BYTES_MAX = 1_024;
+/** Of identities it is 64; some clients keep more with a token. */
+const META_MAX = 256;
 
 export const createFields = {
-  id: field.text("A token text of your own; only with sudo."),
-  policies: field.list("Policies of the token; the caller's own by default."),
-  meta: field.pairs("Text pairs kept with the token."),
+  id: field.text("A token text of your own; only with sudo.", { bytesMax: ID_BYTES_MAX }),
+  policies: field.list("Policies of the token; the caller's own by default.", policyNames),
+  meta: field.pairs("Text pairs kept with the token.", { bytesMax: LABEL_BYTES_MAX, itemsMax: META_MAX }),
   no_parent: field.flag("Make an orphan; only with sudo."),
   no_default_policy: field.flag("Leave out the default policy."),
   renewable: field.flag("Whether the token may be renewed."),
@@ -16,9 +21,9 @@ export const createFields = {
   type: field.text("service or batch."),
   explicit_max_ttl: field.text("A hard end of the token's life."),
   period: field.text("Makes a periodic token; only with sudo."),
-  display_name: field.text("Shown in the audit log."),
+  display_name: field.text("Shown in the audit log.", { bytesMax: NAME_BYTES_MAX }),
   num_uses: field.integer("How often the token may be used; 0 is without limit."),
-  entity_alias: field.text("Name of an entity alias; only with a role that allows it."),
+  entity_alias: field.text("Name of an entity alias; only with a role that allows it.", { bytesMax: NAME_BYTES_MAX }),
 } as const;
 export type CreateValues = Values<typeof createFields>;
 

@@ -13,7 +13,7 @@ import {
   string,
 } from "#common/schema.ts";
 import { recordKind, type StorageView } from "../../barrier/transaction.ts";
-import { field, type Values } from "../../framework/fields.ts";
+import { field, policyNames, type Values } from "../../framework/fields.ts";
 import { normalizePolicyNames } from "../../framework/token-parameters.ts";
 import { DEFAULT_POLICY } from "../../policy/builtin-policies.ts";
 
@@ -40,10 +40,10 @@ export type TokenRole = Infer<typeof roleSchema>;
 const roleKind = recordKind("token role", roleSchema, { cached: true });
 
 export const roleFields = {
-  allowed_policies: field.list("Policies that tokens of this role may have."),
-  allowed_policies_glob: field.list("Patterns of such policies."),
-  disallowed_policies: field.list("Policies that they may not have."),
-  disallowed_policies_glob: field.list("Patterns of such policies."),
+  allowed_policies: field.list("Policies that tokens of this role may have.", policyNames),
+  allowed_policies_glob: field.list("Patterns of such policies.", policyNames),
+  disallowed_policies: field.list("Policies that they may not have.", policyNames),
+  disallowed_policies_glob: field.list("Patterns of such policies.", policyNames),
   allowed_entity_aliases: field.list("Entity aliases that may be asked for."),
   orphan: field.flag("Tokens of this role have no parent."),
   renewable: field.flag("Tokens of this role may be renewed."),
