@@ -77,7 +77,7 @@ export function mountPaths(services: SysServices) {
       },
     }),
     definePrivilegedPath(`${kind.root}/:path*`, {
-      summary: `A ${kind.noun}.`,
+      summary: `${kind.isAuth ? "An" : "A"} ${kind.noun}.`,
       access: kind.isAuth ? "sudo" : "token",
       fields: mountFields,
       operations: {
