@@ -20,6 +20,10 @@ export interface PatchOperation {
 /** A document in an environment variable is bounded by the kernel at 128 KiB (MAX_ARG_STRLEN), name and all. */
 export const AGENT_CONFIG_BYTES_MAX = 96 * 1024;
 
+/** The containers of Istio and Linkerd, by the names that their injectors give them. */
+const MESH_PROXIES: ReadonlySet<string> = new Set(["istio-proxy", "linkerd-proxy"]);
+const MESH_SETUPS: ReadonlySet<string> = new Set(["istio-init", "istio-validation", "linkerd-init"]);
+
 /** `json` is the pod as it came. Throws `invalid_request` or `too_large`. */
 export function patchOf(
   json: JsonObject,
@@ -37,13 +41,28 @@ export function patchOf(
   ];
   const change = (container: Container) => changed(container, layout.additions.get(container.name));
   const own = pod.initContainers.map(change);
+  const place = placeOf(pod.initContainers, injection.position);
   return [
     add("/metadata/annotations", annotationsOf(json, injection)),
     ...Object.entries(injection.spec).map(([member, value]) => add(`/spec/${member}`, value)),
     add("/spec/volumes", [...pod.volumes, ...volumes]),
-    add("/spec/initContainers", injection.position === "First" ? [...added, ...own] : [...own, ...added]),
+    add("/spec/initContainers", own.toSpliced(place, 0, ...added)),
     add("/spec/containers", pod.containers.map(change)),
   ];
+}
+
+/**
+ * Where in the list of init containers the agent goes. A mesh whose proxy is itself a native sidecar carries the agent's
+ * traffic once it runs, so the agent comes behind it. One whose proxy starts with the application cuts everybody off from
+ * the moment that its init container has set up the redirection, so the agent comes before that, and reaches the server
+ * directly: wherever it was to be, or the pod would wait for ever.
+ */
+function placeOf(own: readonly Container[], position: Injection["position"]): number {
+  const proxy = own.findLastIndex(({ name, restartPolicy }) => MESH_PROXIES.has(name) && restartPolicy === "Always");
+  if (proxy >= 0) return position === "First" ? proxy + 1 : own.length;
+  const redirection = own.findIndex(({ name }) => MESH_SETUPS.has(name));
+  if (position === "First") return 0;
+  return redirection >= 0 ? redirection : own.length;
 }
 
 function add(path: string, value: JsonValue): PatchOperation {

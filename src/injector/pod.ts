@@ -1,13 +1,26 @@
 // A pod as admission shows it: the few members that decide about injection, beside the JSON that is patched.
 // Members that are not known here stay as they are.
 import type { JsonObject } from "#common/json.ts";
-import { type Infer, jsonObject, list, map, number, object, optional, string, withDefault } from "#common/schema.ts";
+import {
+  boolean,
+  type Infer,
+  jsonObject,
+  list,
+  map,
+  number,
+  object,
+  optional,
+  string,
+  withDefault,
+} from "#common/schema.ts";
 
 const containerShape = object({
   name: string,
   command: optional(list(string)),
   env: withDefault(list(object({ name: string })), []),
   volumeMounts: withDefault(list(object({ name: string, mountPath: string })), []),
+  restartPolicy: optional(string),
+  securityContext: optional(object({ runAsUser: optional(number) })),
 });
 
 const podShape = object({
@@ -22,6 +35,7 @@ const podShape = object({
     serviceAccountName: withDefault(string, "default"),
     nodeSelector: withDefault(map(string), {}),
     os: optional(object({ name: string })),
+    shareProcessNamespace: withDefault(boolean, false),
     securityContext: optional(
       object({
         runAsUser: optional(number),
@@ -35,13 +49,19 @@ const podShape = object({
   }),
 });
 
-export type Container = Infer<typeof containerShape> & { readonly json: JsonObject };
+export type Container = Infer<typeof containerShape> & {
+  readonly json: JsonObject;
+  readonly runAsUser: number | undefined;
+  /** Its volumeMounts as they are. */
+  readonly mountsJson: readonly JsonObject[];
+};
 
 export interface Pod {
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
   readonly serviceAccount: string;
   readonly windows: boolean;
+  readonly sharesProcesses: boolean;
   readonly runAsUser: number | undefined;
   readonly fsGroup: number | undefined;
   readonly supplementalGroups: readonly number[];
@@ -52,7 +72,9 @@ export interface Pod {
 }
 
 function containerOf(json: JsonObject, index: number): Container {
-  return { ...containerShape.parse(json, `container ${index}`), json };
+  const container = containerShape.parse(json, `container ${index}`);
+  const mountsJson = withDefault(list(jsonObject), []).parse(json["volumeMounts"], "volumeMounts");
+  return { ...container, json, runAsUser: container.securityContext?.runAsUser, mountsJson };
 }
 
 /** Reads a pod. Throws `invalid_request` naming the member that does not fit. */
@@ -65,6 +87,7 @@ export function readPod(json: JsonObject): Pod {
     annotations: metadata.annotations,
     serviceAccount: spec.serviceAccountName === "" ? "default" : spec.serviceAccountName,
     windows: os === "windows",
+    sharesProcesses: spec.shareProcessNamespace,
     runAsUser: spec.securityContext?.runAsUser,
     fsGroup: spec.securityContext?.fsGroup,
     supplementalGroups: spec.securityContext?.supplementalGroups ?? [],

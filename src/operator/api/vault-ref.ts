@@ -18,6 +18,11 @@ export function resolveVault(binding: SecretBinding, clusters: readonly VaultClu
     const where = `${vaultRef.namespace}/${vaultRef.name}`;
     return none("VaultNotFound", `there is no VaultCluster ${where}: create it or correct spec.vaultRef`);
   }
+  return resolveDefaultVault(clusters);
+}
+
+/** The default one, or the only one there is. */
+export function resolveDefaultVault(clusters: readonly VaultCluster[]): ResolvedVault {
   const run = clusters.filter(isRun);
   const defaults = run.filter((cluster) => cluster.spec.default);
   const candidates = defaults.length > 0 ? defaults : run;
