@@ -25,6 +25,7 @@ import { findSealType } from "./seal/registry.ts";
 import type { Seal } from "./seal/seal.ts";
 import type { SealBackground } from "./seal/seal-types.ts";
 import { SealReload } from "./seal-reload.ts";
+import { declareSealWrapMetrics } from "./seal-wrap/seal-wrap-metrics.ts";
 import { registerServerMetrics } from "./server-metrics.ts";
 import { assertWhole, readMigration } from "./storage/migration-record.ts";
 import { requireStorageKind, type StorageContext, type StorageKind } from "./storage/registry.ts";
@@ -57,6 +58,7 @@ export async function serve(config: ServerConfig, start: Start): Promise<number>
   io.signal.addEventListener("abort", () => stop.abort(), { once: true });
   if (io.signal.aborted) stop.abort();
   const { requests } = registerServerMetrics(parts.metrics, server.services, server.sealWatch);
+  declareSealWrapMetrics(parts.metrics, server.sealWrap);
   server.snapshots.scheduler?.countBy(parts.metrics);
   registerStorageMetrics(parts.metrics, parts.storage);
   // Before it listens: a worker that is started again is unsealed when it gets its first request.

@@ -4,6 +4,7 @@ import { declareInjectorMetrics } from "#injector/injector-metrics.ts";
 import { declareControllerMetrics } from "#kube/controller.ts";
 import { declareLeadershipMetric, declareQueueMetric } from "#operator/operator-metrics.ts";
 import { declareMachineryMetrics } from "#server/seal/machinery-metrics.ts";
+import { declareSealWrapMetrics } from "#server/seal-wrap/seal-wrap-metrics.ts";
 import { registerServerMetrics } from "#server/server-metrics.ts";
 import { registerStorageMetrics } from "#server/storage/storage-metrics.ts";
 import { declareSupervisorMetrics } from "#server/workers/worker-metrics.ts";
@@ -31,10 +32,11 @@ function declareOperatorMetrics(metrics: Metrics): void {
 }
 
 function page(): string {
-  const { services, sealWatch } = assembleForDescription().server;
+  const { services, sealWatch, sealWrap } = assembleForDescription().server;
   const sections = [
     section("Server", (metrics) => {
       registerServerMetrics(metrics, services, sealWatch);
+      declareSealWrapMetrics(metrics, sealWrap);
       registerStorageMetrics(metrics, {});
       declareMachineryMetrics(metrics);
     }),

@@ -53,10 +53,16 @@ interface Slice {
 export class RewrapWork {
   readonly #deps: RewrapDependencies;
   readonly #holder = randomUUID();
+  #seen: Rewrap | undefined;
   /** No slice before this; seconds. */
   #restUntil = 0;
   constructor(dependencies: RewrapDependencies) {
     this.#deps = dependencies;
+  }
+
+  /** How far it was at the last look of this process. */
+  get seen(): Rewrap | undefined {
+    return this.#seen;
   }
 
   async slice(): Promise<SliceEnd> {
@@ -64,6 +70,7 @@ export class RewrapWork {
     if (now < this.#restUntil) return "later";
     const tx = this.#deps.barrier.begin();
     const job = await readRewrap(tx);
+    this.#seen = job;
     const [prefix] = job.queue;
     if (prefix === undefined) return "none";
     if (isHeld(job.claim, now) && job.claim?.holder !== this.#holder) return "later";

@@ -87,6 +87,11 @@ export class SealWrap {
     return this.#dataKeys.opened;
   }
 
+  /** How far the rewrap was at this process's last look. */
+  get seen(): Rewrap | undefined {
+    return this.#work.seen;
+  }
+
   async status(tx: Transaction): Promise<SealWrapStatus> {
     return { keys: await readWrapKeys(tx), rewrap: await readRewrap(tx) };
   }
