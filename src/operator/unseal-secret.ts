@@ -5,6 +5,7 @@ import type { UnsealConfig } from "./api/unseal-config.ts";
 export const AWS_CREDENTIAL_KEYS = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] as const;
 export const AWS_SESSION_KEY = "AWS_SESSION_TOKEN";
 export const STATIC_KEY = "key";
+export const PIN_KEY = "pin";
 
 export interface NeededSecret {
   readonly name: string;
@@ -17,9 +18,16 @@ export interface SecretFacts {
   readonly version: string;
 }
 
+/** Of those, what servers read as a file, because it must not be in their environment or configuration. */
+export function mountedSecret({ spec }: UnsealConfig): { readonly name: string; readonly key: string } | undefined {
+  if (spec.static !== undefined) return { name: spec.static.secretRef.name, key: STATIC_KEY };
+  return spec.pkcs11 && { name: spec.pkcs11.pin.secretRef.name, key: PIN_KEY };
+}
+
 /** The Secret that the configuration needs, if it needs one. */
 export function neededSecret({ spec }: UnsealConfig): NeededSecret | undefined {
   if (spec.static !== undefined) return { name: spec.static.secretRef.name, keys: [STATIC_KEY] };
+  if (spec.pkcs11 !== undefined) return { name: spec.pkcs11.pin.secretRef.name, keys: [PIN_KEY] };
   const credentials = spec.awsKms?.credentials;
   return credentials && { name: credentials.secretRef.name, keys: AWS_CREDENTIAL_KEYS };
 }

@@ -51,6 +51,26 @@ const unsealConfigs: readonly CrdCase[] = [
     spec: { awsKms: kms, static: { secretRef: { name: "key" } } },
     refusal: "set exactly one provider",
   },
+  {
+    name: "UnsealConfig: a key in an HSM",
+    kind: "UnsealConfig",
+    spec: {
+      pkcs11: {
+        ...{
+          library: "/opt/cloudhsm/lib/libcloudhsm_pkcs11.so",
+          keyLabel: "coffer",
+          pin: { secretRef: { name: "pin" } },
+        },
+        cloudHsm: { clusterId: "cluster-abcdefg2345", region: "eu-west-1" },
+      },
+    },
+  },
+  {
+    name: "UnsealConfig: a library by a relative path",
+    kind: "UnsealConfig",
+    spec: { pkcs11: { library: "lib.so", keyLabel: "coffer", pin: { secretRef: { name: "pin" } } } },
+    refusal: "write library as an absolute path",
+  },
   uc("a key that is none", { keyId: "my key" }, "write keyId as a key id, as alias/NAME or as an ARN"),
   uc("an endpoint without scheme", { endpoint: "kms.example.com" }, "write the endpoint as a URL"),
   uc("an endpoint of another scheme", { endpoint: "ftp://kms.example.com" }, "write the endpoint as a URL"),

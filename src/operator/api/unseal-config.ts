@@ -1,6 +1,19 @@
 // UnsealConfig: the key service that unseals a VaultCluster. Which service and which key; never a key itself.
 import { ageColumn, conditions, observedGeneration, readyColumns } from "./conditions.ts";
-import { choice, type Infer, list, map, message, object, optional, text, time, withDefault } from "./fields.ts";
+import {
+  choice,
+  flag,
+  type Infer,
+  integer,
+  list,
+  map,
+  message,
+  object,
+  optional,
+  text,
+  time,
+  withDefault,
+} from "./fields.ts";
 import { localRef } from "./references.ts";
 import type { Definition, Resource } from "./resource.ts";
 
@@ -61,10 +74,44 @@ const awsKms = object(
   ],
 );
 
+const pkcs11 = object(
+  "A key in a hardware security module: AWS CloudHSM, or any token with a PKCS #11 library. The library and its configuration are in the servers' image (`image` of the VaultCluster).",
+  {
+    library: text("Path of the vendor's PKCS #11 library in the servers' image.", 1024, [
+      {
+        rule: "self.startsWith('/')",
+        message: "write library as an absolute path, such as /opt/cloudhsm/lib/libcloudhsm_pkcs11.so",
+      },
+    ]),
+    tokenLabel: optional(text("Label of the token, when the library shows several.", 32)),
+    slot: optional(integer("Number of the slot, when the library shows several.", 0, Number.MAX_SAFE_INTEGER)),
+    keyLabel: text("Label of the AES key.", 127),
+    mechanism: optional(
+      choice("How keys are wrapped; left out, the best that the token offers.", [
+        ...(["auto", "cloudhsm-gcm", "aes-gcm", "aes-cbc-hmac", "aes-key-wrap"] as const),
+      ]),
+    ),
+    generateKey: withDefault(flag("Whether a missing key is made, inside the token."), true),
+    pin: object("The user's PIN; for CloudHSM user:password of a crypto user.", {
+      secretRef: localRef("The Secret; its key `pin` holds the PIN.", "Name of the Secret."),
+    }),
+    cloudHsm: optional(
+      object("The CloudHSM cluster behind the library, which the servers then look at through AWS's API.", {
+        clusterId: text("Id of the cluster, such as cluster-abcdefg2345.", 64),
+        region: text("The region, such as eu-west-1.", 32),
+        endpoint: optional(text("Another address of the service.", 2048)),
+        roleArn: optional(text("A role to assume for it.", 2048)),
+        backupMaxAge: optional(text("A newest backup that is older is warned of; 48h when left out.", 32)),
+      }),
+    ),
+  },
+);
+
 const spec = object(
   "The key service.",
   {
     awsKms: optional(awsKms),
+    pkcs11: optional(pkcs11),
     static: optional(
       object("A key in a Secret, for development: whoever reads the Secret and the disk reads everything.", {
         secretRef: localRef("The Secret; its key `key` holds 32 bytes in base64.", "Name of the Secret."),
@@ -73,15 +120,15 @@ const spec = object(
   },
   [
     {
-      rule: "has(self.awsKms) != has(self.static)",
-      message: "set exactly one provider: awsKms, or static for development",
+      rule: "(has(self.awsKms) ? 1 : 0) + (has(self.pkcs11) ? 1 : 0) + (has(self.static) ? 1 : 0) == 1",
+      message: "set exactly one provider: awsKms, pkcs11, or static for development",
     },
   ],
 );
 
 const status = object("What was seen of the key.", {
   observedGeneration,
-  provider: optional(choice("The provider that the spec names.", ["awsKms", "static"])),
+  provider: optional(choice("The provider that the spec names.", ["awsKms", "pkcs11", "static"])),
   keyId: optional(message("The key that the provider resolved.", 2048)),
   usedBy: withDefault(
     list("Names of the VaultClusters that are unsealed by it.", text("A name.", 253), { max: 256, set: true }),
@@ -91,6 +138,15 @@ const status = object("What was seen of the key.", {
     object("What the servers last said of the key.", {
       time: time("When; an unchanged result is written again every few minutes."),
       result: text("OK, or the fault as the server names it.", 128),
+    }),
+  ),
+  hsm: optional(
+    object("What the servers last saw of the CloudHSM cluster.", {
+      clusterId: text("Its id.", 64),
+      state: optional(message("ACTIVE, DEGRADED, …", 64)),
+      activeHsms: optional(integer("HSMs that serve.", 0, 1000)),
+      backups: optional(integer("Backups that there are.", 0, 100_000)),
+      newestBackup: optional(time("When the newest usable backup was made.")),
     }),
   ),
   conditions,
@@ -112,6 +168,8 @@ export const unsealConfig: Definition<UnsealConfigSpec, UnsealConfigStatus> = {
     Ready: "The key works: a server that uses it is unsealed.",
     Reconciling: "A change is being worked on.",
     Stalled: "Nothing will happen until someone changes something; the message says what.",
+    HsmHealthy:
+      "The CloudHSM cluster is redundant and has a fresh backup. It says nothing of whether the key works now.",
   },
   reasons: {
     KeyAccessible: "A server was unsealed by the key.",
@@ -127,6 +185,15 @@ export const unsealConfig: Definition<UnsealConfigSpec, UnsealConfigStatus> = {
     Misconfigured: "The service does not take the request; the message has its reason.",
     Failed: "The service refused for another reason; the message has it.",
     Suspended: "The cluster that would use it is suspended.",
+    ClusterHealthy: "The CloudHSM cluster gives nothing to warn of.",
+    ClusterNotActive: "The CloudHSM cluster is in a state in which it may not serve.",
+    NoActiveHsm: "The CloudHSM cluster has no HSM that serves.",
+    OneHsmOnly: "The CloudHSM cluster has one HSM only.",
+    OneZoneOnly: "All HSMs of the cluster are in one zone.",
+    HsmNotActive: "An HSM of the cluster does not serve.",
+    NoBackup: "The CloudHSM cluster has no usable backup.",
+    StaleBackup: "The newest backup is older than it should be.",
+    ClusterUnknown: "AWS's API does not tell the state of the cluster; the message says why.",
   },
   columns: [
     {
@@ -137,6 +204,12 @@ export const unsealConfig: Definition<UnsealConfigSpec, UnsealConfigStatus> = {
     },
     { name: "Key", type: "string", jsonPath: ".status.keyId", description: "The key that the provider resolved." },
     ...readyColumns,
+    {
+      name: "HSM",
+      type: "string",
+      jsonPath: '.status.conditions[?(@.type=="HsmHealthy")].reason',
+      description: "What there is to say of the CloudHSM cluster.",
+    },
     ageColumn,
   ],
   example: `apiVersion: coffer.dev/v1alpha1

@@ -22,11 +22,14 @@ import {
   tlsSecretName,
 } from "../cluster-names.ts";
 import type { Watches } from "../watches.ts";
+import { type Machinery, readMachinery } from "./machinery.ts";
 import { type MemberProbe, probe } from "./probe.ts";
 
 export interface Servers {
   /** Asks every pod of the cluster. */
   probe(cluster: VaultCluster, signal: AbortSignal): Promise<readonly MemberProbe[]>;
+  /** What the first pod that knows says of the HSMs behind its seal. */
+  machinery(cluster: VaultCluster, signal: AbortSignal): Promise<Machinery | undefined>;
   /**
    * Runs `work` with a client that is logged in as the operator. A session that the server no longer accepts is renewed
    * once. Throws ApiError, and `unavailable` when no pod serves.
@@ -82,6 +85,18 @@ class Connections implements Servers {
       return { pod: pod.metadata.name, answer: await probe(client, this.#options.clock, signal) };
     });
     return Promise.all(probes);
+  }
+
+  async machinery(cluster: VaultCluster, signal: AbortSignal): Promise<Machinery | undefined> {
+    const { ca } = await this.#trustOf(cluster, signal);
+    for (const pod of this.#podsOf(cluster)) {
+      const host = addressOf(pod);
+      if (host === undefined) continue;
+      using client = this.#connect(cluster, host, ca, PROBE_MILLIS);
+      const found = await readMachinery(client, signal);
+      if (found !== undefined) return found;
+    }
+    return undefined;
   }
 
   async withSession<T>(

@@ -51,6 +51,7 @@ async function reconcile(parts: ControllerParts, key: string, signal: AbortSigna
       name: cluster.metadata.name,
       isSuspended: cluster.spec.suspend,
       members: await servers.probe(cluster, signal),
+      machinery: config.spec.pkcs11?.cloudHsm && (await servers.machinery(cluster, signal)),
     }),
   );
   const decision = decide({

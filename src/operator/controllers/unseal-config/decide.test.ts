@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { answered, KEY_DISABLED, kms, LOOK, NOW, shown, silent } from "#test/operator/fixtures.ts";
+import type { Machinery } from "../../servers/machinery.ts";
 import { decide, type Observed } from "./decide.ts";
 
 const using = (...members: Observed["clusters"][number]["members"]) => [{ name: "main", isSuspended: false, members }];
@@ -109,5 +110,76 @@ describe("decide for an UnsealConfig", () => {
       result: "KeyDisabled",
     });
     expect(probeAfter(301_000)?.time).toBe("2026-01-01T00:05:01Z");
+  });
+});
+
+describe("a CloudHSM cluster behind the key", () => {
+  const spec = {
+    pkcs11: {
+      ...{
+        library: "/opt/cloudhsm/lib/libcloudhsm_pkcs11.so",
+        keyLabel: "coffer",
+        pin: { secretRef: { name: "pin" } },
+      },
+      cloudHsm: { clusterId: "cluster-1", region: "eu-west-1" },
+    },
+  };
+  const machinery: Machinery = {
+    ...{ cluster_id: "cluster-1", state: "ACTIVE", active_hsms: 2, backup_count: 3, newest_backup_age_seconds: 3600 },
+    ...{ looked_at: "2026-01-01T00:00:00.400Z", warnings: [], error: undefined },
+  };
+  const of = (found: Partial<Machinery> | undefined, config = kms({ spec })) =>
+    decide({
+      ...{ ...base, config, secret: { keys: ["pin"], version: "1" } },
+      clusters: [
+        {
+          ...{ name: "main", isSuspended: false, members: [answered()] },
+          machinery: found === undefined ? undefined : { ...machinery, ...found },
+        },
+      ],
+    });
+
+  it("is shown beside the key, and its troubles do not touch Ready", () => {
+    const { status } = of({});
+    expect(status).toMatchObject({ provider: "pkcs11", keyId: "coffer" });
+    expect(status.hsm).toEqual({
+      ...{ clusterId: "cluster-1", state: "ACTIVE", activeHsms: 2, backups: 3, newestBackup: "2025-12-31T23:00:00Z" },
+    });
+    expect(shown(status.conditions)).toEqual(
+      expect.arrayContaining(["Ready=True KeyAccessible", "HsmHealthy=True ClusterHealthy"]),
+    );
+    const warnings = [
+      { reason: "OneHsmOnly", message: "one only" },
+      { reason: "StaleBackup", message: "too old" },
+    ];
+    const troubled = of({ active_hsms: 1, warnings });
+    expect(shown(troubled.status.conditions)).toEqual(
+      expect.arrayContaining(["Ready=True KeyAccessible", "HsmHealthy=False OneHsmOnly"]),
+    );
+    expect(troubled.status.conditions.find(({ type }) => type === "HsmHealthy")?.message).toBe("one only; too old");
+    expect(troubled.events).toContainEqual(expect.objectContaining({ type: "Warning", reason: "OneHsmOnly" }));
+  });
+
+  it("is unknown while AWS does not say, and stays as it was while no server says anything", () => {
+    const error = { reason: "AccessDenied", message: "AWS denies it" };
+    expect(shown(of({ state: undefined, error }).status.conditions)).toContain("HsmHealthy=Unknown ClusterUnknown");
+    const before = { ...kms({ spec }), status: of({}).status };
+    expect(of(undefined, before).status.hsm).toEqual(of({}).status.hsm);
+    expect(shown(of(undefined, before).status.conditions)).toContain("HsmHealthy=True ClusterHealthy");
+  });
+
+  it("does not write a new time for the same backup, and forgets a cluster that is no longer named", () => {
+    const before = { ...kms({ spec }), status: of({}).status };
+    const later = of({ looked_at: "2026-01-01T00:05:01.000Z", newest_backup_age_seconds: 3900 }, before);
+    expect(later.status.hsm?.newestBackup).toBe("2025-12-31T23:00:00Z");
+    const without = { ...kms({ spec: { pkcs11: { ...spec.pkcs11, cloudHsm: null } } }), status: of({}).status };
+    const forgotten = of(undefined, without).status;
+    expect(forgotten.hsm).toBeUndefined();
+    expect(shown(forgotten.conditions).join()).not.toContain("HsmHealthy");
+  });
+
+  it("needs the Secret with the PIN", () => {
+    const missing = decide({ ...base, config: kms({ spec }), clusters: using() });
+    expect(missing.status.conditions[0]?.message).toContain("there is no Secret coffer-system/pin");
   });
 });

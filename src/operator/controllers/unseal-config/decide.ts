@@ -1,17 +1,21 @@
 // What an UnsealConfig's status says. It is not the operator that has the right to use the key but the servers, so
 // whether the key works is what they say of it; what can be checked without credentials is checked here.
 import type { Millis } from "#common/clock.ts";
-import { type Finding, type Look, type Summary, summaryFindings } from "#kube/conditions.ts";
+import { type Finding, type Look, type Summary, summaryFindings, withoutConditions } from "#kube/conditions.ts";
 import { findCondition } from "../../api/conditions.ts";
 import type { UnsealConfig, UnsealConfigStatus } from "../../api/unseal-config.ts";
+import type { Machinery } from "../../servers/machinery.ts";
 import type { MemberProbe, SealTrouble } from "../../servers/probe.ts";
 import { type SecretFacts, secretProblem } from "../../unseal-secret.ts";
 import { conclude, type Decision } from "../decision.ts";
+import { hsmFinding, hsmShown } from "./hsm-status.ts";
 
 export interface UsingCluster {
   readonly name: string;
   readonly isSuspended: boolean;
   readonly members: readonly MemberProbe[];
+  /** What its servers know of the HSMs behind the seal. */
+  readonly machinery?: Machinery | undefined;
 }
 
 export interface Observed {
@@ -42,19 +46,32 @@ export function decide(observed: Observed): Decision<UnsealConfigStatus> {
   const { config, look, clusters } = observed;
   const before = config.status;
   const summary = summarise(observed);
-  const findings: readonly Finding[] = summary === undefined ? [] : summaryFindings(summary);
-  const { conditions, events } = conclude(before?.conditions ?? [], look, findings);
-  const keyId = config.spec.awsKms?.keyId;
+  const machinery = clusters.map((cluster) => cluster.machinery).find((found) => found !== undefined);
+  const findings: readonly Finding[] = [
+    ...(summary === undefined ? [] : summaryFindings(summary)),
+    ...(machinery === undefined ? [] : [hsmFinding(machinery)]),
+  ];
+  const hasCluster = config.spec.pkcs11?.cloudHsm !== undefined;
+  const kept = hasCluster ? (before?.conditions ?? []) : withoutConditions(before?.conditions ?? [], "HsmHealthy");
+  const { conditions, events } = conclude(kept, look, findings);
+  const keyId = config.spec.awsKms?.keyId ?? config.spec.pkcs11?.keyLabel;
+  const hsm = hasCluster ? hsmShown(machinery, before?.hsm) : undefined;
   const lastProbe = probeShown(observed);
   const status: UnsealConfigStatus = {
     observedGeneration: look.generation,
-    provider: config.spec.awsKms === undefined ? "static" : "awsKms",
+    provider: providerOf(config),
     ...(keyId === undefined ? {} : { keyId }),
     usedBy: clusters.map(({ name }) => name).toSorted(),
     ...(lastProbe === undefined ? {} : { lastProbe }),
+    ...(hsm === undefined ? {} : { hsm }),
     conditions,
   };
   return { objects: [], removals: [], status, events, requeueAfterMillis: LOOK_MILLIS };
+}
+
+function providerOf({ spec }: UnsealConfig): NonNullable<UnsealConfigStatus["provider"]> {
+  if (spec.pkcs11 !== undefined) return "pkcs11";
+  return spec.awsKms === undefined ? "static" : "awsKms";
 }
 
 /** Undefined when nothing new is known: then the last word stands. */

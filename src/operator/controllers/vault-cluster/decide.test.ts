@@ -182,4 +182,26 @@ describe("the objects of a VaultCluster", () => {
     expect(at(config, "seal", "awskms")).toEqual({ kms_key_id: "arn:aws:kms:eu-west-1:1:key/x", region: "eu-west-1" });
     expect(at(config, "cluster_name")).toBe("coffer-system/main");
   });
+
+  it("give the PIN of an HSM as a file from the Secret, and name the cluster behind it", () => {
+    const library = "/opt/cloudhsm/lib/libcloudhsm_pkcs11.so";
+    const cloudHsm = { clusterId: "cluster-1", region: "eu-west-1", backupMaxAge: "30h" };
+    const pkcs11 = { library, keyLabel: "coffer", pin: { secretRef: { name: "pin" } }, cloudHsm };
+    const secret = { keys: ["pin"], version: "1" };
+    const decision = decide({ ...base, unseal: kms({ spec: { pkcs11 } }), secret });
+    const pod = at(objectOf(decision, "StatefulSet"), "spec", "template", "spec");
+    expect(at(pod, "volumes")).toContainEqual({
+      name: "unseal",
+      secret: { secretName: "pin", items: [{ key: "pin", path: "pin" }] },
+    });
+    expect(at(pod, "containers", 0, "volumeMounts")).toContainEqual({
+      ...{ name: "unseal", mountPath: "/coffer/unseal", readOnly: true },
+    });
+    expect(at(pod, "containers", 0, "env")).toEqual([]);
+    const config = parseJson(String(at(objectOf(decision, "ConfigMap", "main-config"), "data", "coffer.json")));
+    expect(at(config, "seal", "pkcs11")).toEqual({
+      ...{ lib: library, key_label: "coffer", generate_key: true, pin_file: "/coffer/unseal/pin" },
+      cloudhsm: { cluster_id: "cluster-1", region: "eu-west-1", backup_max_age: "30h" },
+    });
+  });
 });

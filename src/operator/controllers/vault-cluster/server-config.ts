@@ -5,7 +5,7 @@ import { encodeSorted, type JsonObject } from "#common/json.ts";
 import type { UnsealConfig } from "../../api/unseal-config.ts";
 import type { VaultCluster } from "../../api/vault-cluster.ts";
 import { SERVER_PORT, serverAddress, titleOf } from "../../cluster-names.ts";
-import { STATIC_KEY } from "../../unseal-secret.ts";
+import { PIN_KEY, STATIC_KEY } from "../../unseal-secret.ts";
 import { bootstrapRequests, type OperatorIdentity } from "./bootstrap.ts";
 
 export const CONFIG_FILE = "coffer.json";
@@ -47,7 +47,8 @@ function lastingConfig(cluster: VaultCluster, unseal: UnsealConfig): JsonObject 
   };
 }
 
-function sealOf({ spec: { awsKms } }: UnsealConfig): JsonObject {
+function sealOf({ spec: { awsKms, pkcs11 } }: UnsealConfig): JsonObject {
+  if (pkcs11 !== undefined) return { pkcs11: pkcs11Stanza(pkcs11) };
   if (awsKms === undefined) return { static: { current_key: `file://${UNSEAL_DIRECTORY}/${STATIC_KEY}` } };
   const region = awsKms.region ?? regionOf(awsKms.keyId);
   return {
@@ -58,6 +59,29 @@ function sealOf({ spec: { awsKms } }: UnsealConfig): JsonObject {
       ...(awsKms.roleArn === undefined ? {} : { role_arn: awsKms.roleArn }),
       ...(awsKms.encryptionContext === undefined ? {} : { encryption_context: awsKms.encryptionContext }),
     },
+  };
+}
+
+function pkcs11Stanza(spec: NonNullable<UnsealConfig["spec"]["pkcs11"]>): JsonObject {
+  const { cloudHsm } = spec;
+  return {
+    ...{ lib: spec.library, key_label: spec.keyLabel, generate_key: spec.generateKey },
+    pin_file: `${UNSEAL_DIRECTORY}/${PIN_KEY}`,
+    ...(spec.tokenLabel === undefined ? {} : { token_label: spec.tokenLabel }),
+    ...(spec.slot === undefined ? {} : { slot: spec.slot }),
+    ...(spec.mechanism === undefined ? {} : { mechanism: spec.mechanism }),
+    ...(cloudHsm === undefined ? {} : { cloudhsm: cloudHsmBlock(cloudHsm) }),
+  };
+}
+
+type CloudHsm = NonNullable<NonNullable<UnsealConfig["spec"]["pkcs11"]>["cloudHsm"]>;
+
+function cloudHsmBlock({ clusterId, region, endpoint, roleArn, backupMaxAge }: CloudHsm): JsonObject {
+  return {
+    ...{ cluster_id: clusterId, region },
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(roleArn === undefined ? {} : { role_arn: roleArn }),
+    ...(backupMaxAge === undefined ? {} : { backup_max_age: backupMaxAge }),
   };
 }
 

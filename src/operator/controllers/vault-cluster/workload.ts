@@ -6,7 +6,7 @@ import type { UnsealConfig } from "../../api/unseal-config.ts";
 import type { VaultCluster } from "../../api/vault-cluster.ts";
 import { internalServiceName, objectLabels, SERVER_PORT, selectorLabels, tlsSecretName } from "../../cluster-names.ts";
 import type { OperatorSettings } from "../../settings.ts";
-import { AWS_CREDENTIAL_KEYS, AWS_SESSION_KEY, neededSecret, STATIC_KEY } from "../../unseal-secret.ts";
+import { AWS_CREDENTIAL_KEYS, AWS_SESSION_KEY, mountedSecret, neededSecret } from "../../unseal-secret.ts";
 import type { DesiredObject } from "../decision.ts";
 import {
   CONFIG_DIRECTORY,
@@ -124,7 +124,7 @@ function container({ cluster, unseal, settings }: WorkloadInputs): JsonObject {
       mount("config", CONFIG_DIRECTORY),
       mount("tls", TLS_DIRECTORY),
       mount(DATA_VOLUME, DATA_DIRECTORY, false),
-      ...(unseal.spec.static === undefined ? [] : [mount("unseal", UNSEAL_DIRECTORY)]),
+      ...(mountedSecret(unseal) === undefined ? [] : [mount("unseal", UNSEAL_DIRECTORY)]),
     ],
   };
 }
@@ -156,14 +156,14 @@ function credentials(unseal: UnsealConfig): readonly JsonValue[] {
 }
 
 function volumes({ cluster, unseal }: WorkloadInputs): readonly JsonValue[] {
-  const key = unseal.spec.static?.secretRef.name;
-  const keyVolume = {
+  const mounted = mountedSecret(unseal);
+  const unsealVolume = mounted && {
     name: "unseal",
-    secret: { secretName: key ?? "", items: [{ key: STATIC_KEY, path: STATIC_KEY }] },
+    secret: { secretName: mounted.name, items: [{ key: mounted.key, path: mounted.key }] },
   };
   return [
     { name: "config", configMap: { name: `${cluster.metadata.name}-config` } },
     { name: "tls", secret: { secretName: tlsSecretName(cluster) } },
-    ...(key === undefined ? [] : [keyVolume]),
+    ...(unsealVolume === undefined ? [] : [unsealVolume]),
   ];
 }
