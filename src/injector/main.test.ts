@@ -18,13 +18,18 @@ afterEach(async () => {
 });
 
 /** A cluster as the chart leaves it, and a VaultCluster that runs. */
-async function cluster(): Promise<FakeApiServer> {
+async function cluster(groups: readonly string[] = []): Promise<FakeApiServer> {
   const api = await startFakeApiServer();
   ends.push(async () => api[Symbol.asyncDispose]());
+  const answers: Record<string, JsonValue> = {
+    "/version": { major: "1", minor: "35" },
+    "/apis": { kind: "APIGroupList", groups: groups.map((name) => ({ name })) },
+  };
   api.intercept((asked, response) => {
-    if (asked.path !== "/version") return false;
+    const answer = answers[asked.path];
+    if (answer === undefined) return false;
     response.setHeader("content-type", "application/json");
-    response.end(JSON.stringify({ major: "1", minor: "35" }));
+    response.end(JSON.stringify(answer));
     return true;
   });
   api.put(CA, { apiVersion: "v1", kind: "Secret", metadata: { name: "coffer-injector-ca" } });
@@ -163,6 +168,17 @@ describe("the injector program", () => {
     expect(at(await review(api, port, pod()), "response", "patchType")).toBe("JSONPatch");
     api.remove(`${BINDINGS}/db`);
     await eventually(async () => at(await review(api, port, pod()), "response", "allowed") === false);
+  });
+
+  it("leaves users to the cluster on OpenShift", async () => {
+    const api = await cluster(["security.openshift.io"]);
+    const { port, lines } = await injector(api);
+    api.put(`${BINDINGS}/db`, bindingObject());
+    await eventually(async () => at(await review(api, port, pod()), "response", "allowed") === true);
+    const patch = Buffer.from(String(at(await review(api, port, pod()), "response", "patch")), "base64").toString();
+    expect(patch).toContain('"runAsNonRoot":true');
+    expect(patch).not.toContain("runAsUser");
+    expect(lines.join("")).toContain('"assignsUsers":true');
   });
 
   it("writes nothing but its CA and its caBundle", async () => {

@@ -6,7 +6,7 @@ import { CofferError, messageOf } from "#common/errors.ts";
 import { createLog, type Log } from "#common/log.ts";
 import { createMetrics, type Metrics } from "#common/metrics.ts";
 import type { ProgramIo, ProgramRun } from "#common/program.ts";
-import { object, string } from "#common/schema.ts";
+import { list, object, string, withDefault } from "#common/schema.ts";
 import { startHealthServer } from "#kube/health-server.ts";
 import { createKubeClient, type KubeClient } from "#kube/kube-client.ts";
 import { endpointSourceOf } from "#kube/kube-endpoint.ts";
@@ -60,6 +60,7 @@ async function runFrom(config: InjectorConfig, io: ProgramIo): Promise<void> {
   const settings = {
     ...{ image: config.image, imagePullPolicy: config.imagePullPolicy, fileKeyRef },
     plainVariables: readsPlainVariables(kubernetes),
+    assignsUsers: await hasSecurityContextConstraints(client),
   };
   // The parts outlive the request to end by the drain.
   const parts = new AbortController();
@@ -81,7 +82,7 @@ async function runFrom(config: InjectorConfig, io: ProgramIo): Promise<void> {
     },
     metrics,
   });
-  log.info("the injector runs", { port: webhook.port, fileKeyRef });
+  log.info("the injector runs", { port: webhook.port, fileKeyRef, assignsUsers: settings.assignsUsers });
   const running = [bindings, clusters, certificate].map((part) => part.run(parts.signal));
   await ended(io.signal);
   await io.clock.sleep(DRAIN_MILLIS);
@@ -92,6 +93,13 @@ async function runFrom(config: InjectorConfig, io: ProgramIo): Promise<void> {
 async function askVersion(client: KubeClient): Promise<{ readonly major: string; readonly minor: string }> {
   const version = object({ major: string, minor: string });
   return version.parse(await client.request("GET", "/version"), "/version");
+}
+
+/** OpenShift gives each namespace a range of users, and refuses pods that name another one. */
+async function hasSecurityContextConstraints(client: KubeClient): Promise<boolean> {
+  const groups = object({ groups: withDefault(list(object({ name: string })), []) });
+  const { groups: found } = groups.parse(await client.request("GET", "/apis"), "/apis");
+  return found.some(({ name }) => name === "security.openshift.io");
 }
 
 function servingCertificate(client: KubeClient, config: InjectorConfig, io: ProgramIo, log: Log): ServingCertificate {

@@ -46,7 +46,33 @@ function configOf(json: JsonObject, index = 0): AgentConfig {
 }
 
 describe("pods as they come out", () => {
-  const cases: Record<string, { pod: JsonObject; bindings: SecretBinding[]; fileKeyRef?: boolean }> = {
+  const mesh = (name: string): JsonObject => ({ name, image: "mesh:1" });
+  const native = (name: string): JsonObject => ({ ...mesh(name), restartPolicy: "Always" });
+  const cases: Record<
+    string,
+    { pod: JsonObject; bindings: SecretBinding[]; fileKeyRef?: boolean; assignsUsers?: boolean }
+  > = {
+    "mesh-native": {
+      pod: pod({ initContainers: [mesh("istio-init"), native("istio-proxy"), mesh("migrate")] }),
+      bindings: [binding("db", files)],
+    },
+    "mesh-classic": {
+      pod: pod({ initContainers: [mesh("linkerd-init"), mesh("migrate")], containers: [web, mesh("linkerd-proxy")] }),
+      bindings: [binding("db", { ...files, containers: ["web"] })],
+    },
+    openshift: { pod: pod(), bindings: [binding("db", { ...files, ...env })], assignsUsers: true },
+    "host-network": {
+      pod: pod({ hostNetwork: true, dnsPolicy: "ClusterFirstWithHostNet", automountServiceAccountToken: false }),
+      bindings: [binding("db", files)],
+    },
+    "pod-security-restricted": {
+      pod: pod({
+        securityContext: { runAsNonRoot: true, runAsUser: 1000, seccompProfile: { type: "RuntimeDefault" } },
+        containers: [{ ...web, securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } } }],
+      }),
+      bindings: [binding("db", { ...files, ...env })],
+      fileKeyRef: false,
+    },
     "file-and-variable": { pod: pod(), bindings: [binding("db", { ...files, ...env })] },
     helper: { pod: pod(), bindings: [binding("db", env)], fileKeyRef: false },
     "init-only": { pod: pod(), bindings: [binding("db", { ...files, refreshInterval: "0s" })] },
@@ -77,9 +103,9 @@ describe("pods as they come out", () => {
       ],
     },
   };
-  for (const [name, { pod: json, bindings, fileKeyRef = true }] of Object.entries(cases)) {
+  for (const [name, { pod: json, bindings, fileKeyRef = true, assignsUsers }] of Object.entries(cases)) {
     it(name, async () => {
-      const { pod: out } = injected(json, surroundings(bindings), { ...settings, fileKeyRef });
+      const { pod: out } = injected(json, surroundings(bindings), { ...settings, fileKeyRef, assignsUsers });
       await expect(stringify(out, { lineWidth: 0, aliasDuplicateObjects: false })).toMatchFileSnapshot(
         `goldens/${name}.yaml`,
       );
@@ -114,6 +140,20 @@ describe("who receives what", () => {
     const out = injected(pod({ initContainers: [{ name: "first", image: "a" }] }), around).pod;
     expect(at(out, "spec", "initContainers", 0, "name")).toBe("coffer-agent");
     expect(at(out, "spec", "initContainers", 1)).toEqual({ name: "first", image: "a" });
+  });
+
+  it("finds its place among the containers of a mesh", () => {
+    const names = (initContainers: JsonObject[]) => {
+      const all = at(injected(pod({ initContainers }), around).pod, "spec", "initContainers");
+      return JSON.stringify(all).match(/(?<="name":")(coffer-agent|istio-[a-z]+|linkerd-[a-z]+|own)(?=")/g);
+    };
+    const of = (name: string, more: JsonObject = {}) => ({ name, image: "x", ...more });
+    const native = { restartPolicy: "Always" };
+    expect(names([of("istio-init"), of("istio-proxy", native), of("own")])).toEqual([
+      ...["istio-init", "istio-proxy", "coffer-agent", "own"],
+    ]);
+    expect(names([of("linkerd-proxy", native)])).toEqual(["linkerd-proxy", "coffer-agent"]);
+    expect(names([of("own"), of("istio-init")])).toEqual(["coffer-agent", "own", "istio-init"]);
   });
 
   it("takes the role of the namespace, or that of a ServiceAccount which any binding names", () => {

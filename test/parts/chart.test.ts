@@ -93,6 +93,23 @@ describe.skipIf(helm === undefined)("the chart", () => {
     expect(at(named(objects, "Service", String(service)), "spec", "ports", 0, "port")).toBe(443);
   });
 
+  it("sends pods with the annotation of vault-k8s there when told, and only those", () => {
+    const webhooks = (values: JsonObject) =>
+      at(named(rendered(values), "MutatingWebhookConfiguration", "coffer-injector"), "webhooks");
+    expect(webhooks({})).toHaveLength(1);
+    const second = at(webhooks({ webhook: { vaultAnnotations: true, excludedNamespaces: ["ci"] } }), 1);
+    expect(second).toMatchObject({
+      failurePolicy: "Fail",
+      sideEffects: "None",
+      objectSelector: { matchExpressions: [{ key: "coffer.dev/inject", operator: "NotIn", values: ["true"] }] },
+      namespaceSelector: { matchExpressions: [{ values: ["coffer-system", "kube-system", "ci"] }] },
+      rules: [{ operations: ["CREATE"], resources: ["pods"] }],
+    });
+    expect(at(second, "matchConditions", 0, "expression")).toContain(
+      '"vault.hashicorp.com/agent-inject" in object.metadata',
+    );
+  });
+
   it("lets nobody read Secrets but the operator where clusters live, and the injector its own", () => {
     for (const role of [...ofKind(objects, "ClusterRole"), ...ofKind(objects, "Role")]) {
       const touching = rulesOf(role).filter((rule) => rule.resources.includes("secrets"));

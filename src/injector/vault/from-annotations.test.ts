@@ -381,6 +381,28 @@ describe("who is injected by annotations", () => {
     expect(injected(annotated({ "agent-inject": "true", role: "r", ...wholeWrong(SECRETS_MAX) })).warnings).toEqual([]);
   });
 
+  it("comes before what a mesh cuts off, and last otherwise", () => {
+    const order = (names: string[]) => {
+      const spec = { initContainers: names.map((name) => ({ name, image: "x" })) };
+      const all = at(injected(annotated(plain, spec)).pod, "spec", "initContainers");
+      return isJsonArray(all) ? all.map((container) => at(container, "name")) : [];
+    };
+    expect(order(["own", "istio-init", "other"])).toEqual(["own", "coffer-agent", "istio-init", "other"]);
+    expect(order(["own", "other"])).toEqual(["own", "other", "coffer-agent"]);
+  });
+
+  it("leaves users to a cluster that assigns them, unless the pod names one", () => {
+    const userOf = (annotations: Record<string, string>) => {
+      const { pod: out } = injected(annotated({ ...plain, ...annotations }), around, {
+        ...settings,
+        assignsUsers: true,
+      });
+      return at(out, "spec", "initContainers", 0, "securityContext", "runAsUser");
+    };
+    expect(userOf({})).toBeUndefined();
+    expect(userOf({ "agent-run-as-user": "1000700001" })).toBe(1_000_700_001);
+  });
+
   it("gives init containers the files when the agent comes before them, or when they are named", () => {
     const spec = { initContainers: [{ name: "migrate", image: "m" }] };
     const mounts = (annotations: Record<string, string>, name: string) => {
