@@ -50,9 +50,24 @@ function setUp(lineBytesMax?: number) {
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("the queue of an audit device", () => {
-  it("keeps the order and puts what waits into one batch", async () => {
+  it("keeps the order and writes at once what comes in one turn of the event loop", async () => {
     const { peer, write } = setUp();
-    await Promise.all(["a", "b", "c", "d"].map(write));
+    await Promise.all(["a", "b", "c"].map(write));
+    await write("d");
+    expect(peer.batches).toEqual([["a", "b", "c"], ["d"]]);
+  });
+
+  it("puts what comes during a write into one batch", async () => {
+    const { peer, write } = setUp();
+    peer.behaviour = "hang";
+    const first = write("a");
+    await settle();
+    const others = ["b", "c"].map(write);
+    await settle();
+    others.push(write("d"));
+    peer.behaviour = "take";
+    peer.release();
+    await Promise.all([first, ...others]);
     expect(peer.batches).toEqual([["a"], ["b", "c", "d"]]);
   });
 
@@ -80,8 +95,8 @@ describe("the queue of an audit device", () => {
     expect(metrics.render()).toContain('coffer_audit_queue_lines{device="d/"} 3');
     peer.behaviour = "take";
     await clock.advance(1_000);
-    await settle();
-    expect(peer.batches).toEqual([["a"], ["b", "c"]]);
+    for (let i = 0; i < 3; i++) await settle();
+    expect(peer.batches).toEqual([["a", "b"], ["c"]]);
     expect(await outcome(write("d"))).toBe("taken");
     expect(metrics.render()).toContain('coffer_audit_device_up{device="d/"} 1');
     expect(metrics.render()).toContain('coffer_audit_lines_total{device="d/"} 4');
@@ -97,8 +112,7 @@ describe("the queue of an audit device", () => {
     expect(await outcome(write("b"))).toContain("the line waits for it");
     peer.behaviour = "take";
     peer.release();
-    await settle();
-    await settle();
+    for (let i = 0; i < 3; i++) await settle();
     expect(peer.batches).toEqual([["a"], ["b"]]);
   });
 
@@ -127,6 +141,7 @@ describe("the queue of an audit device", () => {
     full.peer.behaviour = "hang for good";
     const big = "x".repeat(QUEUE_CHARACTERS_MAX / 2);
     void full.outcome(full.write("a"));
+    await settle();
     void full.outcome(full.queue.write(big));
     void full.outcome(full.queue.write(big));
     expect(await full.outcome(full.write("b"))).toBe("the queue of the audit device is full");
@@ -142,7 +157,7 @@ describe("the queue of an audit device", () => {
     const writes = ["a", "b"].map(write);
     await queue.close();
     await Promise.all(writes);
-    expect(peer.batches).toEqual([["a"], ["b"]]);
+    expect(peer.batches).toEqual([["a", "b"]]);
     expect(await outcome(write("c"))).toBe("the audit device is closed");
   });
 });

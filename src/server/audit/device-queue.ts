@@ -24,6 +24,14 @@ const BATCH_CHARACTERS_MAX = 1024 * 1024;
 /** Between attempts when nothing else causes one. */
 const RETRY_MILLIS = 1_000;
 
+/**
+ * When all that came in this turn of the event loop has been looked at: requests that arrive together write together.
+ * A line that is alone waits a few microseconds.
+ */
+function endOfTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
 interface Waiting {
   readonly entry: string;
   readonly settle: ((error?: Error) => void) | undefined;
@@ -104,7 +112,10 @@ export class DeviceQueue {
 
   async #run(): Promise<void> {
     while (this.#batch.length > 0 || this.#queue.length > 0) {
-      if (this.#batch.length === 0) this.#batch = this.#take();
+      if (this.#batch.length === 0) {
+        await endOfTurn();
+        this.#batch = this.#take();
+      }
       try {
         await this.#attempt();
         this.#accepted();
