@@ -186,6 +186,7 @@ export function assemble(parts: ServerParts): AssembledServer {
     return lazy.services;
   });
   const sealWrap = new SealWrap({ storage, barrier, seals, clock, log, backends: backendsOf });
+  sealWatch.onRenewed(sealWrap);
   const { expiration, undoing, journal, sweeps } = endingOf(parts, barrier, backendsOf, events);
   const { version, buildDate, sanitizedConfig } = parts;
   const system = sysBackend({

@@ -5,7 +5,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Log } from "#common/log.ts";
 import type { SealStanza } from "./config/server-config.ts";
 import type { Node } from "./core/node.ts";
-import { changeSeals } from "./core/seal-change.ts";
+import { changeSeals, type SealFollower } from "./core/seal-change.ts";
 import type { SealCopies } from "./core/seal-copies.ts";
 import { SealSet } from "./core/seal-set.ts";
 import type { Seal } from "./seal/seal.ts";
@@ -15,6 +15,7 @@ export interface SealReloadDependencies {
   readonly copies: SealCopies;
   readonly node: Node;
   readonly log: Log;
+  readonly follower: SealFollower;
   /** The stanzas that the server was started with. */
   readonly stanzas: readonly SealStanza[];
   /** The stanzas as they are now. Throws `invalid_request`. */

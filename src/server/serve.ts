@@ -117,9 +117,9 @@ function sealReload(
   { flags, io, log }: Start,
   background: SealBackground,
 ): SealReload {
-  const { seals, copies, sealWatch, services } = server;
+  const { seals, copies, sealWatch, sealWrap, services } = server;
   return new SealReload({
-    ...{ seals, copies, node: services.node, log, stanzas: config.seals },
+    ...{ seals, copies, node: services.node, log, follower: sealWrap, stanzas: config.seals },
     read: async () => parseServerConfig(await readConfigFiles(flags, io)).seals,
     open: (stanza) => openSeal(stanza, config, io, background),
     changed: () => sealWatch.wake(),
@@ -183,7 +183,8 @@ export function openSeals(config: ServerConfig, io: ProgramIo): Promise<readonly
   return Promise.all(config.seals.map((stanza) => openSeal(stanza, config, io)));
 }
 
-function openSeal(
+/** One seal of the configuration; it contacts nothing yet. The caller closes it. Throws `invalid_request`. */
+export function openSeal(
   stanza: ServerConfig["seals"][number],
   config: ServerConfig,
   io: ProgramIo,

@@ -114,11 +114,17 @@ export class OpenKeyring implements Disposable {
    */
   commitCopies(rootKey: SecretBytes, plain: readonly PlainWrite[]): Promise<"committed" | "conflict"> {
     return this.#exclusive(async () => {
-      await this.#reload();
-      if (!this.rootKey.equals(rootKey)) return "conflict";
       const { expected, values } = plainBatch(plain);
-      expected.set(KEYRING_KEY, this.#state.version);
-      return this.#context.storage.commit({ expected, writes: values });
+      for (let attempt = 0; attempt < CHANGE_ATTEMPTS_MAX; attempt++) {
+        await this.#reload();
+        const { version } = this.#state;
+        if (!this.rootKey.equals(rootKey)) return "conflict";
+        expected.set(KEYRING_KEY, version);
+        if ((await this.#context.storage.commit({ expected, writes: values })) === "committed") return "committed";
+        await this.#reload();
+        if (this.#state.version === version) return "conflict";
+      }
+      throw tooContended();
     });
   }
 

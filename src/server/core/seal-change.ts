@@ -15,6 +15,14 @@ export interface SealChangeDependencies {
   readonly copies: SealCopies;
   readonly node: Pick<Node, "state" | "refresh" | "reload">;
   readonly log: Log;
+  /** What else the seals have wrapped follows them; see SealFollower. */
+  readonly follower?: SealFollower | undefined;
+}
+
+/** Keeps keys of its own wrapped by the seals, as seal wrap does. */
+export interface SealFollower {
+  /** Seals of the names `renewed` have another key. Throws when something is left that none of `kept` opens. */
+  follow(renewed: ReadonlySet<string>, kept: readonly string[]): Promise<void>;
 }
 
 /**
@@ -69,17 +77,41 @@ interface Move {
   readonly stored: StoredSeal;
 }
 
-async function moveCopies({ seals, copies }: SealChangeDependencies, { next, added, stored }: Move): Promise<void> {
+async function moveCopies(
+  { seals, copies, follower }: SealChangeDependencies,
+  { next, added, stored }: Move,
+): Promise<void> {
   const wanting = [];
   // Another worker of this server may have been first.
   for (const seal of added) if (!(await copies.holds(seal))) wanting.push(seal);
   await copies.renew(wanting, [...seals.openers, ...next.openers]);
   const dropped = namesToDrop(seals, next, stored);
-  if (dropped.length === 0) return;
   const isByShares = stored.config.type === "shamir";
-  if (!isByShares && added.length === 0 && !(await anyHolds(copies, next.autos)))
+  if (dropped.length > 0 && !isByShares && added.length === 0 && !(await anyHolds(copies, next.autos)))
     throw refused("no other seal is proved to hold the keys: see sys/seal-backend-status, and remove it later");
-  await copies.drop(dropped);
+  await letFollow({ seals, follower }, next, added);
+  if (dropped.length > 0) await copies.drop(dropped);
+}
+
+/** Meanwhile the seals that go open what they have wrapped. */
+async function letFollow(
+  { seals, follower }: Pick<SealChangeDependencies, "seals" | "follower">,
+  next: SealSet,
+  added: readonly AutoSeal[],
+): Promise<void> {
+  if (!follower) return;
+  const { active, retired } = seals;
+  const gone = seals.all.filter((seal) => !next.all.includes(seal));
+  seals.replace(next.active, [...next.retired, ...gone]);
+  try {
+    await follower.follow(
+      new Set(added.map(({ name }) => name)),
+      next.openers.map(({ name }) => name),
+    );
+  } catch (cause) {
+    seals.replace(active, retired);
+    throw refused(messageOf(cause), cause);
+  }
 }
 
 /** Of seals that this server had; those that it never knew belong to other servers of the store. */

@@ -8,6 +8,7 @@ import { messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import { type AutoSeal, SealError } from "../seal/seal.ts";
 import type { Node } from "./node.ts";
+import type { SealFollower } from "./seal-change.ts";
 import { isComplete, type SealCopies } from "./seal-copies.ts";
 import type { SealSet } from "./seal-set.ts";
 import type { SealKeys } from "./seal-store.ts";
@@ -53,6 +54,7 @@ export class SealWatch {
   readonly #returned = new Set<AutoSeal>();
   #wake = new AbortController();
   #running: Promise<void> | undefined;
+  #follower: SealFollower | undefined;
   #listeners: ((health: SealHealth) => void)[] = [];
 
   constructor(dependencies: SealWatchDependencies) {
@@ -62,6 +64,11 @@ export class SealWatch {
   /** Told of each probe from now on. */
   onProbe(listener: (health: SealHealth) => void): void {
     this.#listeners.push(listener);
+  }
+
+  /** Told when seals have wrapped the keys anew, so that what else they have wrapped follows. */
+  onRenewed(follower: SealFollower): void {
+    this.#follower = follower;
   }
 
   /** Of the seals that open by themselves and are not disabled, in order of priority. */
@@ -163,9 +170,15 @@ export class SealWatch {
     const wanting = [];
     for (const seal of working) if (await this.#isWanting(seal, keys)) wanting.push(seal);
     await copies.renew(wanting, seals.openers);
+    if (wanting.length > 0) {
+      const names = wanting.map(({ name }) => name);
+      await this.#follower?.follow(
+        new Set(names),
+        seals.openers.map(({ name }) => name),
+      );
+      log.info("the keys were wrapped anew", { seals: names.join(", ") });
+    }
     for (const seal of working) this.#returned.delete(seal);
-    if (wanting.length > 0)
-      log.info("the keys were wrapped anew", { seals: wanting.map(({ name }) => name).join(", ") });
     await this.#forgetRetired(working, keys);
     return seals.autos.every((seal) => working.includes(seal));
   }

@@ -1,7 +1,7 @@
 // Seal wrap as the server has it: the barrier's seam to the seal's layer, the background work that keeps copies and
 // entries as they should be, and what status shows. docs/guides/seal-wrap.md explains it.
 import type { Clock, Millis } from "#common/clock.ts";
-import { messageOf } from "#common/errors.ts";
+import { CofferError, messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import type { Barrier } from "../barrier/barrier.ts";
 import type { Transaction } from "../barrier/transaction.ts";
@@ -119,6 +119,23 @@ export class SealWrap {
   /** A new generation of the seal-wrap key; the rewrap that lets the old ones go is under way. Throws as WrapCopies does. */
   rotate(): Promise<number> {
     return this.#copies.rotate((tx) => this.start(tx));
+  }
+
+  /**
+   * The copies of the seal-wrap keys follow a change of seals: of `renewed` they are made anew, those of retired seals are
+   * forgotten. Throws `unavailable` when a key would be left that none of the seals `kept` has.
+   */
+  async follow(renewed: ReadonlySet<string>, kept: readonly string[]): Promise<void> {
+    const queue = (tx: Transaction) => this.start(tx);
+    await this.#copies.mend(queue, renewed);
+    // What is retired is forgotten once nothing is missing.
+    await this.#copies.mend(queue);
+    const generations = (await this.#copies.stored())?.generations ?? [];
+    const lost = generations.find(({ copies }) => !copies.some(({ seal }) => kept.includes(seal)));
+    if (lost === undefined) return;
+    const names = lost.copies.map(({ seal }) => seal).join(", ");
+    const message = `values are still wrapped by ${names} alone; keep that until sys/sealwrap/rewrap has nothing left to do`;
+    throw new CofferError("unavailable", message);
   }
 
   /** Runs until the signal aborts; pauses while the server is sealed. */

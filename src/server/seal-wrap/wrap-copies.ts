@@ -73,15 +73,18 @@ export class WrapCopies {
     throw unavailable(faults.join("; ") || `it was wrapped by ${names}, which the configuration does not have`);
   }
 
-  /** One look; makes what is missing. Throws SealError, `unavailable`, `conflict`, `sealed`. */
-  async mend(queue: QueueRewrap): Promise<void> {
+  /**
+   * One look; makes what is missing, and anew what seals of these names have: their key is another one by now. Throws
+   * SealError, `unavailable`, `conflict`, `sealed`.
+   */
+  async mend(queue: QueueRewrap, renewed: ReadonlySet<string> = new Set()): Promise<void> {
     const { barrier, seals, log } = this.#deps;
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const tx = barrier.begin();
       const before = await readWrapKeys(tx);
       const wrapping = await this.mayWrap();
       if (!before && !wrapping) return;
-      const generations = before ? await this.#complete(before.generations) : [await this.#make(1)];
+      const generations = before ? await this.#complete(before.generations, renewed) : [await this.#make(1)];
       if (before?.wrapping === wrapping && generations === before.generations) return;
       writeWrapKeys(tx, { wrapping, generations });
       if (before?.wrapping !== wrapping) await queue(tx);
@@ -120,19 +123,23 @@ export class WrapCopies {
   }
 
   /** The same list when nothing is missing. */
-  async #complete(generations: readonly WrapGeneration[]): Promise<readonly WrapGeneration[]> {
-    const completed = await Promise.all(generations.map((one) => this.#completeOne(one)));
+  async #complete(
+    generations: readonly WrapGeneration[],
+    renewed: ReadonlySet<string>,
+  ): Promise<readonly WrapGeneration[]> {
+    const completed = await Promise.all(generations.map((one) => this.#completeOne(one, renewed)));
     return completed.every((one, i) => one === generations[i]) ? generations : completed;
   }
 
-  async #completeOne(one: WrapGeneration): Promise<WrapGeneration> {
+  async #completeOne(one: WrapGeneration, renewed: ReadonlySet<string>): Promise<WrapGeneration> {
     const { seals } = this.#deps;
     const has = ({ name }: AutoSeal) => one.copies.some(({ seal }) => seal === name);
-    const missing = seals.autos.filter((seal) => !has(seal));
+    const missing = seals.autos.filter((seal) => !has(seal) || renewed.has(seal.name));
     if (missing.length > 0) {
       using key = await this.#open(one);
       const made = await this.#wrapByMost(missing, key, one.generation);
-      return made.length === 0 ? one : { ...one, copies: [...one.copies, ...made] };
+      const kept = one.copies.filter((copy) => !made.some(({ seal }) => seal === copy.seal));
+      return made.length === 0 ? one : { ...one, copies: [...kept, ...made] };
     }
     // What a disabled seal holds has done its work once every other one has it.
     const isRetired = ({ seal }: WrapCopy) => seals.retiredAutos.some(({ name }) => name === seal);
