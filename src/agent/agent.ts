@@ -17,6 +17,7 @@ import type { Log } from "#common/log.ts";
 import { type ChangeSignal, createDelivery, type Delivery, type DeliveryReport } from "./delivery.ts";
 import { signalProcesses } from "./signal-processes.ts";
 import { createSourceReader, type SourceReader, type SourceResults } from "./sources.ts";
+import type { TemplateSet } from "./template/template-set.ts";
 import { writeFileAtomically } from "./write-file.ts";
 
 /** Longest wait between attempts of the first delivery: someone may be writing the secret just now. */
@@ -35,6 +36,8 @@ export interface AgentParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly signal: AbortSignal;
+  /** What templates see of the environment. */
+  readonly variables: Readonly<Record<string, string>>;
 }
 
 interface Running extends AgentParts {
@@ -46,15 +49,16 @@ interface Running extends AgentParts {
 /** Runs to the end: of the first delivery ("Init") or of the pod ("Sidecar"). Never rejects for the server's sake. */
 export async function runAgent(parts: AgentParts): Promise<void> {
   const { config, client, clock, log, signal } = parts;
+  const templates = await loadTemplates(parts);
   const login = (abort: AbortSignal) => loginWithKubernetes(client, config.auth, abort);
   const keeper = createTokenKeeper({ client, login, clock, signal, log: log.with({ role: config.auth.role }) });
   const authorized = client.with({ token: () => keeper.current(), namespace: client.namespace });
   const reader = createSourceReader({
-    ...{ client: authorized, clock },
+    ...{ client: authorized, clock, templates },
     sources: config.sources,
     replaceLeaseAt: config.replaceLeaseAt,
   });
-  const agent: Running = { ...parts, keeper, reader, delivery: createDelivery(config) };
+  const agent: Running = { ...parts, keeper, reader, delivery: createDelivery(config, templates) };
   log.info("logging in", { address: config.address, mount: config.auth.mount, role: config.auth.role });
   await keeper.obtain();
   const renewing = config.mode === "Sidecar" ? keeper.run() : Promise.resolve();
@@ -64,6 +68,13 @@ export async function runAgent(parts: AgentParts): Promise<void> {
   if (config.revokeOnExit === false) return;
   // An "Init" agent leaves leased credentials to the pod, and they would end with its token.
   if (signal.aborted || last === undefined || nextLeaseAt(last) === undefined) await revoke(agent);
+}
+
+/** The templates' code costs memory, and most pods have none. Throws `invalid_request` naming line and column. */
+async function loadTemplates({ config, variables, clock }: AgentParts): Promise<TemplateSet | undefined> {
+  if (!config.files.some((file) => file.format === "Template")) return undefined;
+  const { createTemplateSet } = await import("./template/template-set.ts");
+  return createTemplateSet(config, variables, clock);
 }
 
 async function deliverUntilReady(agent: Running): Promise<SourceResults | undefined> {

@@ -58,7 +58,8 @@ function checkSources({ sources }: AgentConfig): void {
 
 function checkFiles(config: AgentConfig): void {
   for (const file of config.files) {
-    requireSource(config, file.source, `the file ${file.path}`);
+    if (file.format === "Template") checkTemplate(config, file);
+    else requireSource(config, file.source, `the file ${file.path}`);
     requireAbsolute(file.path);
     fileMode(file.mode);
     if ((file.format === "Raw" || file.format === "Line") && file.key === undefined) {
@@ -66,6 +67,12 @@ function checkFiles(config: AgentConfig): void {
     }
     if (file.onChange !== undefined) checkSignal(file.onChange.signal, file.path);
   }
+}
+
+function checkTemplate(config: AgentConfig, { path, source, template }: FileConfig): void {
+  if (template === undefined) throw wrong(`the file ${path} is Template and needs a template`);
+  const named = Object.values(template.sources);
+  for (const name of source === "" ? named : [source, ...named]) requireSource(config, name, `the template of ${path}`);
 }
 
 function checkSignal(signal: string, path: string): void {

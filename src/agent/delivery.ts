@@ -7,6 +7,7 @@ import { type EnvironmentConfig, type FileConfig, fileMode } from "./config.ts";
 import { renderEnvironment } from "./environment-file.ts";
 import { type RenderedFile, renderFile } from "./render.ts";
 import type { SourceResult, SourceResults } from "./sources.ts";
+import type { TemplateSet } from "./template/template-set.ts";
 import { writeFileAtomically } from "./write-file.ts";
 
 /** Kubelet reads FileKeyRef files as root, and the helper runs as the workload's user, who shares the pod's group. */
@@ -36,7 +37,7 @@ export interface Delivery {
 }
 
 /** A delivery of one configuration; it remembers which sources once had data and which files of keys it wrote. */
-export function createDelivery(config: AgentConfig): Delivery {
+export function createDelivery(config: AgentConfig, templates?: TemplateSet): Delivery {
   const hadData = new Set<string>();
   const keyFiles = new Map<FileConfig, ReadonlySet<string>>();
   const delivered = new Set<FileConfig>();
@@ -52,15 +53,20 @@ export function createDelivery(config: AgentConfig): Delivery {
           report.problems.push({ subject: path, reason: describe(error), isBlocking: true });
         }
       };
-      const put = async (path: string, content: string, mode: number) => {
+      const put: Put = async (path, content, mode) => {
         if (await writeFileAtomically(path, content, mode)) report.written.push(path);
         else report.unchanged++;
       };
       for (const file of config.files) {
         const before = report.written.length;
-        await target(file.path, [file.source], () => deliverFile(file, results, keyFiles, put));
+        const isTemplate = file.format === "Template";
+        const sources = isTemplate && file.source === "" ? [] : [file.source];
+        await target(file.path, sources, () =>
+          isTemplate ? deliverTemplate(file, results, templates, put) : deliverFile(file, results, keyFiles, put),
+        );
         if (delivered.has(file) && report.written.length > before) addSignal(report.signals, file.onChange);
-        if (results.get(file.source)?.kind === "data") delivered.add(file);
+        if (isTemplate ? report.written.includes(file.path) : results.get(file.source)?.kind === "data")
+          delivered.add(file);
       }
       for (const environment of config.environments) {
         await target(environment.path, sourcesOf(environment), () =>
@@ -79,7 +85,7 @@ function addSignal(signals: ChangeSignal[], wanted: ChangeSignal | undefined): v
   signals.push(wanted);
 }
 
-type Put = (path: string, content: string, mode: number) => Promise<void>;
+type Put = (path: string, content: string | Buffer, mode: number) => Promise<void>;
 
 async function deliverFile(
   file: FileConfig,
@@ -95,6 +101,17 @@ async function deliverFile(
   const paths = new Set(rendered.map(({ path }) => path));
   for (const path of keyFiles.get(file) ?? []) if (!paths.has(path)) await rm(path, { force: true });
   keyFiles.set(file, paths);
+}
+
+/** A template that lacks a secret leaves the file as it is; the secret is a problem of its own. */
+async function deliverTemplate(
+  file: FileConfig,
+  results: SourceResults,
+  templates: TemplateSet | undefined,
+  put: Put,
+): Promise<void> {
+  const content = templates?.render(file, results);
+  if (content !== undefined) await put(file.path, content, fileMode(file.mode));
 }
 
 function sourcesOf(environment: EnvironmentConfig): readonly string[] {

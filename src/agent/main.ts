@@ -16,6 +16,17 @@ const RESPONSE_BYTES_MAX = 8 * 1024 * 1024;
 const TIMEOUT_SECONDS = 15;
 const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 
+/** What the function `env` of templates shows, where the container has it: names of the pod's place, never a secret. */
+const TEMPLATE_VARIABLES = [
+  "HOSTNAME",
+  "POD_NAME",
+  "POD_NAMESPACE",
+  "POD_IP",
+  "POD_UID",
+  "NODE_NAME",
+  "SERVICE_ACCOUNT",
+];
+
 /** Runs the agent. Exit codes: 0 done, 1 wrong configuration (or not ready, with -check-ready). */
 export const run: ProgramRun = async (argv, io) => {
   const [flag, ...rest] = argv.map((argument) => argument.replace(/^--/, "-"));
@@ -54,7 +65,8 @@ async function runFrom(config: AgentConfig, io: ProgramIo): Promise<number> {
     userAgent: "coffer-agent",
     clock: io.clock,
   });
-  await runAgent({ config, client, clock: io.clock, log, signal: io.signal });
+  const variables = Object.fromEntries(TEMPLATE_VARIABLES.map((name) => [name, io.env[name] ?? ""]));
+  await runAgent({ config, client, clock: io.clock, log, signal: io.signal, variables });
   return 0;
 }
 

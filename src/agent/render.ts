@@ -50,6 +50,8 @@ async function renderContent(file: FileConfig, data: JsonObject): Promise<string
       return vaultJson(data);
     case "PerKey":
       return encodeSorted(data);
+    case "Template":
+      throw new Error("a template is rendered by the template set, for it may ask for more than one source");
   }
 }
 

@@ -8,9 +8,17 @@ import type { Clock, Millis } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { SourceConfig } from "./config.ts";
+import type { TemplateSet } from "./template/template-set.ts";
 
 /** Why a source has no data. `denied` and `missing` need a person; `unavailable` passes by itself. */
 export type SourceProblem = "denied" | "missing" | "unavailable";
+
+export interface Lease {
+  /** "" when there is none. */
+  readonly id: string;
+  readonly seconds: number;
+  readonly renewable: boolean;
+}
 
 export type SourceResult =
   | {
@@ -18,6 +26,8 @@ export type SourceResult =
       readonly data: JsonObject;
       /** When a leased credential has to be read anew; undefined for data without a lease. */
       readonly readAgainAt: Millis | undefined;
+      /** Of an answer as it is; undefined for what was read as KV, which has none. */
+      readonly lease?: Lease;
     }
   | { readonly kind: SourceProblem; readonly reason: string };
 
@@ -40,37 +50,50 @@ export function createSourceReader(options: {
   sources: readonly SourceConfig[];
   clock: Clock;
   replaceLeaseAt?: number | undefined;
+  /** Asked what more is wanted, after the sources are read. */
+  templates?: TemplateSet | undefined;
 }): SourceReader {
-  const { client, sources, clock, replaceLeaseAt = REPLACE_AT } = options;
+  const { client, sources, clock, templates, replaceLeaseAt = REPLACE_AT } = options;
   const leased = new Map<string, SourceResult>();
   return {
     forgetLeases: () => leased.clear(),
     async read(signal) {
       const results = new Map<string, SourceResult>();
-      const kv = createKv(client);
+      const reading = { client, kv: createKv(client), clock, replaceLeaseAt };
+      const take = async (name: string, place: Place, read: () => Promise<SourceResult>) => {
+        const kept = leased.get(name);
+        const result = kept === undefined || isPast(kept, clock) ? await attempt(place, read, signal) : kept;
+        results.set(name, result);
+        if (result.kind === "data" && result.readAgainAt !== undefined) leased.set(name, result);
+      };
       // One after another: an agent has few sources, and a pod's start must not be a burst on the server.
-      for (const source of sources) {
-        const kept = leased.get(source.name);
-        const isDue = kept?.kind !== "data" || (kept.readAgainAt ?? 0) <= clock.now();
-        const result = isDue
-          ? await attempt(source, () => readOne({ client, kv, clock, replaceLeaseAt }, source, signal), signal)
-          : kept;
-        results.set(source.name, result);
-        if (result.kind === "data" && result.readAgainAt !== undefined) leased.set(source.name, result);
-      }
+      for (const source of sources) await take(source.name, source, () => readOne(reading, source, signal));
+      await templates?.gather(results, ({ name, request }) =>
+        take(name, { path: request.path, version: 0 }, () => templates.read(request, reading, signal)),
+      );
+      for (const [name, kept] of leased) if (!results.has(name) && isPast(kept, clock)) leased.delete(name);
       return results;
     },
   };
 }
 
-interface Reading {
+/** Templates may ask for other secrets each time, which must not pile up. */
+function isPast(result: SourceResult, clock: Clock): boolean {
+  return result.kind !== "data" || (result.readAgainAt ?? 0) <= clock.now();
+}
+
+/** What a message names. */
+type Place = Pick<SourceConfig, "path" | "version">;
+
+export interface Reading {
   readonly client: ApiClient;
   readonly kv: Kv;
   readonly clock: Clock;
   readonly replaceLeaseAt: number;
 }
 
-async function readOne(reading: Reading, source: SourceConfig, signal: AbortSignal): Promise<SourceResult> {
+/** Rejects as the client does. */
+export async function readOne(reading: Reading, source: SourceConfig, signal: AbortSignal): Promise<SourceResult> {
   const { client, kv, clock, replaceLeaseAt } = reading;
   if (source.raw) return readRaw(reading, source, signal);
   const mount = await kv.mountOf(source.path, { signal });
@@ -83,9 +106,9 @@ async function readOne(reading: Reading, source: SourceConfig, signal: AbortSign
 }
 
 /** A path of the API, or a logical one: on a KV v2 mount "data/" is put in when neither it nor "metadata/" is there. */
-async function readRaw(
+export async function readRaw(
   { client, kv, clock, replaceLeaseAt }: Reading,
-  source: SourceConfig,
+  source: Place,
   signal: AbortSignal,
 ): Promise<SourceResult> {
   const [given = "", parameters = ""] = source.path.split("?", 2);
@@ -99,7 +122,7 @@ async function readRaw(
 }
 
 /** Undefined where the token may not know of a mount, as for what belongs to every token. */
-async function mountIfVisible(kv: Kv, path: string, signal: AbortSignal): Promise<Mount | undefined> {
+export async function mountIfVisible(kv: Kv, path: string, signal: AbortSignal): Promise<Mount | undefined> {
   try {
     return await kv.mountOf(path, { signal });
   } catch (error) {
@@ -108,22 +131,18 @@ async function mountIfVisible(kv: Kv, path: string, signal: AbortSignal): Promis
   }
 }
 
-function fromAnswer(
-  source: SourceConfig,
-  { data, lease_id, lease_duration }: Envelope,
+export function fromAnswer(
+  source: Place,
+  { data, lease_id, lease_duration, renewable }: Envelope,
   clock: Clock,
   replaceLeaseAt: number,
 ): SourceResult {
   if (data === undefined) return missing(source);
   const readAgainAt = lease_id === "" ? undefined : clock.now() + lease_duration * 1000 * replaceLeaseAt;
-  return { kind: "data", data, readAgainAt };
+  return { kind: "data", data, readAgainAt, lease: { id: lease_id, seconds: lease_duration, renewable } };
 }
 
-async function attempt(
-  source: SourceConfig,
-  read: () => Promise<SourceResult>,
-  signal: AbortSignal,
-): Promise<SourceResult> {
+async function attempt(source: Place, read: () => Promise<SourceResult>, signal: AbortSignal): Promise<SourceResult> {
   try {
     return await read();
   } catch (error) {
@@ -134,12 +153,12 @@ async function attempt(
   }
 }
 
-function missing({ path, version }: SourceConfig): SourceResult {
+function missing({ path, version }: Place): SourceResult {
   const which = version === 0 ? "" : ` in version ${version}`;
   return { kind: "missing", reason: `there is nothing at "${path}"${which} (404); write the secret there` };
 }
 
-function denied({ path }: SourceConfig): SourceResult {
+function denied({ path }: Place): SourceResult {
   const reason = `the role may not read "${path}" (403); a policy of the role, or a mount at that path, is missing`;
   return { kind: "denied", reason };
 }

@@ -6,8 +6,8 @@ import { dirname, join } from "node:path";
 import { constantTimeEqual } from "#common/secret-bytes.ts";
 
 /** Writes the file if its content or mode differs; makes missing folders. Tells whether it wrote. */
-export async function writeFileAtomically(path: string, content: string, mode: number): Promise<boolean> {
-  const bytes = Buffer.from(content, "utf8");
+export async function writeFileAtomically(path: string, content: string | Buffer, mode: number): Promise<boolean> {
+  const bytes = typeof content === "string" ? Buffer.from(content, "utf8") : content;
   if (await isSame(path, bytes, mode)) return false;
   await mkdir(dirname(path), { recursive: true });
   const temporary = join(dirname(path), `.coffer-${randomBytes(8).toString("hex")}`);

@@ -21,17 +21,32 @@ const source = object({
   raw: optional(boolean),
 });
 
+/** Go's template language with the functions of consul-template: docs/guides/templates.md. */
+const template = object({
+  text: string,
+  /** A key that is not there is an error; otherwise it prints as "<no value>". */
+  errorOnMissingKey: withDefault(boolean, false),
+  /** What opens and closes an action; "{{" and "}}" when left out. */
+  leftDelimiter: optional(string),
+  rightDelimiter: optional(string),
+  /** The names of sources as the template has them, with their names in this document. */
+  sources: withDefault(map(string), {}),
+});
+
 const file = object({
   /** Absolute path in the agent container. */
   path: string,
-  source: string,
+  /** What is written; for a "Template" what its dot begins with, "" for nothing. */
+  source: withDefault(string, ""),
   /**
    * "Line": as Raw, and a line break. "VaultMap", "VaultJSON": what vault-k8s writes when there is no template, a line
    * for each key with its value as Go prints it, or JSON on one line.
    */
-  format: oneOf("JSON", "YAML", "Env", "Properties", "Raw", "PerKey", "Line", "VaultMap", "VaultJSON"),
+  format: oneOf("JSON", "YAML", "Env", "Properties", "Raw", "PerKey", "Line", "VaultMap", "VaultJSON", "Template"),
   /** The key that "Raw" and "Line" write. */
   key: optional(string),
+  /** What "Template" writes. */
+  template: optional(template),
   /** Processes that get a signal when the file has changed, after the first time. */
   onChange: optional(object({ signal: string, process: string })),
   /** Octal, as "0440". */
