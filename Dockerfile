@@ -13,4 +13,4 @@ FROM scratch
 COPY --from=build /image/ /
 USER 65532:65532
 ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin NODE_ENV=production
-ENTRYPOINT ["/usr/local/bin/node", "--disable-warning=ExperimentalWarning", "/app/coffer.js"]
+ENTRYPOINT ["/coffer/helper", "nodump", "/usr/local/bin/node", "--disable-warning=ExperimentalWarning", "/app/coffer.js"]

@@ -1,9 +1,10 @@
 /*
- * The static helper that the injector puts into pods: it needs no shell, no library and no Node in the container.
+ * The static helper that the injector puts into pods, and that the image starts by: it needs no shell, no library and no Node in the container.
  *
  *   helper ready FILE                       exit 0 when FILE exists, else 1 (a startup probe)
  *   helper copy DST                         copies this program to DST, mode 0755 (an init container)
  *   helper exec ENVFILE... -- CMD ARG...    adds the variables of the files to the environment, becomes CMD
+ *   helper nodump CMD ARG...                becomes CMD, which the kernel makes no core dump of (the image's entry point)
  *
  * Format of an ENVFILE ("Nul" in src/common/agent-config.ts): records NAME=value, each ended by a NUL byte, so a value
  * may hold anything but NUL. A later record, or file, replaces an earlier one and what the environment had.
@@ -19,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -44,7 +46,7 @@ static _Noreturn void fail(int code, const char *format, ...) {
 }
 
 static _Noreturn void usage(void) {
-  fail(EXIT_USAGE, "usage: helper ready FILE | copy DST | exec ENVFILE... -- CMD ARG...");
+  fail(EXIT_USAGE, "usage: helper ready FILE | copy DST | exec ENVFILE... -- CMD ARG... | nodump CMD ARG...");
 }
 
 /* Reads until `size` bytes are there or the file ends; returns how many, or -1. */
@@ -167,10 +169,30 @@ static _Noreturn void exec_with(char **arguments) {
   fail(EXIT_CANNOT, "exec: %s: %s", command[0], strerror(errno));
 }
 
+/* ---- nodump: a core dump of a server holds every key it has. */
+
+static _Noreturn void become_undumped(char **command) {
+  /*
+   * Children inherit it, and nobody without CAP_SYS_RESOURCE raises it again. One byte, not none: a dump to a file must be
+   * larger than that, and of one to a program, for which the kernel looks at no other limit, exactly this one means
+   * "none" (fs/coredump.c: cprm.limit == 1).
+   */
+  struct rlimit one = {1, 1};
+  if (setrlimit(RLIMIT_CORE, &one) < 0) {
+    /* A hard limit of 0 that was set before cannot be raised to 1, and is all there can be. */
+    struct rlimit none = {0, 0};
+    if (setrlimit(RLIMIT_CORE, &none) < 0) fail(EXIT_CANNOT, "nodump: cannot limit core dumps: %s", strerror(errno));
+  }
+  execvp(command[0], command);
+  if (errno == ENOENT || errno == ENOTDIR) fail(EXIT_NOT_FOUND, "nodump: %s: command not found", command[0]);
+  fail(EXIT_CANNOT, "nodump: %s: %s", command[0], strerror(errno));
+}
+
 int main(int count, char **arguments) {
   if (count < 3) usage();
   if (strcmp(arguments[1], "ready") == 0 && count == 3) return access(arguments[2], F_OK) == 0 ? 0 : 1;
   if (strcmp(arguments[1], "copy") == 0 && count == 3) return copy_self(arguments[2]);
   if (strcmp(arguments[1], "exec") == 0) exec_with(arguments + 2);
+  if (strcmp(arguments[1], "nodump") == 0) become_undumped(arguments + 2);
   usage();
 }

@@ -7,6 +7,7 @@ import { createLog, type Log } from "#common/log.ts";
 import type { ProgramIo } from "#common/program.ts";
 import { type ConfigFile, parseServerConfig, type ServerConfig } from "./config/server-config.ts";
 import { readConfigFiles } from "./config-files.ts";
+import { warnOfCoreDumps } from "./core-dumps.ts";
 import { type Development, developmentSetup } from "./development.ts";
 import { parseServerFlags, SERVER_HELP, type ServerFlags } from "./flags.ts";
 import { writePidFile } from "./pid-file.ts";
@@ -55,6 +56,7 @@ async function runWith({ flags, development, link, io }: Given): Promise<number>
     ...(start && { fields: { worker: start.number } }),
   });
   if (!link) for (const warning of config.warnings) log.warn(warning);
+  if (!link && !development) await warnOfCoreDumps(log);
   if (flags.restore !== "" && !link) await restoreFirst(config, flags, io, log);
   const count = countOf(config, { flags, development, link, io });
   if (count > 1) return runSupervisor(config, { count, files, io, log, flags });

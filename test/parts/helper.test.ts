@@ -1,7 +1,7 @@
 // The static helper as a program: compiled by this machine's compiler as the image does it, then run on files in a
 // temporary folder. What its subcommands promise is in the head of src/helper/helper.c.
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -51,11 +51,45 @@ describe("the program", () => {
     ["exec", "file"],
     ["exec", "--", "env"],
     ["exec", "f", "--"],
+    ["nodump"],
     ["x", "y"],
   ])("refuses wrong usage: %j", (args) => {
     const { code, err } = run(args);
     expect(code).toBe(2);
-    expect(err).toContain("usage: helper ready FILE | copy DST | exec ENVFILE... -- CMD ARG...");
+    expect(err).toContain("usage: helper ready FILE | copy DST | exec ENVFILE... -- CMD ARG... | nodump CMD ARG...");
+  });
+});
+
+describe("nodump", () => {
+  it("becomes the command, which can leave no core dump and cannot change that", () => {
+    const { code, out } = run([
+      "nodump",
+      "/bin/sh",
+      "-c",
+      "grep core /proc/self/limits; ulimit -c unlimited 2>/dev/null; grep core /proc/self/limits; exit 7",
+    ]);
+    expect(code).toBe(7);
+    const limits = out.trimEnd().split("\n");
+    expect(limits[0]).toMatch(/^Max core file size +[01] +[01] +bytes +$/);
+    // Root may raise limits again; an ordinary user and the image's may not.
+    if (process.getuid?.() !== 0) expect(limits[1]).toBe(limits[0]);
+  });
+
+  it("leaves no core file where another process leaves one", (test) => {
+    const crash = (name: string, ...start: readonly string[]) => {
+      const cwd = mkdtempSync(join(folder, name));
+      const [command = "", ...args] = [...start, "/bin/sh", "-c", "kill -SEGV $$"];
+      spawnSync(command, args, { cwd });
+      return readdirSync(cwd);
+    };
+    // Where this machine makes no core files, there is nothing to be seen.
+    if (crash("plain-", "/bin/sh", "-c", 'ulimit -c unlimited; exec "$0" "$@"').length === 0) return test.skip();
+    expect(crash("nodump-", "/bin/sh", "-c", 'ulimit -c unlimited; exec "$0" "$@"', helper, "nodump")).toEqual([]);
+  });
+
+  it("says what it could not start", () => {
+    expect(run(["nodump", "no-such-command"])).toMatchObject({ code: 127, err: expect.stringContaining("not found") });
+    expect(run(["nodump", "/"])).toMatchObject({ code: 126, err: expect.stringContaining("nodump: /: ") });
   });
 });
 

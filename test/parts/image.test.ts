@@ -37,8 +37,8 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-function member(path: string): string {
-  return execFileSync("tar", ["-xOf", join(folder, "first.tar"), `./${path}`], { encoding: "utf8" });
+function member(path: string, archive = "first.tar"): string {
+  return execFileSync("tar", ["-xOf", join(folder, archive), `./${path}`], { encoding: "utf8" });
 }
 
 const blob = object({ digest: string, size: number });
@@ -115,6 +115,16 @@ describe("Coffer's own image", () => {
   beforeAll(() => {
     const args = ["--name", "coffer/own:1", "--root", own, "-o", join(folder, "own.tar")];
     execFileSync("tools/image/build-image", args, { cwd: REPOSITORY });
+  });
+
+  it("starts by the helper, so that no core dump is made of it", () => {
+    const [entry] = index.parse(parseJson(member("index.json", "own.tar"))).manifests;
+    const described = manifest.parse(parseJson(member(blobPath(entry?.digest ?? ""), "own.tar")));
+    const { Entrypoint } = config.parse(parseJson(member(blobPath(described.config.digest), "own.tar"))).config;
+    expect(Entrypoint.slice(0, 3)).toEqual(["/coffer/helper", "nodump", "/usr/local/bin/node"]);
+    expect(Entrypoint.at(-1)).toBe("/app/coffer.js");
+    const dockerfile = readFileSync(join(REPOSITORY, "Dockerfile"), "utf8");
+    expect(dockerfile).toContain(`ENTRYPOINT [${Entrypoint.map((part) => JSON.stringify(part)).join(", ")}]`);
   });
 
   it("holds every program there is, each in files of its own, and the helper", () => {
