@@ -2,14 +2,16 @@
 
 import { parseDurationSeconds } from "#common/duration.ts";
 import { CofferError } from "#common/errors.ts";
-import { isJsonArray, isJsonObject, type JsonObject, type JsonValue } from "#common/json.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "#common/json.ts";
 import type { NamespaceName } from "../framework/context.ts";
+import { field, LABEL_BYTES_MAX, policyNames } from "../framework/fields.ts";
 import { normalizePolicyNames } from "../framework/token-parameters.ts";
 import { LOCKOUT_DEFAULTS } from "../lockout/lockout.ts";
 import { mountInfo, type TtlDefaults } from "../mounts/mount-info.ts";
 import { isAuthMount, type MountConfig, type MountRecord } from "../mounts/mount-record.ts";
 import { SYSTEM_MOUNTS } from "../mounts/system-mounts.ts";
 
+const optionsField = field.pairs("", { bytesMax: LABEL_BYTES_MAX, itemsMax: 100 });
 const TOKEN_TYPES = ["default-service", "default-batch", "service", "batch"];
 
 /** Lays the members of a client's config over what was. Throws `invalid_request` naming the member. */
@@ -32,14 +34,14 @@ export function mergeMountConfig(
     ...before,
     defaultLeaseTtlSeconds: ttl("default_lease_ttl", before.defaultLeaseTtlSeconds, "default"),
     maxLeaseTtlSeconds: ttl("max_lease_ttl", before.maxLeaseTtlSeconds, "max"),
-    forceNoCache: flag(sent["force_no_cache"], before.forceNoCache),
+    forceNoCache: flag(sent, "force_no_cache", before.forceNoCache),
     ...(isAuth && tokenTypeOf(sent, before)),
     ...visibilityOf(sent, before),
-    auditNonHmacRequestKeys: names(sent["audit_non_hmac_request_keys"], before.auditNonHmacRequestKeys),
-    auditNonHmacResponseKeys: names(sent["audit_non_hmac_response_keys"], before.auditNonHmacResponseKeys),
-    passthroughRequestHeaders: names(sent["passthrough_request_headers"], before.passthroughRequestHeaders),
-    allowedResponseHeaders: names(sent["allowed_response_headers"], before.allowedResponseHeaders),
-    boundaryPolicies: normalizePolicyNames(names(sent["token_boundary_policies"], before.boundaryPolicies)),
+    auditNonHmacRequestKeys: names(sent, "audit_non_hmac_request_keys", before.auditNonHmacRequestKeys),
+    auditNonHmacResponseKeys: names(sent, "audit_non_hmac_response_keys", before.auditNonHmacResponseKeys),
+    passthroughRequestHeaders: names(sent, "passthrough_request_headers", before.passthroughRequestHeaders),
+    allowedResponseHeaders: names(sent, "allowed_response_headers", before.allowedResponseHeaders),
+    boundaryPolicies: normalizePolicyNames(names(sent, "token_boundary_policies", before.boundaryPolicies)),
     ...lockoutConfig(sent["user_lockout_config"], before),
   };
 }
@@ -51,7 +53,8 @@ function textOf(value: JsonValue | undefined): string {
 }
 
 function lockoutConfig(sent: JsonValue | undefined, before: MountConfig): Pick<MountConfig, "userLockout"> {
-  if (!isJsonObject(sent)) return { userLockout: before.userLockout };
+  if (sent === undefined || sent === null) return { userLockout: before.userLockout };
+  if (!isJsonObject(sent)) throw new CofferError("invalid_request", "user_lockout_config must be an object");
   const current = before.userLockout ?? LOCKOUT_DEFAULTS;
   const seconds = (name: string, fallback: number) => {
     const value = sent[name];
@@ -69,19 +72,21 @@ function lockoutConfig(sent: JsonValue | undefined, before: MountConfig): Pick<M
       threshold,
       durationSeconds: seconds("lockout_duration", current.durationSeconds),
       counterResetSeconds: seconds("lockout_counter_reset_duration", current.counterResetSeconds),
-      disabled: flag(sent["lockout_disable"], current.disabled),
+      disabled: flag(sent, "lockout_disable", current.disabled),
     },
   };
 }
 
-function flag(value: JsonValue | undefined, before: boolean): boolean {
-  return value === undefined || value === null ? before : value === true || value === "true";
+/** Throws `invalid_request` for what is neither true nor false. */
+function flag(sent: JsonObject, name: string, before: boolean): boolean {
+  const value = sent[name] ?? null;
+  return value === null ? before : field.flag("").convert(value, name);
 }
 
-function names(value: JsonValue | undefined, before: readonly string[]): readonly string[] {
-  if (value === undefined || value === null) return before;
-  if (isJsonArray(value)) return value.map(String);
-  return typeof value === "string" && value !== "" ? value.split(",").map((name) => name.trim()) : [];
+/** Throws `invalid_request` for what is no list: taken for an empty one it would end a boundary. */
+function names(sent: JsonObject, name: string, before: readonly string[]): readonly string[] {
+  const value = sent[name] ?? null;
+  return value === null ? before : field.list("", policyNames).convert(value, name);
 }
 
 function tokenTypeOf(sent: JsonObject, before: MountConfig): { tokenType?: string } {
@@ -101,10 +106,13 @@ function visibilityOf(sent: JsonObject, before: MountConfig): Pick<MountConfig, 
   throw new CofferError("invalid_request", `invalid listing_visibility ${textOf(value)}`);
 }
 
-/** Options as text pairs; numbers count as text. */
+/** Options as text pairs; numbers count as text, null as not sent. Throws `invalid_request` for what is no pairs. */
 export function mountOptions(sent: JsonValue | undefined): Readonly<Record<string, string>> {
-  if (!isJsonObject(sent)) return {};
-  return Object.fromEntries(Object.entries(sent).map(([key, value]) => [key, textOf(value)]));
+  if (sent === undefined || sent === null) return {};
+  const given = isJsonObject(sent)
+    ? Object.fromEntries(Object.entries(sent).filter(([, value]) => value !== null))
+    : sent;
+  return optionsField.convert(given, "options");
 }
 
 /** The members that are shown only when they are set. */

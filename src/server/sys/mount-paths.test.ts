@@ -169,3 +169,39 @@ describe("a mount's type", () => {
     expect(await enabled(type, more, path)).toBe(error);
   });
 });
+
+describe("settings of a mount", () => {
+  it.each([
+    ["options", "x"],
+    ["options", [1]],
+    ["options", { version: { a: 1 } }],
+    ["audit_non_hmac_request_keys", { a: 1 }],
+    ["passthrough_request_headers", { a: 1 }],
+    ["token_boundary_policies", { a: 1 }],
+    ["token_boundary_policies", [{}]],
+    ["force_no_cache", "maybe"],
+    ["user_lockout_config", "x"],
+    ["user_lockout_config", { lockout_disable: "maybe" }],
+  ])("refuse for %s what is none: %j", async (name, value) => {
+    const core = await startCore();
+    const mount = "sys/auth/approle";
+    const config = name === "options" ? { options: value } : { config: { [name]: value } };
+    const enabled = await core.send(core.rootToken, "update", mount, { type: "approle", ...config });
+    expect([enabled.status, enabled.error]).toEqual([
+      400,
+      expect.stringMatching(/options|config|_keys|_headers|_policies|cache|lockout/),
+    ]);
+    await core.root("update", mount, { type: "approle", config: { token_boundary_policies: ["b"] } });
+    const tuned = await core.send(core.rootToken, "update", `${mount}/tune`, { [name]: value });
+    expect(tuned.status).toBe(400);
+    expect((await core.root("read", `${mount}/tune`)).data["token_boundary_policies"]).toEqual(["b"]);
+  });
+
+  it("take texts for lists and flags", async () => {
+    const core = await startCore();
+    await core.root("update", "sys/auth/approle", { type: "approle", config: { force_no_cache: "1" } });
+    await core.root("update", "sys/auth/approle/tune", { token_boundary_policies: "B, a", options: null });
+    const { data } = await core.root("read", "sys/auth/approle/tune");
+    expect([data["force_no_cache"], data["token_boundary_policies"]]).toEqual([true, ["a", "b"]]);
+  });
+});

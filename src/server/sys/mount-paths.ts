@@ -1,6 +1,6 @@
 // sys/mounts and sys/auth: enable, disable, tune. The two are the same thing for the two classes of mounts.
 import { CofferError, messageOf } from "#common/errors.ts";
-import { isJsonObject, type JsonObject } from "#common/json.ts";
+import type { JsonObject } from "#common/json.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import { field, LABEL_BYTES_MAX, withDefault } from "../framework/fields.ts";
 import { permissionDenied } from "../framework/multi-error.ts";
@@ -230,9 +230,7 @@ async function tune(
       `backend max lease TTL of ${max} would be less than backend default lease TTL of ${initial}`,
     );
   }
-  const options = isJsonObject(data["options"])
-    ? { ...mount.options, ...mountOptions(data["options"]) }
-    : mount.options;
+  const options = { ...mount.options, ...mountOptions(data["options"]) };
   const description = typeof data["description"] === "string" ? data["description"] : mount.description;
   const after: MountRecord = { ...mount, config, options, description, sealWrap: sealWrap ?? mount.sealWrap };
   writeMount(context.transaction, after);
