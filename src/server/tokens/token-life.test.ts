@@ -158,7 +158,7 @@ describe("a batch token", () => {
     const large = await core.send(core.rootToken, "update", "auth/token/create", {
       type: "batch",
       policies: ["default"],
-      meta: { note: "x".repeat(10_000) },
+      meta: { a: "x".repeat(4_000), b: "x".repeat(4_000), c: "x".repeat(2_000) },
     });
     expect([large.status, large.error]).toEqual([
       400,

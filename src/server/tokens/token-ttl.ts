@@ -9,7 +9,7 @@ export interface TtlLimits {
   readonly maxSeconds: Seconds;
   /** Hard end; 0 is none. */
   readonly explicitMaxSeconds: Seconds;
-  /** Above 0 the token is periodic and only the hard end limits it. */
+  /** Above 0 the token is periodic: it may be renewed until the hard end, each time by this, at most the maximum. */
   readonly periodSeconds: Seconds;
   /** How long it has lived already (renewals). */
   readonly ageSeconds: Seconds;
@@ -21,20 +21,25 @@ export interface ResolvedTtl {
 }
 
 export function resolveTtl(askedSeconds: Seconds, limits: TtlLimits): ResolvedTtl {
-  const periodic = limits.periodSeconds > 0;
-  const wanted = periodic ? limits.periodSeconds : askedSeconds > 0 ? askedSeconds : limits.defaultSeconds;
-  const caps = [periodic ? 0 : limits.maxSeconds, limits.explicitMaxSeconds].filter((cap) => cap > 0);
-  if (caps.length === 0) return { ttlSeconds: wanted, warnings: [] };
-  const cap = Math.min(...caps);
-  const left = Math.max(cap - limits.ageSeconds, 0);
+  if (limits.periodSeconds > 0) return resolvePeriod(limits);
+  const wanted = askedSeconds > 0 ? askedSeconds : limits.defaultSeconds;
+  const cap = shortest(limits.maxSeconds, limits.explicitMaxSeconds);
+  const left = cap > 0 ? Math.max(cap - limits.ageSeconds, 0) : wanted;
   if (wanted <= left) return { ttlSeconds: wanted, warnings: [] };
-  const warnings =
-    askedSeconds > 0 || periodic
-      ? [
-          `TTL of "${shortDuration(wanted)}" exceeded the effective max_ttl of "${shortDuration(left)}"; TTL value is capped accordingly`,
-        ]
-      : [];
-  return { ttlSeconds: left, warnings };
+  return { ttlSeconds: left, warnings: askedSeconds > 0 ? [capped("TTL", wanted, left)] : [] };
+}
+
+/** The age counts towards the hard end alone. */
+function resolvePeriod({ periodSeconds, maxSeconds, explicitMaxSeconds, ageSeconds }: TtlLimits): ResolvedTtl {
+  const longest = shortest(maxSeconds, explicitMaxSeconds);
+  const period = shortest(periodSeconds, longest);
+  const left = explicitMaxSeconds > 0 ? Math.max(explicitMaxSeconds - ageSeconds, 0) : period;
+  const warnings = period < periodSeconds ? [capped("period", periodSeconds, longest)] : [];
+  return { ttlSeconds: Math.min(period, left), warnings };
+}
+
+function capped(what: "TTL" | "period", wanted: Seconds, max: Seconds): string {
+  return `${what} of "${shortDuration(wanted)}" exceeded the effective max_ttl of "${shortDuration(max)}"; ${what} value is capped accordingly`;
 }
 
 /** The earlier of two hard ends, where 0 is none. */

@@ -27,7 +27,11 @@ export function policiesOf(
   const isListed = role !== undefined && role.allowedPolicies.length + role.allowedPoliciesGlob.length > 0;
   const names = isListed
     ? policiesOfRole(role, asked, addDefault)
-    : policiesOfChild(context, asked, parent, { addDefault, hasRole: role !== undefined });
+    : policiesOfChild(context, asked, parent, {
+        addDefault,
+        hasRole: role !== undefined,
+        isBlank: asked.length === 0 && (values.policies ?? []).length > 0,
+      });
   const policies = noDefault ? names.filter((name) => name !== DEFAULT_POLICY) : names;
   const refused = role && policies.find((name) => isDisallowed(role, name));
   if (refused !== undefined) throw invalid(`token policy "${refused}" is disallowed by this role`);
@@ -38,13 +42,14 @@ function policiesOfChild(
   { scope, hasSudo }: PrivilegedContext,
   asked: readonly string[],
   parent: TokenRecord,
-  { addDefault, hasRole }: { addDefault: boolean; hasRole: boolean },
+  { addDefault, hasRole, isBlank }: { addDefault: boolean; hasRole: boolean; isBlank: boolean },
 ): readonly string[] {
   const withDefault = (names: readonly string[], add: boolean) =>
     normalizePolicyNames([...names, ...(add && addDefault ? [DEFAULT_POLICY] : [])]);
   // A policy's name means something else in another namespace: nothing is inherited there.
   if (parent.namespace !== scope.id) return asked.includes(ROOT_POLICY) ? [ROOT_POLICY] : withDefault(asked, true);
-  const inherit = asked.length === 0;
+  // A list of nothing but blanks asks for no policy; only no list asks for the parent's.
+  const inherit = asked.length === 0 && !isBlank;
   const wanted = inherit ? parent.policies : asked;
   if (wanted.includes(ROOT_POLICY)) return rootOf(parent, hasSudo);
   if (inherit) return withDefault(wanted, hasRole && (hasSudo || parent.policies.includes(DEFAULT_POLICY)));

@@ -30,6 +30,13 @@ describe("policies of a child", () => {
     expect((await create({ policies: ["p", "default"] })).error).toBe("child policies must be subset of parent");
   });
 
+  it("are none of the parent's when a list of blanks is sent", async () => {
+    const parent = await core.token({ policies: ["maker", "p"], ttl: "1h" });
+    for (const token of [parent, core.rootToken])
+      expect((await create({ policies: ["", " "] }, token)).auth["token_policies"]).toEqual(["default"]);
+    expect((await create({ policies: [""] })).auth["token_policies"]).toEqual([]);
+  });
+
   it("are default besides where the parent has it, unless it is left out", async () => {
     const parent = await core.token({ policies: ["maker", "p"], ttl: "1h" });
     expect((await create({ policies: ["p"] }, parent)).auth["token_policies"]).toEqual(["default", "p"]);
