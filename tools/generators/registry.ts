@@ -1,4 +1,5 @@
 // The generators there are. A new one is one file and one line here; `npm run generate` and the drift test run them all.
+import { annotationReferenceGenerator } from "./annotation-reference.ts";
 import { apiReferenceGenerator } from "./api-reference.ts";
 import { cliReferenceGenerator } from "./cli-reference.ts";
 import { configReferenceGenerator } from "./config-reference.ts";
@@ -12,6 +13,7 @@ export const generators: readonly Generator[] = [
   crdGenerator,
   kindReferenceGenerator,
   apiReferenceGenerator,
+  annotationReferenceGenerator,
   cliReferenceGenerator,
   configReferenceGenerator,
   errorReferenceGenerator,
