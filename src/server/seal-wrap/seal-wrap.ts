@@ -46,6 +46,8 @@ export class SealWrap {
   readonly #dataKeys: DataKeys;
   readonly #work: RewrapWork;
   #nextLook: Millis = 0;
+  /** The server's own data key is in memory. */
+  #isReady = false;
 
   /** The barrier wraps by it from now on. */
   constructor(dependencies: SealWrapDependencies) {
@@ -66,6 +68,7 @@ export class SealWrap {
       forget: () => {
         keys.clear();
         this.#nextLook = 0;
+        this.#isReady = false;
       },
     };
   }
@@ -161,6 +164,7 @@ export class SealWrap {
     const now = this.#deps.clock.now();
     if (now >= this.#nextLook) {
       this.#nextLook = now + LOOK_MILLIS;
+      await this.#makeReady();
       await this.#look();
     }
     for (let slice = 0; slice < SLICES_MAX; slice++) if ((await this.#work.slice()) !== "more") return false;
@@ -177,6 +181,20 @@ export class SealWrap {
     } catch (error) {
       if (!barrier.isSealed)
         log.warn("the seals' copies of the seal-wrap keys are not complete", { error: messageOf(error) });
+    }
+  }
+
+  /** Asks for the server's own data key right after unsealing, while there is a seal that answers. */
+  async #makeReady(): Promise<void> {
+    if (this.#isReady) return;
+    const { barrier, log } = this.#deps;
+    try {
+      const generation = currentGeneration(await this.#copies.stored())?.generation;
+      if (generation === undefined) return;
+      await this.#dataKeys.get(generation, WRAP_KEYS_KEY);
+      this.#isReady = true;
+    } catch (error) {
+      if (!barrier.isSealed) log.warn("no seal opens the key of the server's own records", { error: messageOf(error) });
     }
   }
 
