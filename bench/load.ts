@@ -9,7 +9,8 @@ import { systemClock } from "#common/clock.ts";
 export interface Target {
   readonly host: string;
   readonly port: number;
-  readonly pid: number;
+  /** Of the server, where it is known. */
+  readonly pid: number | undefined;
   /** The whole request for the n-th call, headers and body. */
   request(n: number): Buffer;
 }
@@ -19,7 +20,7 @@ export interface Measured {
   readonly requestsPerSecond: number;
   readonly p50Millis: number;
   readonly p99Millis: number;
-  /** The server's processor time for one request, which says more than time on a machine that others use too. */
+  /** The server's processor time for one request, which says more than time on a machine that others use too. NaN when it is not known. */
   readonly cpuMicros: number;
 }
 
@@ -48,7 +49,8 @@ export async function measure(target: Target, workers: number, seconds: number):
 }
 
 /** Of a process and the workers that it has started. */
-async function cpuMicrosOfServer(pid: number): Promise<number> {
+async function cpuMicrosOfServer(pid: number | undefined): Promise<number> {
+  if (pid === undefined) return Number.NaN;
   const children = (await readFile(`/proc/${pid}/task/${pid}/children`, "utf8")).split(" ").filter(Boolean);
   const each = await Promise.all([pid, ...children.map(Number)].map(cpuMicrosOf));
   return each.reduce((sum, micros) => sum + micros, 0);

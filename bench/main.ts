@@ -1,113 +1,105 @@
-// `npm run bench`: how many KV reads and writes a second one server process does, and how long they take, beside a bare
-// node:http responder measured in the same run on the same machine. The server runs as in production: lmdb, a file audit
-// device, TLS left out. Servers and load are processes of their own.
-//   -seconds=5   of each measurement         -write   keeps the figures in docs/performance/bench.json
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
+// `npm run bench`: how many requests of each kind a server answers in a second, how long they take, and how much
+// processor time the server needs for them, beside the two physical limits of the same run on the same machine: a bare
+// node:http responder, and the storage without a server (limits.ts). The server runs as in production: durable storage,
+// a file audit device, TLS left out; or it is any server of this API by its address, configured by whoever started it,
+// its root token in BENCH_TOKEN. Servers and load are processes of their own. Closed loop: a client sends the next
+// request when the last one is answered, so latencies are those of this load and no other.
+// BENCH_NODE_FLAGS: flags of Node for the server, such as --cpu-prof. The other options: arguments.ts.
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, tmpdir } from "node:os";
 import { join } from "node:path";
-import { type ShamirServer, startShamirServer } from "#test/kit/server.ts";
-import { type Measured, measure, requestBytes, type Target } from "./load.ts";
+import { requireStorageKind } from "#server/storage/registry.ts";
+import { startShamirServer } from "#test/kit/server.ts";
+import { type BenchOptions, parseArguments } from "./arguments.ts";
+import { drawChart } from "./chart.ts";
+import { type BareResponder, openRawStorage, type RawStorage, startResponder } from "./limits.ts";
+import { type Measured, measure, type Target } from "./load.ts";
 import { formatTable, type Row } from "./table.ts";
+import { prepareWorkloads, type ServerToAsk, type Workload } from "./workloads.ts";
 
-const KEYS = 1_000;
-const WORKERS = [1, 10] as const;
-const SECONDS_DEFAULT = 5;
-const SECRET = { password: "x".repeat(64) };
-
-interface Workload {
-  readonly name: string;
-  readonly target: Target;
-  /** The workload that it is compared with. */
-  readonly yardstick?: string;
+interface ServerToMeasure extends ServerToAsk {
+  readonly pid: number | undefined;
 }
 
 const options = parseArguments(process.argv.slice(2));
 await using ends = new AsyncDisposableStack();
-const folder = await mkdtemp(join(tmpdir(), "coffer-bench-"));
-ends.defer(() => rm(folder, { recursive: true, force: true }));
-const responder = spawn(process.execPath, [join(import.meta.dirname, "responder.ts")], {
-  stdio: ["ignore", "pipe", "inherit"],
-});
-ends.defer(() => void responder.kill());
-// Flags of Node for the server, such as --cpu-prof, come through the environment.
-const server = await startShamirServer({}, (process.env["BENCH_NODE_FLAGS"] ?? "").split(" ").filter(Boolean));
-ends.defer(() => server.stop());
-await prepare(server, folder);
-const rows = await measureAll(workloads(server, responder.pid ?? 0, await portOf(responder)), options.seconds);
+using bare = await startResponder();
+const raw = ends.use(await openRawStorage(options.storage));
+const server = options.address === undefined ? await startOwn(options) : running(options.address, options.pid);
+const workloads = await prepareWorkloads(server, options.workloads);
+const rows = await measureAll({ server, bare, raw }, workloads);
 console.log(formatTable(rows));
 if (options.write) await keep(rows);
 
-function parseArguments(argv: readonly string[]): { seconds: number; write: boolean } {
-  let seconds = SECONDS_DEFAULT;
-  let write = false;
-  for (const word of argv) {
-    const given = /^--?seconds=(\d+(?:\.\d+)?)$/.exec(word)?.[1];
-    if (given !== undefined) seconds = Number(given);
-    else if (/^--?write$/.test(word)) write = true;
-    else throw new Error(`unknown argument ${word}; there are -seconds=N and -write`);
-  }
-  return { seconds, write };
+async function startOwn({ storage, processes }: BenchOptions): Promise<ServerToMeasure> {
+  const folder = await mkdtemp(join(tmpdir(), "coffer-bench-"));
+  ends.defer(() => rm(folder, { recursive: true, force: true }));
+  const fixture = storage === "lmdb" ? undefined : await requireStorageKind(storage).startFixture();
+  if (storage !== "lmdb" && !fixture) throw new Error(`${storage} is not installed here`);
+  if (fixture) ends.defer(() => fixture.stop());
+  const flags = (process.env["BENCH_NODE_FLAGS"] ?? "").split(" ").filter(Boolean);
+  const stanzas = { workers: processes, ...(fixture && { storage: { [storage]: fixture.config } }) };
+  const { address, rootToken, pid, stop } = await startShamirServer(stanzas, flags);
+  ends.defer(stop);
+  const headers = { "X-Vault-Token": rootToken };
+  const device = { type: "file", options: { file_path: join(folder, "audit.log") } };
+  const response = await fetch(`${address}/v1/sys/audit/file`, {
+    ...{ method: "POST", headers, body: JSON.stringify(device) },
+  });
+  if (!response.ok) throw new Error(`sys/audit/file answered ${await response.text()}`);
+  return { address, token: rootToken, pid };
 }
 
-async function prepare({ address, rootToken }: ShamirServer, dir: string): Promise<void> {
-  const post = async (path: string, body: object) => {
-    const headers = { "X-Vault-Token": rootToken };
-    const response = await fetch(`${address}/v1/${path}`, { method: "POST", headers, body: JSON.stringify(body) });
-    if (!response.ok) throw new Error(`${path} answered ${response.status} ${await response.text()}`);
-    await response.arrayBuffer();
-  };
-  await post("sys/mounts/secret", { type: "kv", options: { version: "2" } });
-  await post("sys/audit/file", { type: "file", options: { file_path: join(dir, "audit.log") } });
-  for (let n = 0; n < KEYS; n++) await post(`secret/data/app/k${n}`, { data: SECRET });
+function running(address: string, pid: number | undefined): ServerToMeasure {
+  const token = process.env["BENCH_TOKEN"];
+  if (!token) throw new Error("give the root token of that server in the environment as BENCH_TOKEN");
+  return { address, token, pid };
 }
 
-function workloads({ address, rootToken, pid }: ShamirServer, barePid: number, barePort: number): readonly Workload[] {
-  const { hostname, port } = new URL(address);
-  const own = { host: hostname, port: Number(port), pid };
-  const bare = { host: "127.0.0.1", port: barePort, pid: barePid };
-  const body = JSON.stringify({ data: SECRET });
-  const path = (n: number) => `/v1/secret/data/app/k${(n * 7919) % KEYS}`;
-  const read = (n: number) => requestBytes("GET", path(n), rootToken, "");
-  const write = (n: number) => requestBytes("POST", path(n), rootToken, body);
-  return [
-    { name: "bare GET", target: { ...bare, request: read } },
-    { name: "bare POST", target: { ...bare, request: write } },
-    { name: "KV v2 read", target: { ...own, request: read }, yardstick: "bare GET" },
-    { name: "KV v2 write", target: { ...own, request: write }, yardstick: "bare POST" },
-  ];
+interface Measurable {
+  readonly server: ServerToMeasure;
+  readonly bare: BareResponder;
+  readonly raw: RawStorage | undefined;
 }
 
-async function measureAll(all: readonly Workload[], seconds: number): Promise<readonly Row[]> {
+async function measureAll({ server, bare, raw }: Measurable, all: readonly Workload[]): Promise<readonly Row[]> {
   const rows: Row[] = [];
-  const measured = new Map<string, Measured>();
-  for (const workers of WORKERS) {
-    for (const { name, target, yardstick } of all) {
-      const result = await measure(target, workers, seconds);
-      measured.set(`${name} ${workers}`, result);
-      const bare = measured.get(`${yardstick} ${workers}`);
-      rows.push({
-        workload: name,
-        ...result,
-        ...(bare && { ofBare: result.requestsPerSecond / bare.requestsPerSecond }),
-      });
+  const { hostname, port } = new URL(server.address);
+  const place = { host: hostname, port: Number(port), pid: server.pid };
+  for (const workers of options.workers) {
+    const limits = {
+      GET: await measure(bare.GET, workers, options.seconds),
+      POST: await measure(bare.POST, workers, options.seconds),
+    };
+    const commits = await raw?.measure(workers, options.seconds);
+    rows.push({ workload: "bare GET", ...limits.GET }, { workload: "bare POST", ...limits.POST });
+    if (commits) rows.push({ workload: `${options.storage} commit`, ...commits });
+    for (const workload of all) {
+      const target: Target = { ...place, request: () => workload.next() };
+      const measured = await measure(target, workers, options.seconds);
+      rows.push(compared(workload, measured, limits[workload.yardstick], commits));
     }
   }
   return rows;
 }
 
-async function keep(rows: readonly Row[]): Promise<void> {
-  const machine = { node: process.version, cpu: cpus()[0]?.model ?? "", cores: availableParallelism() };
-  const file = join(import.meta.dirname, "../docs/performance/bench.json");
-  await mkdir(join(file, ".."), { recursive: true });
-  await writeFile(file, `${JSON.stringify({ machine, seconds: options.seconds, rows }, null, 2)}\n`);
+function compared({ name, commits }: Workload, measured: Measured, bare: Measured, raw: Measured | undefined): Row {
+  return {
+    workload: name,
+    ...measured,
+    ofBare: measured.requestsPerSecond / bare.requestsPerSecond,
+    cpuOfBare: measured.cpuMicros / bare.cpuMicros,
+    ...(commits && raw && { ofRaw: measured.requestsPerSecond / raw.requestsPerSecond }),
+  };
 }
 
-async function portOf(child: ChildProcess): Promise<number> {
-  if (!child.stdout) throw new Error("the responder has no output to read");
-  const [chunk] = await once(child.stdout, "data");
-  const port = /listening (\d+)/.exec(String(chunk))?.[1];
-  if (port === undefined) throw new Error(`the responder said ${String(chunk)}`);
-  return Number(port);
+async function keep(rows: readonly Row[]): Promise<void> {
+  const machine = { node: process.version, cpu: cpus()[0]?.model ?? "", cores: availableParallelism() };
+  const { seconds, storage, processes, address } = options;
+  const what = address === undefined ? { storage, processes } : { address };
+  const folder = join(import.meta.dirname, "../docs/performance");
+  await mkdir(folder, { recursive: true });
+  const name = address === undefined ? `${storage}-${processes}` : "peer";
+  await writeFile(join(folder, `${name}.json`), `${JSON.stringify({ machine, seconds, ...what, rows }, null, 2)}\n`);
+  await writeFile(join(folder, `${name}.svg`), drawChart(rows, `${name}, ${machine.cpu}, ${machine.cores} cores`));
 }

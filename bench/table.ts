@@ -3,11 +3,18 @@ import type { Measured } from "./load.ts";
 
 export interface Row extends Measured {
   readonly workload: string;
-  /** Requests per second as a part of what the bare responder does. */
+  /** Requests a second as a part of what the bare responder does. */
   readonly ofBare?: number;
+  /** The same of what the raw storage commits. */
+  readonly ofRaw?: number;
+  /** Processor time of a request as a multiple of the bare responder's. */
+  readonly cpuOfBare?: number;
 }
 
-const HEAD = ["workload", "workers", "requests/s", "p50 ms", "p99 ms", "CPU µs", "of bare"];
+const HEAD = [
+  ...["workload", "clients", "requests/s", "p50 ms", "p99 ms"],
+  ...["CPU s/1000", "of bare", "of raw", "CPU of bare"],
+];
 
 export function formatTable(rows: readonly Row[]): string {
   const lines = [HEAD, ...rows.map(cells)];
@@ -26,7 +33,18 @@ function cells(row: Row): string[] {
     String(row.requestsPerSecond),
     row.p50Millis.toFixed(2),
     row.p99Millis.toFixed(2),
-    String(row.cpuMicros),
-    row.ofBare === undefined ? "" : `${Math.round(row.ofBare * 100)} %`,
+    shown(row.cpuMicros / 1_000, (value) => value.toFixed(3)),
+    shown(row.ofBare, percent),
+    shown(row.ofRaw, percent),
+    shown(row.cpuOfBare, (value) => `${value.toFixed(1)}x`),
   ];
+}
+
+/** Nothing where it was not measured: the processor time of a server whose process is not known. */
+function shown(value: number | undefined, format: (value: number) => string): string {
+  return value === undefined || !Number.isFinite(value) ? "" : format(value);
+}
+
+function percent(part: number): string {
+  return `${Math.round(part * 100)} %`;
 }
