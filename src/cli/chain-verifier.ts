@@ -154,8 +154,9 @@ export class ChainVerifier {
       let last = first;
       while (numbers[++i] === last + 1) last++;
       const place = missing.get(first);
-      const which = first === last ? `line number ${first}` : `lines number ${first} to ${last}`;
-      if (place) this.#problem(place, `comes after what is missing: ${which} of writer ${writer} was removed`);
+      const [which, were] =
+        first === last ? [`line number ${first}`, "was"] : [`lines number ${first} to ${last}`, "were"];
+      if (place) this.#problem(place, `comes after what is missing: ${which} of writer ${writer} ${were} removed`);
     }
   }
 

@@ -35,6 +35,8 @@ export interface AuditDeviceType {
   readonly type: string;
   /** Options besides those of every device: name and a sentence. Others are refused. */
   readonly options: Readonly<Record<string, string>>;
+  /** What two devices cannot both write to without breaking each other's chain, as people call it. */
+  ownPlace?(options: DeviceOptions): string | undefined;
   /** Makes a device without touching anything outside. Throws `invalid_request` naming the option that is wrong. */
   make(options: DeviceOptions, host: AuditHost): AuditDevice;
 }

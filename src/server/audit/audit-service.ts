@@ -116,6 +116,7 @@ export class AuditService {
     if (devices.some((device) => device.path.startsWith(wanted.path) || wanted.path.startsWith(device.path))) {
       throw new CofferError("invalid_request", "path already in use");
     }
+    this.#assertOwnPlace(wanted, devices);
     const record = { ...wanted, uuid: randomUUID(), salt: randomBytes(32).toString("base64") };
     const device = this.#device(record);
     try {
@@ -127,6 +128,20 @@ export class AuditService {
       throw error;
     }
     writeAuditTable(tx, { ...table, devices: [...devices, record] });
+  }
+
+  #assertOwnPlace(
+    { type, options }: Pick<AuditDeviceRecord, "type" | "options">,
+    devices: readonly AuditDeviceRecord[],
+  ) {
+    const placeOf = this.#types.find((candidate) => candidate.type === type)?.ownPlace;
+    const place = placeOf?.(options);
+    const owner = place && devices.find((other) => other.type === type && placeOf?.(other.options) === place);
+    if (owner)
+      throw new CofferError(
+        "invalid_request",
+        `the device ${owner.path} writes to ${place} already; give this one another, or neither's chain of lines holds`,
+      );
   }
 
   async disable(tx: Transaction, path: string): Promise<boolean> {

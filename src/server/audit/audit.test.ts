@@ -114,6 +114,13 @@ describe("devices", () => {
     expect((await enable("other", { fallback: "true" })).error).toContain("there is a fallback device already");
   });
 
+  it("have a file each, for the chain's sake; standard output may be shared", async () => {
+    await enable("one");
+    const second = await enable("two", { file_path: `${folder}/./one.log` });
+    expect([second.status, second.error]).toEqual([400, expect.stringContaining("the device one/ writes to")]);
+    for (const name of ["three", "four"]) expect((await enable(name, { file_path: "discard" })).status).toBe(204);
+  });
+
   it("need not take what every filter rejects", async () => {
     await enable("none", { filter: "mount_type == transit" });
     expect((await server.call("read", "sys/mounts")).status).toBe(200);

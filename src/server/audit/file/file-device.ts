@@ -2,9 +2,10 @@
 // was cut is noticed too; both are told to the chain. Several processes may append to one file.
 import { fstatSync } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
+import { resolve } from "node:path";
 import type { Clock } from "#common/clock.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
-import type { AuditDevice, AuditDeviceType, NewPlace } from "../audit-device.ts";
+import type { AuditDevice, AuditDeviceType, DeviceOptions, NewPlace } from "../audit-device.ts";
 import { endOf } from "./file-end.ts";
 
 const DEFAULT_MODE = 0o600;
@@ -23,14 +24,25 @@ export const fileAuditDevice: AuditDeviceType = {
     path: "Another name of file_path.",
     mode: "Permissions of a file that is made, octal; 0600 by default.",
   },
+  ownPlace(options) {
+    const path = pathOf(options);
+    return path === undefined || STREAMS.includes(path) ? undefined : resolve(path);
+  },
   make(options, { clock }) {
-    const path = options["file_path"] ?? options["path"];
+    const path = pathOf(options);
     if (!path) throw new CofferError("invalid_request", "file_path is required");
     if (path === "stdout") return streamDevice(toStandardOutput);
     if (path === "discard") return streamDevice(async () => {});
     return new FileDevice(path, parseMode(options["mode"]), clock);
   },
 };
+
+/** No files: each line is written by itself, and nobody reads a chain back from there. */
+const STREAMS = ["stdout", "discard"];
+
+function pathOf(options: DeviceOptions): string | undefined {
+  return options["file_path"] ?? options["path"];
+}
 
 function parseMode(text: string | undefined): number {
   if (text === undefined || text === "" || text === "0000") return DEFAULT_MODE;
