@@ -60,7 +60,7 @@ class Hsm {
         return { kind: "described", status: token.describe() };
       const binding = Buffer.from(request.binding);
       if (request.kind === "wrap")
-        return { kind: "wrapped", ...(await wrapInToken(token, Buffer.from(request.key), binding)) };
+        return { kind: "wrapped", ...(await wrapInToken(token, viewOf(request.key), binding)) };
       return {
         kind: "unwrapped",
         key: await unwrapInToken(token, request.keyId, Buffer.from(request.blob), binding),
@@ -92,6 +92,11 @@ class Hsm {
     );
     return opening;
   }
+}
+
+/** The same bytes, not a copy that nobody zeroes. */
+function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
 }
 
 function wipe(answer: HsmAnswer): void {
