@@ -122,6 +122,11 @@ async function readToken(file: string | undefined, io: CliIo): Promise<string | 
 
 /** Says at once, and once, when a token or an address is wrong. */
 async function assertTokens(source: ApiClient, target: ApiClient): Promise<void> {
-  await source.read("auth/token/lookup-self");
+  try {
+    await source.read("auth/token/lookup-self");
+  } catch (cause) {
+    const message = `the source does not answer its token: ${messageOf(cause)}; check -from-address and -from-token-file`;
+    throw new CofferError("upstream_failed", message, { cause });
+  }
   await target.read("auth/token/lookup-self");
 }
