@@ -53,9 +53,11 @@ export function createDelivery(config: AgentConfig, templates?: TemplateSet): De
           report.problems.push({ subject: path, reason: describe(error), isBlocking: true });
         }
       };
+      const there = new Set<string>();
       const put: Put = async (path, content, mode) => {
         if (await writeFileAtomically(path, content, mode)) report.written.push(path);
         else report.unchanged++;
+        there.add(path);
       };
       for (const file of config.files) {
         const before = report.written.length;
@@ -65,8 +67,7 @@ export function createDelivery(config: AgentConfig, templates?: TemplateSet): De
           isTemplate ? deliverTemplate(file, results, templates, put) : deliverFile(file, results, keyFiles, put),
         );
         if (delivered.has(file) && report.written.length > before) addSignal(report.signals, file.onChange);
-        if (isTemplate ? report.written.includes(file.path) : results.get(file.source)?.kind === "data")
-          delivered.add(file);
+        if (isTemplate ? there.has(file.path) : results.get(file.source)?.kind === "data") delivered.add(file);
       }
       for (const environment of config.environments) {
         await target(environment.path, sourcesOf(environment), () =>

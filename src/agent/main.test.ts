@@ -280,6 +280,21 @@ describe("what the annotations of vault-k8s ask for", () => {
   });
 });
 
+it("signals the first change of a template after a restart that found its file", async () => {
+  const onChange = { signal: "SIGHUP", process: "no-such-process-here" };
+  await using pod = await startPod({ db: { user: "a" } });
+  const template = { text: '{{ with secret "secret/db" }}{{ .Data.data.user }}{{ end }}' };
+  const files = [{ path: join(pod.folder, "file"), format: "Template", template, mode: "0644", onChange }];
+  Object.assign(pod.io.env, changedConfig(pod, { mode: "Sidecar", sources: [], files }));
+  await writeFile(join(pod.folder, "file"), "a", { mode: 0o644 });
+  const running = run([], pod.io);
+  await eventually(pod.log).toContain('"message":"ready"');
+  pod.state.secrets["db"] = { user: "b" };
+  await eventually(pod.log).toContain("no such process to signal");
+  pod.end.abort();
+  expect(await running).toBe(0);
+});
+
 function changedConfig(pod: { io: { env: { COFFER_AGENT_CONFIG: string } } }, change: object) {
   return { COFFER_AGENT_CONFIG: JSON.stringify({ ...JSON.parse(pod.io.env.COFFER_AGENT_CONFIG), ...change }) };
 }

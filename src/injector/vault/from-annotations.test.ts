@@ -97,6 +97,16 @@ const cases: readonly (readonly [Readonly<Record<string, string>>, JsonObject?])
   [{ "preserve-secret-case": "true", "agent-inject-secret-API_Key": "kv/k" }],
   [{ "preserve-secret-case-API_Key": "true", "agent-inject-secret-API_Key": "kv/k" }],
   [{ "agent-inject-default-template": "json" }],
+  [{ "agent-inject-template-db": '{{ with secret "secret/data/team/db" }}{{ .Data.data.user }}{{ end }}' }],
+  [
+    {
+      "agent-inject-template-db": '[[ with secret "kv/a" ]][[ .Data.x ]][[ end ]]',
+      "agent-template-left-delim-db": "[[",
+      "agent-template-right-delim-db": "]]",
+      "error-on-missing-key-db": "true",
+    },
+  ],
+  [{ "agent-inject-template-only": "{{ timestamp }}" }],
   [{ "agent-inject-token": "true" }],
   [{ "agent-inject-token": "true", "agent-pre-populate-only": "true" }],
   [{ "agent-inject-containers": "web" }, { containers: two }],
@@ -184,13 +194,7 @@ describe("annotations of vault-k8s", () => {
       ...Object.keys(plain),
       ...refusals.flatMap(([given]) => Object.keys(given)),
     ];
-    const elsewhere = [
-      "agent-init-first",
-      "agent-inject-template",
-      "agent-template-left-delim",
-      "agent-template-right-delim",
-      "error-on-missing-key",
-    ];
+    const elsewhere = ["agent-init-first"];
     const nothing = [
       "agent-request-namespace",
       "agent-revoke-grace",

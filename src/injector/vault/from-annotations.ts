@@ -9,7 +9,7 @@ import { READY_FILE } from "../paths.ts";
 import type { Pod } from "../pod.ts";
 import type { InjectorSettings } from "../settings.ts";
 import { vaultAnnotations } from "./annotation-table.ts";
-import { keyOf, readVaultAnnotations, type VaultAnnotations, wrongAnnotation } from "./read-annotations.ts";
+import { keyOf, readVaultAnnotations, type VaultAnnotations } from "./read-annotations.ts";
 import { vaultAgent } from "./vault-agent.ts";
 import { type VaultSecret, vaultSecrets } from "./vault-secrets.ts";
 import { vaultServer } from "./vault-server.ts";
@@ -121,7 +121,7 @@ function filesOf(secrets: readonly VaultSecret[]): readonly DeliveredFile[] {
   });
 }
 
-function agentFile({ name, content, mode, onChange }: VaultSecret, path: string): DeliveredFile["file"] {
+function agentFile({ content, mode, onChange }: VaultSecret, path: string): DeliveredFile["file"] {
   const rest = { mode, ...(onChange === undefined ? {} : { onChange }) };
   switch (content.kind) {
     case "token":
@@ -130,8 +130,12 @@ function agentFile({ name, content, mode, onChange }: VaultSecret, path: string)
       return { path, source: content.path, format: "VaultMap", ...rest };
     case "json":
       return { path, source: content.path, format: "VaultJSON", ...rest };
-    case "template":
-      throw wrongAnnotation("template", "templates are not understood yet", name);
+    case "template": {
+      const [leftDelimiter, rightDelimiter] = content.delimiters;
+      const { text, failsOnMissingKey: errorOnMissingKey } = content;
+      const template = { text, errorOnMissingKey, leftDelimiter, rightDelimiter, sources: {} };
+      return { path, source: "", format: "Template", template, ...rest };
+    }
   }
 }
 
