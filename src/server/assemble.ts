@@ -154,13 +154,22 @@ function takesStream({ paths }: ReturnType<typeof sysBackend>, path: string): bo
   return paths.some((known) => known.takesStream && known.match(path.slice(SYS.length)) !== undefined);
 }
 
+/** The seals' copies of the keys, and who sees to them. */
+function lookAfterSeals(
+  { storage, clock, log }: ServerParts,
+  { seals, node, barrier, sealWrap }: { seals: SealSet; node: Node; barrier: Barrier; sealWrap: SealWrap },
+) {
+  const copies = new SealCopies({ storage, barrier, clock });
+  const sealWatch = new SealWatch({ seals, copies, node, clock, log });
+  sealWatch.onRenewed(sealWrap);
+  return { copies, sealWatch };
+}
+
 export function assemble(parts: ServerParts): AssembledServer {
   const { clock, log, storage, ttl, siblings } = parts;
   const barrier = new Barrier({ storage, clock, log });
   const seals = new SealSet(parts.seals, parts.retiredSeals);
   const node = new Node({ storage, barrier, seals, clock, log, shared: siblings?.unseal });
-  const copies = new SealCopies({ storage, barrier, clock });
-  const sealWatch = new SealWatch({ seals, copies, node, clock, log });
   const tokens = new TokenService(clock);
   const policies = new PolicyStore(clock);
   const identity = new IdentityStore(clock);
@@ -186,7 +195,7 @@ export function assemble(parts: ServerParts): AssembledServer {
     return lazy.services;
   });
   const sealWrap = new SealWrap({ storage, barrier, seals, clock, log, backends: backendsOf });
-  sealWatch.onRenewed(sealWrap);
+  const { copies, sealWatch } = lookAfterSeals(parts, { seals, node, barrier, sealWrap });
   const { expiration, undoing, journal, sweeps } = endingOf(parts, barrier, backendsOf, events);
   const { version, buildDate, sanitizedConfig } = parts;
   const system = sysBackend({

@@ -5,8 +5,15 @@ import { pkcs11SealType } from "./pkcs11/pkcs11-seal.ts";
 import type { SealType } from "./seal-types.ts";
 import { shamirSealType } from "./shamir/shamir-seal.ts";
 import { staticSealType } from "./static/static-seal.ts";
+import { transitSealType } from "./transit/transit-seal.ts";
 
-export const sealTypes: readonly SealType[] = [shamirSealType, staticSealType, awsKmsSealType, pkcs11SealType];
+export const sealTypes: readonly SealType[] = [
+  shamirSealType,
+  staticSealType,
+  awsKmsSealType,
+  pkcs11SealType,
+  transitSealType,
+];
 
 /** The kind of seal of that name. Throws `invalid_request` naming the known ones. */
 export function findSealType(type: string): SealType {
