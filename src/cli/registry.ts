@@ -29,6 +29,11 @@ export const registry: readonly RegistryEntry[] = [
   { name: "operator init", load: async () => (await import("./commands/operator.ts")).init },
   { name: "operator unseal", load: async () => (await import("./commands/operator.ts")).unseal },
   { name: "operator seal", load: async () => (await import("./commands/operator.ts")).seal },
+  {
+    name: "operator seal emergency",
+    load: async () => (await import("./commands/operator-keys.ts")).sealEmergency,
+  },
+  { name: "operator drill", load: async () => (await import("./commands/operator-drill.ts")).drill },
   { name: "operator sealwrap status", load: async () => (await import("./commands/operator-sealwrap.ts")).status },
   { name: "operator sealwrap rewrap", load: async () => (await import("./commands/operator-sealwrap.ts")).rewrap },
   { name: "operator sealwrap rotate", load: async () => (await import("./commands/operator-sealwrap.ts")).rotate },

@@ -5,6 +5,7 @@ import { CofferError } from "#common/errors.ts";
 import { isJsonArray, isJsonObject, type JsonObject } from "#common/json.ts";
 import type { CliIo } from "../cli-io.ts";
 import { defineCommand } from "../command.ts";
+import type { FlagValues } from "../flags.ts";
 import { readValue } from "../key-values.ts";
 import type { Printer } from "../output.ts";
 import { readPgpKeys } from "../pgp-keys.ts";
@@ -14,10 +15,37 @@ import { cell, type Row, table } from "../table.ts";
 const SHARES_DEFAULT = 5;
 const THRESHOLD_DEFAULT = 3;
 
-const TARGETS: ReadonlyMap<string, { path: string; backup: string; noun: string }> = new Map([
+/** Whose shares are made anew, and where the server does it. */
+interface RekeyTarget {
+  readonly path: string;
+  readonly backup: string;
+  readonly noun: string;
+}
+
+const TARGETS: ReadonlyMap<string, RekeyTarget> = new Map([
   ["barrier", { path: "sys/rekey", backup: "sys/rekey/backup", noun: "Key" }],
   ["recovery", { path: "sys/rekey-recovery-key", backup: "sys/rekey/recovery-key-backup", noun: "Recovery Key" }],
 ]);
+
+const REKEY_FLAGS = {
+  init: { kind: "switch", help: "Begin." },
+  "key-shares": { kind: "number", help: "With -init: shares to make (5)." },
+  "key-threshold": { kind: "number", help: "With -init: shares that are needed (3)." },
+  verify: {
+    kind: "switch",
+    help: "With -init: the new key waits until enough new shares were given back; else give one.",
+  },
+  "pgp-keys": {
+    kind: "text",
+    help: "With -init: files of PGP public keys, comma-separated, one for each new share, which is encrypted to it.",
+  },
+  backup: { kind: "switch", help: "With -init and -pgp-keys: keep the encrypted shares on the server too." },
+  "backup-retrieve": { kind: "switch", help: "Show the kept shares." },
+  "backup-delete": { kind: "switch", help: "Delete the kept shares." },
+  cancel: { kind: "switch", help: "End the attempt; with -verify forget the new shares given so far." },
+  status: { kind: "switch", help: "Show how far it is." },
+  nonce: { kind: "text", help: "Nonce of the attempt; the server is asked for it by default." },
+} as const;
 
 export const rekey = defineCommand({
   name: "operator rekey",
@@ -30,61 +58,78 @@ export const rekey = defineCommand({
     "operator rekey -verify",
   ],
   flags: {
-    init: { kind: "switch", help: "Begin." },
-    "key-shares": { kind: "number", help: "With -init: shares to make (5)." },
-    "key-threshold": { kind: "number", help: "With -init: shares that are needed (3)." },
-    verify: {
-      kind: "switch",
-      help: "With -init: the new key waits until enough new shares were given back; else give one.",
-    },
-    "pgp-keys": {
-      kind: "text",
-      help: "With -init: files of PGP public keys, comma-separated, one for each new share, which is encrypted to it.",
-    },
-    backup: { kind: "switch", help: "With -init and -pgp-keys: keep the encrypted shares on the server too." },
-    "backup-retrieve": { kind: "switch", help: "Show the kept shares." },
-    "backup-delete": { kind: "switch", help: "Delete the kept shares." },
-    cancel: { kind: "switch", help: "End the attempt; with -verify forget the new shares given so far." },
-    status: { kind: "switch", help: "Show how far it is." },
-    nonce: { kind: "text", help: "Nonce of the attempt; the server is asked for it by default." },
+    ...REKEY_FLAGS,
     target: { kind: "text", help: "barrier or recovery (barrier)." },
   },
   args: [0, 1],
   async run({ client, flags, args, io, print }) {
     const target = TARGETS.get(flags.target ?? "barrier");
     if (!target) throw new CofferError("invalid_request", "-target must be barrier or recovery");
-    const show = (answer: Envelope) => showRekey(answer, target.noun, print);
-    if (flags.init) {
-      const body: JsonObject = {
-        secret_shares: flags["key-shares"] ?? SHARES_DEFAULT,
-        secret_threshold: flags["key-threshold"] ?? THRESHOLD_DEFAULT,
-        require_verification: flags.verify === true,
-        ...(flags["pgp-keys"] !== undefined && { pgp_keys: await readPgpKeys(flags["pgp-keys"], io) }),
-        ...(flags.backup && { backup: true }),
-      };
-      return show(await client.write(`${target.path}/init`, body));
-    }
-    if (flags["backup-retrieve"]) {
-      const answer = await client.read(target.backup);
-      await print.answer(answer, { data: answer.data ?? {}, table: () => backupText(answer.data ?? {}) });
-      return 0;
-    }
-    if (flags["backup-delete"]) {
-      await client.delete(target.backup);
-      print.note("Success! The kept shares are deleted.");
-      return 0;
-    }
-    const step = `${target.path}/${flags.verify ? "verify" : "init"}`;
-    if (flags.status) return show(await client.read(step));
-    if (flags.cancel) {
-      await client.delete(step);
-      print.note(flags.verify ? "Success! The new shares given so far are forgotten." : "Success! Canceled rekeying.");
-      return 0;
-    }
-    const body = await shareBody(client, step, args[0], flags.nonce, io);
-    return show(await client.write(flags.verify ? step : `${target.path}/update`, body));
+    return runRekey(target, { client, flags, args, io, print });
   },
 });
+
+export const sealEmergency = defineCommand({
+  name: "operator seal emergency",
+  summary:
+    "Makes shares that open the store when no seal does; where there are recovery keys, their holders agree first.",
+  usage: "[key]",
+  examples: [
+    "operator seal emergency -init -key-shares=5 -key-threshold=3 -pgp-keys=a.asc,b.asc,c.asc,d.asc,e.asc -verify",
+    "operator seal emergency",
+    "operator seal emergency -verify",
+  ],
+  flags: REKEY_FLAGS,
+  args: [0, 1],
+  run: (context) => runRekey(EMERGENCY, context),
+});
+
+const EMERGENCY: RekeyTarget = {
+  path: "sys/seal-emergency",
+  backup: "sys/seal-emergency/backup",
+  noun: "Emergency Key",
+};
+
+interface RekeyRun {
+  readonly client: ApiClient;
+  readonly flags: FlagValues<typeof REKEY_FLAGS>;
+  readonly args: readonly string[];
+  readonly io: CliIo;
+  readonly print: Printer;
+}
+
+async function runRekey(target: RekeyTarget, { client, flags, args, io, print }: RekeyRun): Promise<number> {
+  const show = (answer: Envelope) => showRekey(answer, target.noun, print);
+  if (flags.init) {
+    const body: JsonObject = {
+      secret_shares: flags["key-shares"] ?? SHARES_DEFAULT,
+      secret_threshold: flags["key-threshold"] ?? THRESHOLD_DEFAULT,
+      require_verification: flags.verify === true,
+      ...(flags["pgp-keys"] !== undefined && { pgp_keys: await readPgpKeys(flags["pgp-keys"], io) }),
+      ...(flags.backup && { backup: true }),
+    };
+    return show(await client.write(`${target.path}/init`, body));
+  }
+  if (flags["backup-retrieve"]) {
+    const answer = await client.read(target.backup);
+    await print.answer(answer, { data: answer.data ?? {}, table: () => backupText(answer.data ?? {}) });
+    return 0;
+  }
+  if (flags["backup-delete"]) {
+    await client.delete(target.backup);
+    print.note("Success! The kept shares are deleted.");
+    return 0;
+  }
+  const step = `${target.path}/${flags.verify ? "verify" : "init"}`;
+  if (flags.status) return show(await client.read(step));
+  if (flags.cancel) {
+    await client.delete(step);
+    print.note(flags.verify ? "Success! The new shares given so far are forgotten." : "Success! Canceled rekeying.");
+    return 0;
+  }
+  const body = await shareBody(client, step, args[0], flags.nonce, io);
+  return show(await client.write(flags.verify ? step : `${target.path}/update`, body));
+}
 
 /** A share with the nonce of the attempt that is going on. */
 async function shareBody(
