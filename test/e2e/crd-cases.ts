@@ -76,6 +76,7 @@ const unsealConfigs: readonly CrdCase[] = [
   uc("an endpoint of another scheme", { endpoint: "ftp://kms.example.com" }, "write the endpoint as a URL"),
   uc("a region that is none", { region: "Ireland" }, "write the region as AWS does"),
   uc("a role that is none", { roleArn: "coffer" }, "write roleArn as the ARN of a role"),
+  uc("an external id without a role", { externalId: "coffer-42" }, "externalId wants a roleArn"),
   uc("a member that does not exist", { keyID: "x" }, "unknown field"),
 ];
 
@@ -203,6 +204,13 @@ const secretBindings: readonly CrdCase[] = [
   sb("a mode as a number", withFile({ path: "a", mode: 440 }), "must be of type string"),
   sb("Raw without a key", withFile({ path: "a", format: "Raw" }), "set key with format Raw"),
   sb("a key without Raw", withFile({ path: "a", key: "password" }), "set key with format Raw"),
+  sb("a template", withFile({ path: "a", format: "Template", template: "{{ .password }}", errorOnMissingKey: false })),
+  sb("a template of several sources", {
+    ...two,
+    files: [{ path: "a", format: "Template", template: '{{ (source "db").password }}' }],
+  }),
+  sb("Template without one", withFile({ path: "a", format: "Template" }), "set template with format Template"),
+  sb("a template with another format", withFile({ path: "a", template: "x" }), "set template with format Template"),
   sb("a format that does not exist", withFile({ path: "a", format: "TOML" }), "supported values"),
   sb("a file of no source", { ...two, files: [{ path: "a", source: "x" }] }, "must be the name of one of spec.sources"),
   sb("a file that names no source of two", { ...two, files: [{ path: "a" }] }, "say for every file in files"),

@@ -1,4 +1,5 @@
-// Keys of the awskms seal against the strict stand-in: how they are named, multi-region keys, grants.
+// Keys of the awskms seal against the strict stand-in: how they are named, multi-region keys, grants; and the
+// way to KMS through a proxy that loses, cuts and delays.
 import * as kms from "@aws-sdk/client-kms";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { FakeClock, systemClock } from "#common/clock.ts";
@@ -7,6 +8,7 @@ import { SecretBytes } from "#common/secret-bytes.ts";
 import { findSealType } from "#server/seal/registry.ts";
 import type { AutoSeal } from "#server/seal/seal.ts";
 import { type AwsResponder, startAwsResponder } from "#test/kit/aws/responder.ts";
+import { startTcpProxy, type TcpProxy } from "#test/kit/tcp-proxy.ts";
 
 let aws: AwsResponder;
 let key: { keyId: string; arn: string };
@@ -111,5 +113,67 @@ describe("grants", () => {
     await clock.advance(5 * 60_000);
     await expect((await open(stanza)).probe()).resolves.toMatchObject({ keyId: granted.arn });
     await own.close();
+  });
+});
+
+describe("the way to KMS", () => {
+  let proxy: TcpProxy;
+  beforeEach(async () => {
+    proxy = await startTcpProxy(aws.port);
+  });
+  afterEach(async () => {
+    aws.faults.clear();
+    await proxy.close();
+  });
+  /** One attempt of the SDK may be lost, or all of them. */
+  const through = (timeout: string) => open({ endpoint: `http://127.0.0.1:${proxy.port}`, timeout });
+
+  it("may be slow", async () => {
+    aws.faults.latencyMillis = 150;
+    await expect((await through("4s")).probe()).resolves.toMatchObject({ keyId: key.arn });
+  });
+
+  it.each(["requests", "answers", "both"] as const)(
+    "may lose %s: told in time, and over when the way is mended",
+    async (what) => {
+      const seal = await through("400ms");
+      await seal.probe();
+      proxy.lose(what);
+      const began = systemClock.now();
+      await expect(seal.probe()).rejects.toMatchObject({
+        ...{ fault: "Unreachable", transient: true },
+        message: expect.stringContaining("no answer within 0.4 s"),
+      });
+      expect(systemClock.now() - began).toBeLessThan(3000);
+      proxy.mend();
+      await expect(seal.probe()).resolves.toMatchObject({ keyId: key.arn });
+    },
+  );
+
+  it("may be cut between two operations and in the middle of one", async () => {
+    const seal = await through("4s");
+    await seal.probe();
+    proxy.cut();
+    await expect(seal.probe()).resolves.toMatchObject({ keyId: key.arn });
+    aws.faults.latencyMillis = 300;
+    const probing = seal.probe();
+    await systemClock.sleep(100);
+    proxy.cut();
+    // The SDK's next attempt gets through.
+    await expect(probing).resolves.toMatchObject({ keyId: key.arn });
+  });
+
+  it("may be gone altogether, and be there again", async () => {
+    const { port } = proxy;
+    const seal = await open({ endpoint: `http://127.0.0.1:${port}`, timeout: "4s" });
+    using root = SecretBytes.random(32);
+    const wrapped = await seal.wrap(root, "root-key");
+    await proxy.close();
+    await expect(seal.unwrap(wrapped, "root-key")).rejects.toMatchObject({
+      ...{ fault: "Unreachable", transient: true, message: expect.stringContaining("check the network, DNS") },
+    });
+    proxy = await startTcpProxy(aws.port);
+    const again = await open({ endpoint: `http://127.0.0.1:${proxy.port}`, timeout: "4s" });
+    expect((await again.unwrap(wrapped, "root-key")).equals(root)).toBe(true);
   });
 });

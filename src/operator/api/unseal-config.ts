@@ -57,6 +57,7 @@ const awsKms = object(
         },
       ]),
     ),
+    externalId: optional(text("What the role's trust policy asks for as sts:ExternalId.", 1224)),
     credentials: optional(
       object("Credentials from a Secret, where a ServiceAccount cannot have a role.", {
         secretRef: localRef(
@@ -71,6 +72,7 @@ const awsKms = object(
       rule: "has(self.region) || self.keyId.startsWith('arn:')",
       message: "set region, or write keyId as an ARN, which names the region",
     },
+    { rule: "!has(self.externalId) || has(self.roleArn)", message: "externalId wants a roleArn" },
   ],
 );
 

@@ -170,7 +170,10 @@ describe("the objects of a VaultCluster", () => {
   });
 
   it("give AWS credentials as environment variables from the Secret, and never copy them", () => {
-    const spec = { awsKms: { keyId: "arn:aws:kms:eu-west-1:1:key/x", credentials: { secretRef: { name: "aws" } } } };
+    const role = { roleArn: "arn:aws:iam::111122223333:role/coffer", externalId: "coffer-42" };
+    const spec = {
+      awsKms: { keyId: "arn:aws:kms:eu-west-1:1:key/x", credentials: { secretRef: { name: "aws" } }, ...role },
+    };
     const secret = { keys: ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"], version: "1" };
     const decision = decide({ ...base, unseal: kms({ spec }), secret });
     const env = at(objectOf(decision, "StatefulSet"), "spec", "template", "spec", "containers", 0, "env");
@@ -179,7 +182,10 @@ describe("the objects of a VaultCluster", () => {
       valueFrom: { secretKeyRef: { name: "aws", key: "AWS_ACCESS_KEY_ID" } },
     });
     const config = parseJson(String(at(objectOf(decision, "ConfigMap", "main-config"), "data", "coffer.json")));
-    expect(at(config, "seal", "awskms")).toEqual({ kms_key_id: "arn:aws:kms:eu-west-1:1:key/x", region: "eu-west-1" });
+    expect(at(config, "seal", "awskms")).toEqual({
+      ...{ kms_key_id: "arn:aws:kms:eu-west-1:1:key/x", region: "eu-west-1" },
+      ...{ role_arn: role.roleArn, external_id: "coffer-42" },
+    });
     expect(at(config, "cluster_name")).toBe("coffer-system/main");
   });
 

@@ -57,6 +57,7 @@ function sealOf({ spec: { awsKms, pkcs11 } }: UnsealConfig): JsonObject {
       ...(region === undefined ? {} : { region }),
       ...(awsKms.endpoint === undefined ? {} : { endpoint: awsKms.endpoint }),
       ...(awsKms.roleArn === undefined ? {} : { role_arn: awsKms.roleArn }),
+      ...(awsKms.externalId === undefined ? {} : { external_id: awsKms.externalId }),
       ...(awsKms.encryptionContext === undefined ? {} : { encryption_context: awsKms.encryptionContext }),
     },
   };
