@@ -106,6 +106,38 @@ describe("split", () => {
     expect(seen.size).toBeGreaterThan(240);
   });
 
+  // What the holders of all shares but one know leaves every value of a byte possible by exactly one value of the share
+  // that is missing: so none is more likely than another.
+  it.each([
+    [2, [[0x53, 1]]],
+    [2, [[0, 255]]],
+    [
+      3,
+      [
+        [0x2a, 1],
+        [0xff, 2],
+      ],
+    ],
+    [
+      4,
+      [
+        [7, 3],
+        [7, 5],
+        [0, 200],
+      ],
+    ],
+  ])("leaves all 256 values of a byte equally possible to those who lack one share of %d", (threshold, known) => {
+    const have = known.map(([y = 0, x = 0]) => new SecretBytes(Buffer.of(y, x)));
+    const taken = known.map(([, x]) => x);
+    for (const x of [1, 2, 3, 77, 128, 254, 255].filter((candidate) => !taken.includes(candidate))) {
+      const secrets = Array.from({ length: 256 }, (_, y) => {
+        using found = combine([...have, new SecretBytes(Buffer.of(y, x))], threshold);
+        return found.expose()[0] ?? -1;
+      });
+      expect(new Set(secrets).size).toBe(256);
+    }
+  });
+
   it("gives the secret itself as the only share", () => {
     using secret = SecretBytes.random(32);
     const shares = split(secret, { shares: 1, threshold: 1 });
