@@ -24,11 +24,12 @@ function setUp() {
   const noted: MachineryState[] = [];
   const write = (text: string) => void lines.push(text);
   const log = createLog({ level: "info", format: "text", write, now: () => clock.now() });
-  const state: { answer: ClusterFacts | ControlPlaneError; looks: number; closed: boolean } = {
+  const state: { answer: ClusterFacts | ControlPlaneError | "never"; looks: number; closed: boolean } = {
     ...{ answer: cluster, looks: 0, closed: false },
   };
   const look = async (): Promise<ClusterLook> => {
     state.looks++;
+    if (state.answer === "never") return new Promise(() => {});
     if (state.answer instanceof ControlPlaneError) throw state.answer;
     const backup = { id: "backup-1", state: "READY", clusterId: "cluster-1", createdMillis: clock.now() - 3_600_000 };
     const backups = [{ ...backup, neverExpires: false, deletedMillis: undefined, sourceRegion: undefined }];
@@ -55,6 +56,15 @@ it("looks at once and every five minutes, until it is closed", async () => {
   await watch.close();
   await clock.advance(3_600_000);
   expect(state).toMatchObject({ looks: 2, closed: true });
+});
+
+it("ends at once while a look hangs", async () => {
+  const { state, watch } = setUp();
+  state.answer = "never";
+  watch.start();
+  await watch.close();
+  expect(state).toMatchObject({ looks: 1, closed: true });
+  expect(watch.report()).not.toHaveProperty("error");
 });
 
 it("contacts nothing before it is started", async () => {

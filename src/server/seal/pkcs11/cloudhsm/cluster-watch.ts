@@ -32,12 +32,16 @@ interface Failure {
 export class ClusterWatch {
   readonly #options: ClusterWatchOptions;
   readonly #stop = new AbortController();
+  readonly #stopped: Promise<undefined>;
   #running: Promise<void> | undefined;
   #look: ClusterLook | undefined;
   #warnings: readonly Warning[] = [];
   #failure: Failure | undefined;
   constructor(options: ClusterWatchOptions) {
     this.#options = options;
+    this.#stopped = new Promise((resolve) => {
+      this.#stop.signal.addEventListener("abort", () => resolve(undefined), { once: true });
+    });
   }
 
   /** Begins, once; the first look is now. */
@@ -82,7 +86,9 @@ export class ClusterWatch {
   /** One look. Never throws. */
   async lookNow(): Promise<void> {
     try {
-      this.#note(await this.#options.plane.look(this.#stop.signal));
+      // Fetching credentials heeds no signal, and must not keep a server from ending.
+      const look = await Promise.race([this.#options.plane.look(this.#stop.signal), this.#stopped]);
+      if (look !== undefined) this.#note(look);
     } catch (error) {
       if (!this.#stop.signal.aborted) this.#noteFailure(error);
     }
