@@ -2,7 +2,7 @@
 // Two bindings must not write the same file or variable of one container, nor hide what the container has already.
 import type { AgentConfig } from "#common/agent-config.ts";
 import { CofferError } from "#common/errors.ts";
-import type { BindingSource, SecretBinding } from "#operator/api/secret-binding.ts";
+import { type BindingSource, type SecretBinding, sourcesOf } from "#operator/api/secret-binding.ts";
 import { titleOf } from "./match.ts";
 import type { Container, Pod } from "./pod.ts";
 import type { Sources } from "./sources.ts";
@@ -93,10 +93,21 @@ export function namesAbsent(pod: Pod, title: string, field: string, wanted: read
 
 function filesOf(binding: SecretBinding, sources: Sources): readonly DeliveredFile[] {
   const owner = ownerOf(binding);
-  return binding.spec.files.map(({ source, path, format, key, mode }) => ({
+  const own = sourcesOf(binding.spec);
+  const localNames = Object.fromEntries(own.map(({ name }) => [name, sources.of(binding, name).name]));
+  return binding.spec.files.map(({ source, path, format, key, template, errorOnMissingKey, mode }) => ({
     owner,
     directory: binding.spec.mountPath,
-    file: { path, source: sources.of(binding, source).name, format, ...(key === undefined ? {} : { key }), mode },
+    file: {
+      path,
+      source: format === "Template" && source === undefined && own.length > 1 ? "" : sources.of(binding, source).name,
+      format,
+      ...(key === undefined ? {} : { key }),
+      ...(template === undefined
+        ? {}
+        : { template: { text: template, errorOnMissingKey: errorOnMissingKey ?? true, sources: localNames } }),
+      mode,
+    },
   }));
 }
 

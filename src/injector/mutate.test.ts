@@ -45,6 +45,39 @@ function configOf(json: JsonObject, index = 0): AgentConfig {
   return agentConfigSchema.parse(parseJson(String(at(variable, "value")).replaceAll("$$", "$")));
 }
 
+describe("templates", () => {
+  const two = {
+    sources: [
+      { name: "db", path: "secret/team/db" },
+      { name: "tls", path: "secret/team/tls" },
+    ],
+  };
+
+  it("reach the agent to the letter, with the names of their sources", () => {
+    const template = 'price: $$5 $(HOME) {{ $x := .a }}{{ $x }} {{ (source "tls").key }}';
+    const file = { path: "app.conf", format: "Template", template };
+    const config = configOf(injected(pod(), surroundings([binding("app", { ...two, files: [file] })])).pod);
+    const [written] = config.files;
+    expect(written).toMatchObject({ source: "", format: "Template" });
+    expect(written?.template).toMatchObject({ text: template, errorOnMissingKey: true });
+    const named = config.sources.find(({ name }) => name === written?.template?.sources["tls"]);
+    expect(named?.path).toBe("secret/team/tls");
+  });
+
+  it("begin with the keys of the only source", () => {
+    const file = { path: "a", format: "Template", template: "{{ .x }}", errorOnMissingKey: false };
+    const config = configOf(injected(pod(), surroundings([binding("app", { files: [file] })])).pod);
+    expect(config.files[0]?.source).toBe(config.sources[0]?.name);
+    expect(config.files[0]?.template?.errorOnMissingKey).toBe(false);
+  });
+
+  it("must fit into the agent's environment", () => {
+    const template = "x".repeat(16_384);
+    const files = Array.from({ length: 9 }, (_, i) => ({ path: `f${i}`, format: "Template", template }));
+    expect(denial(pod(), surroundings([binding("app", { files })]))).toContain("deliver fewer files");
+  });
+});
+
 describe("pods as they come out", () => {
   const mesh = (name: string): JsonObject => ({ name, image: "mesh:1" });
   const native = (name: string): JsonObject => ({ ...mesh(name), restartPolicy: "Always" });

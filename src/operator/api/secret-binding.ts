@@ -44,6 +44,8 @@ const source = object("A secret.", {
   optional: withDefault(flag("The pod starts although the secret does not exist."), false),
 });
 
+/** All of a pod must fit into the agent's environment, of which the injector takes 96 KiB. */
+const TEMPLATE_LENGTH_MAX = 16_384;
 const sourceName = optional(text("Name of the source; may be left out when there is only one.", 63));
 const key = text("A key of the secret.", 256);
 
@@ -63,12 +65,23 @@ const file = object(
     source: sourceName,
     format: withDefault(
       choice(
-        "JSON, YAML, Env and Properties write all keys; Raw writes the value of `key` alone; PerKey writes each key to a file of its own.",
-        ["JSON", "YAML", "Env", "Properties", "Raw", "PerKey"],
+        "JSON, YAML, Env and Properties write all keys; Raw writes the value of `key` alone; PerKey writes each key to a file of its own; Template writes what `template` makes of them.",
+        ["JSON", "YAML", "Env", "Properties", "Raw", "PerKey", "Template"],
       ),
       "JSON",
     ),
     key: optional(key),
+    template: optional(
+      text(
+        "In Go's template language with the functions of consul-template. The dot holds the keys of the source, when there is one.",
+        TEMPLATE_LENGTH_MAX,
+      ),
+    ),
+    errorOnMissingKey: optional(
+      flag(
+        "Whether a key that the template names and the secret lacks keeps the pod waiting, as when this is left out; with false it is <no value>.",
+      ),
+    ),
     mode: withDefault(
       text("Permissions in octal, quoted.", 4, [
         {
@@ -83,6 +96,10 @@ const file = object(
     {
       rule: "(self.format == 'Raw') == has(self.key)",
       message: "set key with format Raw, whose file holds that one value, and with no other format",
+    },
+    {
+      rule: "(self.format == 'Template') == has(self.template)",
+      message: "set template with format Template, whose file it describes, and with no other format",
     },
   ],
 );
@@ -103,14 +120,14 @@ const unique = (member: string, what: string): Rule => ({
   message: `every ${what} must be there only once: rename or remove one`,
 });
 
-/** Rules between the sources and what names them, the same for files and variables. */
-const sourceRules = (member: "files" | "env", what: string): readonly Rule[] => [
+/** Rules between the sources and what names them, the same for files and variables; `exempt` may name none of several. */
+const sourceRules = (member: "files" | "env", what: string, exempt = ""): readonly Rule[] => [
   {
     rule: `self.${member}.all(x, !has(x.source) || (has(self.sources) ? self.sources.exists(s, s.name == x.source) : x.source == '${ONLY_SOURCE}'))`,
     message: `every source in ${member} must be the name of one of spec.sources; with spec.path leave it out`,
   },
   {
-    rule: `!has(self.sources) || self.sources.size() == 1 || self.${member}.all(x, has(x.source))`,
+    rule: `!has(self.sources) || self.sources.size() == 1 || self.${member}.all(x, ${exempt}has(x.source))`,
     message: `there are several sources: say for every ${what} in ${member} which source it comes from`,
   },
 ];
@@ -128,7 +145,7 @@ const rules: readonly Rule[] = [
     rule: "self.mode != 'Sidecar' || !self.refreshInterval.matches('^([0-9]{1,9}[smh])+$') || duration(self.refreshInterval) > duration('0s')",
     message: "a Sidecar is there to refresh: set refreshInterval to 10s or more, or mode to Init",
   },
-  ...sourceRules("files", "file"),
+  ...sourceRules("files", "file", "x.format == 'Template' || "),
   ...sourceRules("env", "variable"),
 ];
 
