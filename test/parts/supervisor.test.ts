@@ -27,7 +27,8 @@ describe("a seal that opens by itself", () => {
       ...{ access_key: aws.credentials.accessKeyId, secret_key: aws.credentials.secretAccessKey },
     };
     const extra = { ...bootstrapped(), seal: { awskms }, workers: 3 };
-    const calls = () => ["Encrypt", "Decrypt"].map((operation) => aws.requests().get(operation) ?? 0);
+    const calls = () =>
+      ["Encrypt", "Decrypt"].map((operation) => aws.requests().get(`${operation} coffer:purpose=root-key`) ?? 0);
     let { server, folder } = await start(extra);
     try {
       await until(() => count(server.output(), /unsealed worker=/g) === 3, "all are unsealed", server);

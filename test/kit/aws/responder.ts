@@ -84,7 +84,10 @@ export interface AwsResponder {
   addRole(role: Role): void;
   /** Temporary credentials of a role (by its name), as from an agent that hands them to pods. `expires` in ms of epoch. */
   openSession(role: string, expires: number): SessionCredentials;
-  /** How many requests came for each operation since the start, refused ones included. */
+  /**
+   * How many requests came for each operation since the start, refused ones included; and how many with each member of an
+   * encryption context, as "Decrypt purpose=x".
+   */
   requests(): ReadonlyMap<string, number>;
   close(): Promise<void>;
 }
@@ -308,7 +311,11 @@ function performJson(request: IncomingMessage, body: Buffer, parts: Parts): Json
   const caller = callerOf(request, body, service.name, parts);
   if (!String(request.headers["content-type"]).startsWith("application/x-amz-json-1.1"))
     throw new AwsError("SerializationException", "the content type must be application/x-amz-json-1.1");
-  return perform(parseInput(body), caller);
+  const input = parseInput(body);
+  const context = input["EncryptionContext"];
+  for (const [name, value] of Object.entries(isJsonObject(context) ? context : {}))
+    count(parts.requests, `${operation} ${name}=${String(value)}`);
+  return perform(input, caller);
 }
 
 function parseInput(body: Buffer): JsonObject {
