@@ -56,7 +56,7 @@ export function usualAgent(pod: Pod, settings: InjectorSettings): AgentShape {
     group: settings.assignsUsers ? undefined : AGENT_ID,
     resources: AGENT_RESOURCES,
     isGate: true,
-    ...{ env: [], mounts: [], volumes: [], patch: [] },
+    ...{ env: [], mounts: [], volumes: [], patch: undefined },
   };
 }
 
@@ -119,7 +119,7 @@ export function agentContainer(
     volumeMounts: mounts,
     ...(config.mode === "Sidecar" ? sidecar : {}),
   };
-  return applyJsonPatch(container, agent.patch);
+  return agent.patch === undefined ? container : applyJsonPatch(container, agent.patch);
 }
 
 /** Copies the static helper to where the pod's containers can start it. */

@@ -3,6 +3,7 @@
 import type { AgentConfig } from "#common/agent-config.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { Delivery } from "./deliveries.ts";
+import type { NamedPatch } from "./json-patch.ts";
 
 /** The agent's container, where pods may differ. */
 export interface AgentShape {
@@ -16,8 +17,8 @@ export interface AgentShape {
   readonly mounts: readonly JsonObject[];
   /** Of the pod, for `mounts`. */
   readonly volumes: readonly JsonObject[];
-  /** Operations of RFC 6902 on the finished container. */
-  readonly patch: readonly JsonObject[];
+  /** Changes to the finished container. */
+  readonly patch: NamedPatch | undefined;
 }
 
 /** The token that the agent logs in with. */

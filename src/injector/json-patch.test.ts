@@ -46,7 +46,7 @@ describe("a JSON Patch on a container", () => {
     ["unescapes pointers", [{ op: "add", path: "/a~1b~0c", value: 1 }], { "a/b~c": 1 }],
   ])("%s", (_name, operations, changed) => {
     const before = JSON.stringify(container);
-    expect(applyJsonPatch(container, operations)).toEqual({ ...container, ...changed });
+    expect(applyJsonPatch(container, { title: "patch", operations })).toEqual({ ...container, ...changed });
     expect(JSON.stringify(container)).toBe(before);
   });
 
@@ -75,12 +75,15 @@ describe("a JSON Patch on a container", () => {
     ["another name", [{ op: "replace", path: "/name", value: "other" }], "must leave an object with the same name"],
     ["below a text", [{ op: "add", path: "/name/x", value: 1 }], 'operation 0: there is no "x" at its place'],
   ])("refuses %s", (_name, operations, message) => {
-    expect(() => applyJsonPatch(container, operations)).toThrow(message);
+    expect(() => applyJsonPatch(container, { title: "patch", operations })).toThrow(`patch: ${message}`);
   });
 
   it("takes no more operations than the limit", () => {
-    const many = (count: number) => Array.from({ length: count }, () => ({ op: "add", path: "/tty", value: true }));
+    const many = (count: number) => ({
+      title: "patch",
+      operations: Array.from({ length: count }, () => ({ op: "add", path: "/tty", value: true })),
+    });
     expect(applyJsonPatch(container, many(OPERATIONS_MAX))["tty"]).toBe(true);
-    expect(() => applyJsonPatch(container, many(OPERATIONS_MAX + 1))).toThrow("has more than 100 operations");
+    expect(() => applyJsonPatch(container, many(OPERATIONS_MAX + 1))).toThrow("patch: has more than 100 operations");
   });
 });

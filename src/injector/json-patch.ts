@@ -14,19 +14,25 @@ const operation = object({
 /** A container has a few dozen members. */
 export const OPERATIONS_MAX = 100;
 
+/** Operations, and where they come from, for messages. */
+export interface NamedPatch {
+  readonly title: string;
+  readonly operations: readonly JsonObject[];
+}
+
 /** The container after all operations. Throws `invalid_request` when one does not apply. */
-export function applyJsonPatch(target: JsonObject, operations: readonly JsonObject[]): JsonObject {
-  if (operations.length > OPERATIONS_MAX) throw wrong(`has more than ${OPERATIONS_MAX} operations`);
+export function applyJsonPatch(target: JsonObject, { title, operations }: NamedPatch): JsonObject {
+  if (operations.length > OPERATIONS_MAX) throw wrong(`${title}: has more than ${OPERATIONS_MAX} operations`);
   const patched = operations.reduce<JsonValue>((document, given, index) => {
     try {
       return applyOne(document, given);
     } catch (error) {
-      if (error instanceof CofferError) throw wrong(`operation ${index}: ${error.message}`);
+      if (error instanceof CofferError) throw wrong(`${title}: operation ${index}: ${error.message}`);
       throw error;
     }
   }, target);
   if (isJsonObject(patched) && patched["name"] === target["name"]) return patched;
-  throw wrong("must leave an object with the same name");
+  throw wrong(`${title}: must leave an object with the same name`);
 }
 
 function applyOne(document: JsonValue, given: JsonObject): JsonValue {

@@ -265,6 +265,10 @@ const refusals: readonly (readonly [Readonly<Record<string, string>>, string, Js
     { "agent-json-patch": "{}" },
     'agent-json-patch: write operations of RFC 6902, such as [{"op": "replace", "path": "/image", "value": "coffer:2"}]',
   ],
+  [
+    { "agent-json-patch": '[{"op":"remove","path":"/absent"}]' },
+    'agent-json-patch: operation 0: there is no "absent" at its place',
+  ],
   [{ "agent-limits-mem": "lots" }, "agent-limits-mem: write a quantity such as 250m or 64Mi"],
   [{ "agent-run-as-user": "root" }, "agent-run-as-user: write a whole number from 0 to 4294967294"],
   [{ "agent-run-as-user": "4294967295" }, "agent-run-as-user: write a whole number from 0 to 4294967294"],

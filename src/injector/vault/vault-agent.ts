@@ -54,7 +54,7 @@ export function vaultAgent(read: VaultAnnotations, pod: Pod, isInit: boolean, se
         ...copiedMounts(read, pod),
       ],
       volumes: given.map(({ volume, secretName }) => ({ name: volume, secret: { secretName } })),
-      patch: read.value(isInit ? "initJsonPatch" : "jsonPatch") ?? [],
+      patch: patchOf(read, isInit ? "initJsonPatch" : "jsonPatch"),
     },
     warnings: [...memory.warnings, ...unusedPatch(read, isInit)],
   };
@@ -125,6 +125,11 @@ function copiedMounts(read: VaultAnnotations, pod: Pod): readonly JsonObject[] {
   const container = [...pod.containers, ...pod.initContainers].find((c) => c.name === name);
   if (container === undefined) throw wrongAnnotation("copyMounts", `the pod has no container ${name}`);
   return container.mountsJson.filter((mount) => mount["mountPath"] !== ACCOUNT_DIRECTORY);
+}
+
+function patchOf(read: VaultAnnotations, which: "jsonPatch" | "initJsonPatch"): AgentShape["patch"] {
+  const operations = read.value(which);
+  return operations && { title: keyOf(which), operations };
 }
 
 function unusedPatch(read: VaultAnnotations, isInit: boolean): readonly string[] {
