@@ -118,8 +118,11 @@ export class WrapCopies {
   async mayWrap(): Promise<boolean> {
     const { storage, seals } = this.#deps;
     if (seals.autos.length === 0) return false;
-    const copies = (await readSeal(storage))?.keys.root ?? [];
-    return !seals.all.some(({ kind, name }) => kind === "shamir" && copies.some(({ seal }) => seal === name));
+    // A stanza of shares beside the others is an emergency set, or will be one.
+    if (seals.activeShamir) return false;
+    const keys = (await readSeal(storage))?.keys;
+    if (!keys || keys.emergency) return false;
+    return !seals.all.some(({ kind, name }) => kind === "shamir" && keys.root.some(({ seal }) => seal === name));
   }
 
   /** The same list when nothing is missing. */
