@@ -64,3 +64,25 @@ describe("a page of a list", () => {
     expect(await decode(`GET /v1/a?limit=${limit}`)).toMatchObject({ page: { limit: PAGE_LIMIT_DEFAULT } });
   });
 });
+
+describe("the header that asks for wrapping", () => {
+  it.each([
+    ["60", 60],
+    ["1m", 60],
+    ["1ms", 1],
+    ["0.5s", 1],
+    ["0", 0],
+    ["0s", 0],
+  ])("%s is %i seconds: a little is not none", async (text, seconds) => {
+    expect(await decode("GET /v1/a", `X-Vault-Wrap-TTL: ${text}`)).toMatchObject({ wrapTtlSeconds: seconds });
+  });
+});
+
+describe("a body that is no JSON", () => {
+  it("is refused by the character where it stops being it, a byte order mark too", async () => {
+    const headers = ["Content-Length: 5", "", "\ufeff{}"];
+    expect(await decode("POST /v1/a", ...headers)).toBe(
+      "failed to decode JSON input: invalid character '\ufeff' looking for beginning of value",
+    );
+  });
+});

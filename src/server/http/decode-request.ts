@@ -142,7 +142,8 @@ function wrapTtlOf(headers: IncomingHttpHeaders): number | undefined {
       "invalid_request",
       "error parsing X-Vault-Wrap-TTL header: requested wrap ttl cannot be negative",
     );
-  return seconds;
+  // 0 asks for no wrapping. Less than a second asks for it, and must not come to an answer in clear.
+  return seconds === 0 && /[1-9]/.test(text) ? 1 : seconds;
 }
 
 /** Throws `invalid_request` for a listing's limit that is no number; one that is not above 0 is none. */

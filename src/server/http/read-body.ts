@@ -64,7 +64,7 @@ function kindOf(value: JsonValue): string {
 /** Where the text stops being JSON, in the words that clients know. Of the text, which may be secret, one character. */
 function jsonFault(error: CofferError, text: string): string {
   if (!(error.cause instanceof SyntaxError)) return error.message;
-  const position = Number(/at position (\d+)/.exec(error.cause.message)?.[1] ?? text.search(/\S/));
+  const position = Number(/at position (\d+)/.exec(error.cause.message)?.[1] ?? text.search(/[^ \t\r\n]/));
   if (/end of JSON|Unterminated/.test(error.cause.message) || position >= text.trimEnd().length)
     return "unexpected EOF";
   const character = String.fromCodePoint(text.codePointAt(Math.max(position, 0)) ?? 0);
