@@ -10,8 +10,8 @@ const ALWAYS: ReadonlySet<string> = new Set([
   "core/wrapping-key", // signs wrapping tokens
   "core/audit", // HMAC salts of the devices; the chains' keys are derived from them
 ]);
-/** Signing keys of OIDC and TOTP seeds, of every namespace. */
-const ALWAYS_BELOW = /^(?:ns\/[^/]+\/)?identity\/(?:oidc\/key-material|mfa\/secret)\//;
+/** Signing keys of OIDC and TOTP seeds, of every namespace; shares and new keys of ceremonies under way. */
+const ALWAYS_BELOW = /^(?:(?:ns\/[^/]+\/)?identity\/(?:oidc\/key-material|mfa\/secret)|core\/ceremony)\//;
 
 export function isAlwaysCritical(storageKey: string): boolean {
   return ALWAYS.has(storageKey) || ALWAYS_BELOW.test(storageKey);

@@ -169,10 +169,10 @@ export class RewrapWork {
   async #rest(error: CofferError): Promise<void> {
     const { barrier, log } = this.#deps;
     this.#restUntil = this.#nowSeconds() + RETRY_SECONDS;
-    log.warn("the rewrap waits for a seal", { reason: error.message });
     const tx = barrier.begin();
     const job = await readRewrap(tx);
-    if (!isRunning(job)) return;
+    if (!isRunning(job) || job.lastError === error.message) return;
+    log.warn("the rewrap waits for a seal", { reason: error.message });
     writeRewrap(tx, { ...job, lastError: error.message });
     await tx.commit();
   }
