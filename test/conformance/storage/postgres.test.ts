@@ -139,6 +139,21 @@ describe.skipIf(started === undefined)("the store in PostgreSQL", () => {
       expect(systemClock.now() - before).toBeLessThan(450);
     });
 
+    it.each(["kv", "k".repeat(55)])("tell each other the keys of a table in a schema: %s", async (name) => {
+      const schema = `${"s".repeat(40)}${randomBytes(6).toString("hex")}`;
+      await execute(server.url, `CREATE SCHEMA ${schema}`);
+      const [one, two] = await openSeveral(`${schema}.${name}`, 2);
+      const told = new Set<string>();
+      using _watch = two?.watch((keys) => told.add(String(keys)));
+      using _first = one?.watch(() => {});
+      // By the look at the sequence alone it would be told that something changed, and never what.
+      const toldOf = async () => {
+        await put(one, "named", "1");
+        return told.has("named");
+      };
+      await expect.poll(toldOf, { timeout: 10_000, interval: 200 }).toBe(true);
+    });
+
     it("are told by the sequence alone, too", async () => {
       const table = newTable();
       const storage = await open(table);

@@ -1,7 +1,7 @@
 // Tells of changes by other servers. Keys go by NOTIFY, gathered, because a NOTIFY in each commit would cost two thirds
 // of the throughput; and the sequence of versions is looked at, which needs no message to arrive: that finds what a
 // server has committed just before it died, and works where there is no LISTEN (behind a pool of transactions).
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import type { Clock, Millis } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import { parseJson } from "#common/json.ts";
@@ -9,7 +9,7 @@ import type { Log } from "#common/log.ts";
 import { list, object, optional, string } from "#common/schema.ts";
 import type { Session } from "./session.ts";
 import type { SessionPool } from "./session-pool.ts";
-import { quoted, type Statements } from "./statements.ts";
+import type { Statements } from "./statements.ts";
 
 export type ChangeListener = (keys: readonly string[] | "all") => void;
 
@@ -45,7 +45,7 @@ export class ChangeFeed {
 
   constructor(context: FeedContext) {
     this.#context = context;
-    this.#channel = `coffer ${context.table}`;
+    this.#channel = channelOf(context.table);
   }
 
   add(onChange: ChangeListener): Disposable {
@@ -118,7 +118,7 @@ export class ChangeFeed {
     const session = await this.#context.pool.connect();
     session.onNotification((payload) => this.#receive(payload));
     // Where the server has no LISTEN, the look at the sequence is what there is.
-    await session.script(`LISTEN ${quoted(this.#channel)}`).catch((error: unknown) => {
+    await session.script(`LISTEN "${this.#channel}"`).catch((error: unknown) => {
       this.#context.log.warn("the database has no LISTEN; changes are looked for", { error: messageOf(error) });
     });
     this.#listening = session;
@@ -133,6 +133,15 @@ export class ChangeFeed {
   #announce(keys: readonly string[] | "all"): void {
     for (const listener of this.#listeners) listener(keys);
   }
+}
+
+/** PostgreSQL takes no longer name of a channel: NAMEDATALEN - 1. */
+const CHANNEL_BYTES_MAX = 63;
+
+/** The channel of a table whose name has been checked; one name, though a dot separates schema and table. */
+function channelOf(table: string): string {
+  const plain = `coffer ${table}`;
+  return plain.length <= CHANNEL_BYTES_MAX ? plain : `coffer ${createHash("sha256").update(table).digest("base64url")}`;
 }
 
 /** Where the store is: the last version that was taken, the oldest running transaction and the next to come. */
