@@ -22,6 +22,7 @@ const KEYS = 1_000;
 const STRIDE = 7_919;
 /** Tokens are revoked so long after they were made that all clients are done with making them. */
 const REVOKED_BEHIND = 512;
+const RENEWED = 512;
 const CONCURRENCY = 16;
 export const SECRET = { password: "x".repeat(64) };
 const POLICY =
@@ -58,7 +59,7 @@ const kinds: Readonly<Record<string, Kind>> = {
   "token-create": writes((_, root) => repeat(post("auth/token/create", root, { policies: ["bench"], ttl: "1h" }))),
   "token-create-revoke": writes(({ ask }, root) => createAndRevoke(ask, root)),
   "token-lookup": reads(({ token }) => repeat(get("auth/token/lookup-self", token))),
-  "token-renew": writes(({ token }) => repeat(post("auth/token/renew-self", token, {}))),
+  "token-renew": writes(({ ask }) => renewals(ask)),
 };
 
 export const workloadNames: readonly string[] = Object.keys(kinds);
@@ -114,6 +115,17 @@ async function userpassLogin(ask: Ask): Promise<() => Buffer> {
   await mount(ask, "auth/bench-userpass", { type: "userpass" });
   await ask("POST", "auth/bench-userpass/users/bench", { password: "correct horse", token_policies: "bench" });
   return repeat(post("auth/bench-userpass/login/bench", "", { password: "correct horse" }));
+}
+
+/** Of many tokens in turn, as those of many programs: two renewals of one token at once are a conflict. */
+async function renewals(ask: Ask): Promise<() => Buffer> {
+  const bodies = Array.from({ length: RENEWED }, () => ({ policies: ["bench"], period: "24h" }));
+  const requests: Buffer[] = [];
+  for (const body of bodies) {
+    const token = textIn(await ask("POST", "auth/token/create", body), "auth", "client_token");
+    requests.push(post("auth/token/renew-self", token, {}));
+  }
+  return counted((n) => requests[n % RENEWED] ?? Buffer.alloc(0));
 }
 
 /** Every other request makes a token with a name of ours, the next one revokes a token that was made long before. */
