@@ -28,6 +28,7 @@ import type { ProgressStatus } from "./unseal-progress.ts";
 
 /** Shamir's x coordinates are one byte. */
 export const SHARES_MAX = 255;
+const MIGRATE_ATTEMPTS_MAX = 5;
 
 export interface InitResult {
   readonly keys: readonly Buffer[];
@@ -205,7 +206,7 @@ export class Node {
     const plan = planShares(stored, this.#deps.seals, migrate);
     const entered = await this.#shared.progress.add(share);
     try {
-      if (entered.length >= plan.threshold) await this.#openByShares(stored, plan, entered);
+      if (entered.length >= plan.threshold) await this.#openByShares(plan, entered);
       // Others' shares were enough meanwhile: this one must not stay for the next time.
       else if (!migrate && !this.#is("sealed")) await this.#shared.progress.reset();
     } finally {
@@ -213,12 +214,12 @@ export class Node {
     }
   }
 
-  async #openByShares(stored: StoredSeal, plan: SharePlan, shares: readonly SecretBytes[]): Promise<void> {
+  async #openByShares(plan: SharePlan, shares: readonly SecretBytes[]): Promise<void> {
     try {
       using key = combine(shares, plan.threshold);
       using rootKey = await plan.rootKey(key);
       await this.#open(rootKey);
-      if (plan.migrated) await this.#migrate(stored, await plan.migrated(key, rootKey), rootKey);
+      if (plan.migrated) await this.#migrate(key, rootKey);
     } catch (error) {
       if (!(error instanceof SealError)) throw error;
       const message = "unseal failed, invalid key; enter the shares again";
@@ -230,19 +231,32 @@ export class Node {
     }
   }
 
-  /** The emergency set is not taken along: it was made for the seals that are given up. */
-  async #migrate(stored: StoredSeal, { config, keys }: Migrated, rootKey: SecretBytes): Promise<void> {
+  /**
+   * Begins anew when the keys have changed meanwhile, as they do when seals get their copies. The emergency set is not
+   * taken along: it was made for the seals that are given up.
+   */
+  async #migrate(key: SecretBytes, rootKey: SecretBytes): Promise<void> {
+    for (let attempt = 0; attempt < MIGRATE_ATTEMPTS_MAX; attempt++) {
+      await this.reload();
+      const stored = this.#stored;
+      if (!stored || !this.migration) return;
+      const migrated = await planShares(stored, this.#deps.seals, true).migrated?.(key, rootKey);
+      if (!migrated || (await this.#commitMigrated(stored, migrated, rootKey)) === "conflict") continue;
+      await this.reload();
+      this.#deps.log.info("the seal was migrated", { from: stored.config.type, to: migrated.config.type });
+      return;
+    }
+    throw new CofferError("conflict", "other processes keep changing the keys; enter the shares again");
+  }
+
+  #commitMigrated(stored: StoredSeal, { config, keys }: Migrated, rootKey: SecretBytes) {
     const now = this.#deps.clock.now();
     const root = datedCopies(keys.root, stored.keys.root, now);
     const recovery = datedCopies(keys.recovery, stored.keys.recovery, now);
-    const outcome = await this.#deps.barrier.commitCopies(rootKey, [
+    return this.#deps.barrier.commitCopies(rootKey, [
       sealKeysWrite({ root, recovery }, stored.keysVersion),
       sealConfigWrite(config, stored.configVersion),
     ]);
-    if (outcome === "conflict")
-      throw new CofferError("conflict", "another process has just changed the keys; enter the shares again");
-    await this.reload();
-    this.#deps.log.info("the seal was migrated", { from: stored.config.type, to: config.type });
   }
 
   resetShares(): Promise<void> {
