@@ -123,6 +123,7 @@ class Evaluator {
     const items = this.#at(pipeline.at, () => itemsOf(value, this.#budget));
     let flow: Flow = "on";
     for (const [key, item] of items) {
+      this.#at(branch.at, () => this.#budget.step());
       const inner = this.#variables.length;
       this.#setLoop(pipeline, key, item);
       flow = this.#walk(branch.body, item);

@@ -6,7 +6,7 @@ import { Fault } from "./fault.ts";
 export const TEMPLATE_BYTES_MAX = 256 * 1024;
 /** Characters of the rendered file. Kubernetes keeps Secrets below 1 MiB, and so do those who read such files. */
 export const OUTPUT_MAX = 1024 * 1024;
-/** Nodes evaluated and calls made: well below a second. */
+/** Nodes evaluated, turns of loops and calls: below a second on an idle core. */
 export const STEPS_MAX = 500_000;
 /** Actions and parentheses within one another, and templates that call templates. */
 export const NESTING_MAX = 64;

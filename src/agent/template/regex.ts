@@ -58,11 +58,18 @@ function search(pattern: string, subject: string, once: boolean, budget: Budget)
     );
     return found.map(([index, groups, named]) => ({ index, groups: groups.map((group) => group ?? undefined), named }));
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ERR_SCRIPT_EXECUTION_TIMEOUT") {
+    if (isTimeout(error)) {
       throw new Fault(`the regular expression takes longer than ${REGEX_MILLIS_MAX} ms`);
     }
     throw new Fault("the regular expression is malformed, or has what Go's regular expressions do not have");
   }
+}
+
+/** The error may be of the other context, whose Error is another one. */
+function isTimeout(error: unknown): boolean {
+  return (
+    typeof error === "object" && error !== null && "code" in error && error.code === "ERR_SCRIPT_EXECUTION_TIMEOUT"
+  );
 }
 
 /** Go's spelling as JavaScript's. What Go does not have (looking around, back references) is refused, as Go does. */
