@@ -15,6 +15,8 @@ const INSTALLED = "/usr/lib/postgresql";
 const USER = "coffer";
 const START_MILLIS_MAX = 60_000;
 const POLL_MILLIS = 25;
+/** On a busy machine the children of a postmaster that was killed need a moment to notice. */
+const STILL_ENDING = "pre-existing shared memory block";
 
 export interface PostgresServer {
   readonly port: number;
@@ -117,19 +119,24 @@ class LocalPostgres implements PostgresServer {
     const { programs, folder, data, owner, port } = this.#place;
     const all = { listen_addresses: "127.0.0.1", port: String(port), unix_socket_directories: folder, ...settings };
     const flags = Object.entries(all).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
-    const child = spawn(join(programs, "postgres"), ["-D", data, ...flags], {
-      ...owner,
-      stdio: ["ignore", "ignore", "pipe"],
-    });
+    const deadline = systemClock.now() + START_MILLIS_MAX;
+    let run = this.#spawn(["-D", data, ...flags], join(programs, "postgres"), owner);
+    while (!(await this.#answers())) {
+      if (systemClock.now() > deadline) throw new Error(`PostgreSQL does not start:\n${run.output()}`);
+      if (run.child.exitCode !== null) {
+        if (!run.output().includes(STILL_ENDING)) throw new Error(`PostgreSQL does not start:\n${run.output()}`);
+        run = this.#spawn(["-D", data, ...flags], join(programs, "postgres"), owner);
+      }
+      await systemClock.sleep(POLL_MILLIS);
+    }
+  }
+
+  #spawn(argv: readonly string[], program: string, owner: Owner) {
+    const child = spawn(program, argv, { ...owner, stdio: ["ignore", "ignore", "pipe"] });
     let output = "";
     child.stderr.on("data", (chunk: Buffer) => (output = (output + String(chunk)).slice(-4096)));
     this.#child = child;
-    const deadline = systemClock.now() + START_MILLIS_MAX;
-    while (!(await this.#answers())) {
-      if (child.exitCode !== null || systemClock.now() > deadline)
-        throw new Error(`PostgreSQL does not start:\n${output}`);
-      await systemClock.sleep(POLL_MILLIS);
-    }
+    return { child, output: () => output };
   }
 
   stop(): Promise<void> {
