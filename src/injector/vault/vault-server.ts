@@ -49,7 +49,7 @@ function serverOf(
 ): { readonly address: string; readonly cluster: VaultCluster | undefined } {
   const service = read.value("service")?.replace(/\/+$/, "");
   if (service !== undefined) {
-    const cluster = clusters.find(({ status }) => status?.address && hostless(status.address) === hostless(service));
+    const cluster = clusters.find(({ status }) => status?.address && sameName(status.address) === sameName(service));
     return { address: cluster?.status?.address ?? service, cluster };
   }
   const resolved = resolveDefaultVault(clusters);
@@ -65,7 +65,7 @@ function serverOf(
 }
 
 /** One Service has several names: "main.ns.svc" and "main.ns.svc.cluster.local". */
-function hostless(address: string): string {
+function sameName(address: string): string {
   return address.replace(/\/+$/, "").replace(".svc.cluster.local", ".svc").toLowerCase();
 }
 
