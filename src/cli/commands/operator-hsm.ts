@@ -37,7 +37,8 @@ export const createKey = defineLocalCommand({
 
 export const status = defineLocalCommand({
   name: "operator hsm status",
-  summary: "Logs in to the HSM as the seal would, and shows token, key and scheme, and the cluster behind them.",
+  summary:
+    "Logs in to the HSM as the seal would; shows token, scheme and key, and the cluster behind. Exit code 1: no key.",
   usage: "",
   flags,
   examples: ["operator hsm status -config=server.hcl", "operator hsm status -config=server.hcl -format=json"],
