@@ -147,6 +147,11 @@ function endingOf(
   };
 }
 
+function sealWrapOf(parts: ServerParts, barrier: Barrier, seals: SealSet, backends: () => Backends): SealWrap {
+  const { storage, clock, log, siblings } = parts;
+  return new SealWrap({ storage, barrier, seals, clock, log, backends, shared: siblings?.unseal.dataKeys });
+}
+
 const SYS = "sys/";
 
 function takesStream({ paths }: ReturnType<typeof sysBackend>, path: string): boolean {
@@ -194,7 +199,7 @@ export function assemble(parts: ServerParts): AssembledServer {
     if (!lazy.services) throw new Error("the services are made right below");
     return lazy.services;
   });
-  const sealWrap = new SealWrap({ storage, barrier, seals, clock, log, backends: backendsOf });
+  const sealWrap = sealWrapOf(parts, barrier, seals, backendsOf);
   const { copies, sealWatch } = lookAfterSeals(parts, { seals, node, barrier, sealWrap });
   const { expiration, undoing, journal, sweeps } = endingOf(parts, barrier, backendsOf, events);
   const { version, buildDate, sanitizedConfig } = parts;

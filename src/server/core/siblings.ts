@@ -10,8 +10,16 @@ import type { Turn } from "./background.ts";
 import type { FlightNote, InFlight } from "./in-flight.ts";
 import { ownProgress, type UnsealProgress } from "./unseal-progress.ts";
 
+/** The data key of the server's own wrapped records, by generation: kept for workers that are started later. */
+export interface SharedDataKeys {
+  keep(generation: number, key: SecretBytes): Promise<void>;
+  /** The caller disposes it. */
+  find(generation: number): Promise<SecretBytes | undefined>;
+}
+
 /** One unseal, and one seal, for all. */
 export interface SharedUnseal {
+  readonly dataKeys?: SharedDataKeys;
   readonly progress: UnsealProgress;
   /** This worker has the root key. Resolves when the others have it too. */
   opened(rootKey: SecretBytes): Promise<void>;

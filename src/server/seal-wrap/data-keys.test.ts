@@ -2,6 +2,7 @@ import { hkdfSync } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { FakeClock } from "#common/clock.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
+import type { SharedDataKeys } from "../core/siblings.ts";
 import { DataKeys, deriveDataKey, KEY_MILLIS, purposeOf } from "./data-keys.ts";
 
 const KEY = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -69,6 +70,25 @@ describe("data keys", () => {
     expect(given.map(isZero)).toEqual([true, true]);
     expect([keys.atHand(1, "core/token-salt"), keys.atHand(2, "mount/1/a")]).toEqual([undefined, undefined]);
     expect(keys.generations).toEqual([]);
+  });
+
+  it("of the server's own records are had from another worker before a seal is asked", async () => {
+    const kept = new Map<number, string>();
+    const shared: SharedDataKeys = {
+      keep: async (generation, key) => void kept.set(generation, key.expose().toString("hex")),
+      find: async (generation) => {
+        const hex = kept.get(generation);
+        return hex === undefined ? undefined : new SecretBytes(Buffer.from(hex, "hex"));
+      },
+    };
+    const clock = new FakeClock();
+    const first = new DataKeys(clock, async () => wrapKey(), shared);
+    const core = await first.get(1, "core/token-salt");
+    const away = () => Promise.reject(new Error("no seal answers"));
+    const second = new DataKeys(clock, away, shared);
+    expect((await second.get(1, "core/audit")).equals(core)).toBe(true);
+    await expect(second.get(1, "mount/1/a")).rejects.toThrow("no seal answers");
+    await expect(second.get(2, "core/audit")).rejects.toThrow("no seal answers");
   });
 
   it("ask a seal once for many that want a key at the same time", async () => {

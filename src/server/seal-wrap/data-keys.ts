@@ -5,7 +5,8 @@
 import { createSecretKey, hkdfSync, type KeyObject } from "node:crypto";
 import type { Clock, Millis } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
-import type { SecretBytes } from "#common/secret-bytes.ts";
+import { SecretBytes } from "#common/secret-bytes.ts";
+import type { SharedDataKeys } from "../core/siblings.ts";
 
 /** How long a seal-wrap key serves without asking a seal again: twelve calls an hour and process. */
 export const KEY_MILLIS = 300_000;
@@ -29,6 +30,7 @@ interface Held {
 export class DataKeys {
   readonly #clock: Clock;
   readonly #open: (generation: number) => Promise<SecretBytes>;
+  readonly #shared: SharedDataKeys | undefined;
   readonly #held = new Map<number, Held>();
   readonly #core = new Map<number, KeyObject>();
   readonly #opening = new Map<number, Promise<Held>>();
@@ -37,10 +39,11 @@ export class DataKeys {
   #epoch = 0;
   #opened = 0;
 
-  /** `open` asks the seals; what it gives is owned here. */
-  constructor(clock: Clock, open: (generation: number) => Promise<SecretBytes>) {
+  /** `open` asks the seals; what it gives is owned here. `shared`: what the server's other workers know. */
+  constructor(clock: Clock, open: (generation: number) => Promise<SecretBytes>, shared?: SharedDataKeys) {
     this.#clock = clock;
     this.#open = open;
+    this.#shared = shared;
   }
 
   /** How often seals were asked since the start of this process. */
@@ -65,7 +68,22 @@ export class DataKeys {
   async get(generation: number, storageKey: string): Promise<KeyObject> {
     const known = this.atHand(generation, storageKey);
     if (known) return known;
-    return this.#derive(await this.#fetch(generation), generation, purposeOf(storageKey));
+    const purpose = purposeOf(storageKey);
+    const found = purpose === CORE ? await this.#findCore(generation) : undefined;
+    if (found) return found;
+    const key = this.#derive(await this.#fetch(generation), generation, purpose);
+    if (purpose === CORE && this.#shared) await this.#shared.keep(generation, new SecretBytes(key.export()));
+    return key;
+  }
+
+  /** What another worker of this server had from a seal. */
+  async #findCore(generation: number): Promise<KeyObject | undefined> {
+    const epoch = this.#epoch;
+    using bytes = await this.#shared?.find(generation);
+    if (bytes === undefined || epoch !== this.#epoch) return undefined;
+    const key = bytes.toKeyObject();
+    this.#core.set(generation, key);
+    return key;
   }
 
   /** Zeroes what is over. */

@@ -7,6 +7,7 @@ import type { Barrier } from "../barrier/barrier.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import type { CurrentWrap, ValueWrapper } from "../barrier/value-wrapper.ts";
 import type { SealSet } from "../core/seal-set.ts";
+import type { SharedDataKeys } from "../core/siblings.ts";
 import type { Backends } from "../mounts/backends.ts";
 import type { Storage } from "../storage/storage.ts";
 import { isAlwaysCritical } from "./critical.ts";
@@ -31,6 +32,8 @@ export interface SealWrapDependencies {
   readonly seals: SealSet;
   readonly clock: Clock;
   readonly log: Log;
+  /** Of the server's other workers. */
+  readonly shared?: SharedDataKeys | undefined;
   /** For marking mounts of old; not where there is no background work. Made later than this. */
   backends?(): Backends;
 }
@@ -53,7 +56,11 @@ export class SealWrap {
   constructor(dependencies: SealWrapDependencies) {
     this.#deps = dependencies;
     this.#copies = new WrapCopies(dependencies);
-    this.#dataKeys = new DataKeys(dependencies.clock, (generation) => this.#copies.open(generation));
+    this.#dataKeys = new DataKeys(
+      dependencies.clock,
+      (generation) => this.#copies.open(generation),
+      dependencies.shared,
+    );
     this.#work = new RewrapWork(dependencies);
     dependencies.barrier.wrapBy(this.#wrapper());
   }

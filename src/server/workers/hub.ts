@@ -58,6 +58,9 @@ export interface HubDependencies {
   reread?(): void;
 }
 
+/** More generations at once are there only while a rewrap is under way. */
+const DATA_KEYS_MAX = 8;
+
 const NOTHING_WANTED: Wanted = { events: false, log: false };
 
 export class Hub {
@@ -68,6 +71,8 @@ export class Hub {
   /** Workers that follow, in the order in which they came. */
   readonly #seats = new Map<Member, Seat>();
   #rootKey: SecretBytes | undefined;
+  /** By generation; what each worker has in memory until sealing. */
+  readonly #dataKeys = new Map<number, SecretBytes>();
   /** Somebody sealed the server: nobody asks the seals until it is unsealed again. */
   #isSealedByHand = false;
   #lead: Member | undefined;
@@ -107,6 +112,10 @@ export class Hub {
         return this.#opened(from, new SecretBytes(message.rootKey));
       case "sealed":
         return this.#sealed(from);
+      case "data-key":
+        return this.#keepDataKey(message.generation, new SecretBytes(message.key));
+      case "find-data-key":
+        return { kind: "found-data-key", key: this.#dataKeys.get(message.generation)?.expose() };
       case "take":
         return { kind: "verdict", verdict: this.#rates.take(message.client, message.allowance) };
       case "all-metrics":
@@ -171,6 +180,7 @@ export class Hub {
   /** Zeroes what it holds. */
   close(): void {
     this.#forgetKey();
+    this.#forgetDataKeys();
     this.#entered.reset();
   }
 
@@ -207,10 +217,29 @@ export class Hub {
 
   async #sealed(from: Member): Promise<Answer> {
     this.#forgetKey();
+    this.#forgetDataKeys();
     this.#entered.reset();
     this.#isSealedByHand = true;
     this.#lead = undefined;
     return this.#toOthers(from, { kind: "seal" });
+  }
+
+  /** One that comes late, from before the sealing, is of no use to anybody. */
+  #keepDataKey(generation: number, key: SecretBytes): Answer {
+    this.#dataKeys.get(generation)?.[Symbol.dispose]();
+    if (!this.#isSealedByHand) this.#dataKeys.set(generation, key);
+    else key[Symbol.dispose]();
+    const [oldest] = this.#dataKeys;
+    if (oldest && this.#dataKeys.size > DATA_KEYS_MAX) {
+      oldest[1][Symbol.dispose]();
+      this.#dataKeys.delete(oldest[0]);
+    }
+    return done;
+  }
+
+  #forgetDataKeys(): void {
+    for (const key of this.#dataKeys.values()) key[Symbol.dispose]();
+    this.#dataKeys.clear();
   }
 
   #forgetKey(): void {

@@ -199,6 +199,14 @@ export class Link implements Siblings {
       },
       opened: async (rootKey) => void (await this.#ask({ kind: "opened", rootKey: rootKey.expose() })),
       sealed: async () => void (await this.#ask({ kind: "sealed" })),
+      dataKeys: {
+        keep: async (generation, key) => void (await this.#ask({ kind: "data-key", generation, key: key.expose() })),
+        find: async (generation) => {
+          const answer = await this.#ask({ kind: "find-data-key", generation });
+          if (answer.kind !== "found-data-key") throw unexpected(answer);
+          return answer.key && new SecretBytes(answer.key);
+        },
+      },
       troubled: (troubles) => this.#channel.tell({ kind: "troubles", troubles }),
     };
   }

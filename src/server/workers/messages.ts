@@ -3,6 +3,7 @@
 // serialisation), never as texts, and key material only in the messages that are named for it here:
 //
 //   add-share, entered   shares of the unseal key          opened, open, attached   the root key
+//   data-key, found-data-key   the key of the server's own wrapped records
 import type { LogLevel } from "#common/log.ts";
 import type { MetricsSnapshot } from "#common/metrics-snapshot.ts";
 import type { ConfigFile } from "../config/server-config.ts";
@@ -34,6 +35,9 @@ export type ToSupervisor =
   | { readonly kind: "reset-shares" }
   | { readonly kind: "opened"; readonly rootKey: Uint8Array }
   | { readonly kind: "sealed" }
+  /** The key of a generation, for workers that are started later. */
+  | { readonly kind: "data-key"; readonly generation: number; readonly key: Uint8Array }
+  | { readonly kind: "find-data-key"; readonly generation: number }
   | { readonly kind: "troubles"; readonly troubles: readonly SealTrouble[] }
   | { readonly kind: "want"; readonly topic: keyof Wanted; readonly wanted: boolean }
   | { readonly kind: "event"; readonly event: ServerEvent }
@@ -88,6 +92,7 @@ export interface Attached {
 export type Answer =
   | { readonly kind: "done" }
   | Attached
+  | { readonly kind: "found-data-key"; readonly key: Uint8Array | undefined }
   | { readonly kind: "entered"; readonly shares: readonly Uint8Array[] }
   | { readonly kind: "progress"; readonly progress: ProgressStatus }
   | { readonly kind: "verdict"; readonly verdict: RateVerdict }
