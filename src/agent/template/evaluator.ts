@@ -32,7 +32,7 @@ interface Variable {
 class Evaluator {
   readonly #tree: Tree;
   readonly #evaluation: Evaluation;
-  readonly #budget = new Budget();
+  readonly #budget: Budget;
   readonly #context: FunctionContext;
   #variables: Variable[] = [];
   #parts: string[] = [];
@@ -41,6 +41,7 @@ class Evaluator {
   constructor(tree: Tree, evaluation: Evaluation) {
     this.#tree = tree;
     this.#evaluation = evaluation;
+    this.#budget = new Budget(() => evaluation.host.now());
     const execute = (name: string, data: Value) => this.#execute(name, data);
     this.#context = { budget: this.#budget, host: evaluation.host, execute };
   }
@@ -58,7 +59,7 @@ class Evaluator {
 
   #execute(name: string, data: Value): string {
     const nodes = this.#tree.defined.get(name);
-    if (nodes === undefined) throw new Fault(`there is no template named ${JSON.stringify(name.slice(0, 64))}`);
+    if (nodes === undefined) throw new Fault("there is no template of that name");
     return this.#budget.deeper(() => this.run(nodes, data));
   }
 

@@ -1,6 +1,7 @@
 // What one evaluation of a template may cost. Templates come from whoever may write a SecretBinding, and the agent that
 // runs them lives in 64 MiB; without limits a line such as {{ range loop 1000000000 }} would hang it.
 import { Fault } from "./fault.ts";
+import { RegexRunner } from "./regex.ts";
 
 /** Text of one template. A ConfigMap holds 1 MiB; a template beyond a quarter of it is a mistake. */
 export const TEMPLATE_BYTES_MAX = 256 * 1024;
@@ -12,17 +13,18 @@ export const STEPS_MAX = 500_000;
 export const NESTING_MAX = 64;
 /** Characters and items that all functions of one evaluation together may make. */
 export const PRODUCED_MAX = 8 * 1024 * 1024;
-/** One regular expression may search this long; the engine tries alternatives one after another, and some never end. */
-export const REGEX_MILLIS_MAX = 100;
-/** Regular expressions of one evaluation, so that their times do not add up to a hang. */
-export const REGEX_CALLS_MAX = 200;
 
 /** Counts what an evaluation uses; each call throws a Fault when its limit is passed. */
 export class Budget {
+  readonly regexes: RegexRunner;
   #steps = 0;
   #produced = 0;
-  #regexes = 0;
   #depth = 0;
+
+  /** `now` is in milliseconds, for what is limited by time. */
+  constructor(now: () => number) {
+    this.regexes = new RegexRunner(now);
+  }
 
   step(): void {
     if (++this.#steps > STEPS_MAX) throw new Fault(`the template takes more than ${STEPS_MAX} steps: make it smaller`);
@@ -33,12 +35,6 @@ export class Budget {
     this.#produced += size;
     if (this.#produced > PRODUCED_MAX) {
       throw new Fault(`the functions of the template make more than ${PRODUCED_MAX} characters: make it smaller`);
-    }
-  }
-
-  regex(): void {
-    if (++this.#regexes > REGEX_CALLS_MAX) {
-      throw new Fault(`the template searches more than ${REGEX_CALLS_MAX} times by regular expressions`);
     }
   }
 

@@ -48,7 +48,7 @@ function indexOnce(value: Value, key: Value): Value {
   if (typeof value !== "string" && !isList(value)) throw new Fault(`${kindOf(value)} has no items`);
   if (typeof key !== "bigint") throw new Fault(`items have whole numbers, and the key is ${kindOf(key)}`);
   const length = isList(value) ? value.length : Buffer.byteLength(value);
-  if (key < 0n || key >= length) throw new Fault(`there is no item ${key} among ${length}`);
+  if (key < 0n || key >= length) throw new Fault("there is no item of that number");
   return isList(value) ? (value[Number(key)] ?? null) : BigInt(Buffer.from(value)[Number(key)] ?? 0);
 }
 

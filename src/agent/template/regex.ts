@@ -1,8 +1,8 @@
 // Regular expressions in Go's spelling (RE2, pkg.go.dev/regexp/syntax), run by JavaScript's engine. That engine goes back
 // and tries again, so an expression may run for hours; the search runs in a context of its own that is stopped in time.
-import { createContext, Script } from "node:vm";
+import { type Context, createContext, Script } from "node:vm";
 import { Fault } from "./fault.ts";
-import { type Budget, REGEX_MILLIS_MAX } from "./limits.ts";
+import type { Budget } from "./limits.ts";
 
 interface Match {
   readonly index: number;
@@ -10,6 +10,11 @@ interface Match {
   readonly named: Readonly<Record<string, string | undefined>>;
 }
 
+/** One search may take this long; wide enough for a container that gets a tenth of a core. */
+export const REGEX_MILLIS_MAX = 1_000;
+/** All searches of one evaluation together, after which there is none any more. */
+export const REGEX_MILLIS_TOTAL_MAX = 2_000;
+export const REGEX_CALLS_MAX = 10_000;
 const MATCHES = 200_000;
 const SEARCH = `(() => {
   const found = [];
@@ -44,25 +49,42 @@ export function replaceMatches(pattern: string, replacement: string, subject: st
   return out + subject.slice(at);
 }
 
-function search(pattern: string, subject: string, once: boolean, budget: Budget): readonly Match[] {
-  budget.regex();
-  budget.produce(subject.length);
-  const { source, flags } = translate(pattern);
-  try {
-    const context = createContext(
-      { source, flags, subject, once },
-      { codeGeneration: { strings: false, wasm: false } },
-    );
-    const found: [number, (string | null)[], Record<string, string>][] = JSON.parse(
-      new Script(SEARCH).runInContext(context, { timeout: REGEX_MILLIS_MAX }),
-    );
-    return found.map(([index, groups, named]) => ({ index, groups: groups.map((group) => group ?? undefined), named }));
-  } catch (error) {
-    if (isTimeout(error)) {
-      throw new Fault(`the regular expression takes longer than ${REGEX_MILLIS_MAX} ms`);
-    }
-    throw new Fault("the regular expression is malformed, or has what Go's regular expressions do not have");
+/** The searches of one evaluation, in one context that holds nothing but what is searched. */
+export class RegexRunner {
+  readonly #now: () => number;
+  readonly #script = new Script(SEARCH);
+  #context: Context | undefined;
+  #calls = 0;
+  #millis = 0;
+
+  constructor(now: () => number) {
+    this.#now = now;
   }
+
+  run(pattern: string, subject: string, once: boolean): readonly Match[] {
+    if (++this.#calls > REGEX_CALLS_MAX || this.#millis > REGEX_MILLIS_TOTAL_MAX) {
+      throw new Fault("the template's regular expressions take too long altogether");
+    }
+    this.#context ??= createContext({}, { codeGeneration: { strings: false, wasm: false } });
+    Object.assign(this.#context, { ...translate(pattern), subject, once });
+    const start = this.#now();
+    try {
+      const found: [number, (string | null)[], Record<string, string>][] = JSON.parse(
+        this.#script.runInContext(this.#context, { timeout: REGEX_MILLIS_MAX }),
+      );
+      return found.map(([index, groups, named]) => ({ index, groups: groups.map((g) => g ?? undefined), named }));
+    } catch (error) {
+      if (isTimeout(error)) throw new Fault(`the regular expression takes longer than ${REGEX_MILLIS_MAX} ms`);
+      throw new Fault("the regular expression is malformed, or has what Go's regular expressions do not have");
+    } finally {
+      this.#millis += this.#now() - start;
+    }
+  }
+}
+
+function search(pattern: string, subject: string, once: boolean, budget: Budget): readonly Match[] {
+  budget.produce(subject.length);
+  return budget.regexes.run(pattern, subject, once);
 }
 
 /** The error may be of the other context, whose Error is another one. */

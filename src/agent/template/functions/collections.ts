@@ -33,7 +33,7 @@ function explode(value: ValueMap): ValueMap {
     let level = root;
     for (const name of names) {
       const next = level.get(name) ?? new Map<string, Value>();
-      if (!(next instanceof Map)) throw new Fault(`the key "${name}" is a value and a map at once`);
+      if (!(next instanceof Map)) throw new Fault("a key is a value and a map at once");
       level.set(name, next);
       level = next;
     }
