@@ -5,12 +5,14 @@ import type { FunctionContext, Functions, TemplateHost } from "./function.ts";
 import { Budget, OUTPUT_MAX } from "./limits.ts";
 import { fieldOf, firstFieldOf, itemsOf } from "./members.ts";
 import { outputOf } from "./printing.ts";
+import type { RegexContext } from "./regex.ts";
 import type { Branch, Command, Node, Operand, Pipeline, Tree } from "./syntax.ts";
 import { isTrue, type Value } from "./values.ts";
 
 export interface Evaluation {
   readonly functions: Functions;
   readonly host: TemplateHost;
+  readonly regexContext: RegexContext;
   /** The dot at the beginning. */
   readonly data: Value;
   /** A key that a map does not have is an error, instead of nothing. */
@@ -41,7 +43,7 @@ class Evaluator {
   constructor(tree: Tree, evaluation: Evaluation) {
     this.#tree = tree;
     this.#evaluation = evaluation;
-    this.#budget = new Budget(() => evaluation.host.now());
+    this.#budget = new Budget(() => evaluation.host.now(), evaluation.regexContext);
     const execute = (name: string, data: Value) => this.#execute(name, data);
     this.#context = { budget: this.#budget, host: evaluation.host, execute };
   }

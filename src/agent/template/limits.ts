@@ -1,7 +1,7 @@
 // What one evaluation of a template may cost. Templates come from whoever may write a SecretBinding, and the agent that
 // runs them lives in 64 MiB; without limits a line such as {{ range loop 1000000000 }} would hang it.
 import { Fault } from "./fault.ts";
-import { RegexRunner } from "./regex.ts";
+import { type RegexContext, RegexRunner } from "./regex.ts";
 
 /** Text of one template. A ConfigMap holds 1 MiB; a template beyond a quarter of it is a mistake. */
 export const TEMPLATE_BYTES_MAX = 256 * 1024;
@@ -22,8 +22,8 @@ export class Budget {
   #depth = 0;
 
   /** `now` is in milliseconds, for what is limited by time. */
-  constructor(now: () => number) {
-    this.regexes = new RegexRunner(now);
+  constructor(now: () => number, context: RegexContext) {
+    this.regexes = new RegexRunner(now, context);
   }
 
   step(): void {

@@ -49,28 +49,45 @@ export function replaceMatches(pattern: string, replacement: string, subject: st
   return out + subject.slice(at);
 }
 
-/** The searches of one evaluation, in one context that holds nothing but what is searched. */
+/** The context of a template's searches, which holds nothing but what is searched. Each costs memory, so it is kept. */
+export class RegexContext {
+  #context: Context | undefined;
+  #script: Script | undefined;
+
+  /** Gives JSON of the matches; throws when it takes too long or the pattern is malformed. */
+  search(variables: { source: string; flags: string; subject: string; once: boolean }): string {
+    this.#context ??= createContext({}, { codeGeneration: { strings: false, wasm: false } });
+    this.#script ??= new Script(SEARCH);
+    Object.assign(this.#context, variables);
+    try {
+      return String(this.#script.runInContext(this.#context, { timeout: REGEX_MILLIS_MAX }));
+    } finally {
+      Object.assign(this.#context, { subject: "" });
+    }
+  }
+}
+
+/** The searches of one evaluation. */
 export class RegexRunner {
   readonly #now: () => number;
-  readonly #script = new Script(SEARCH);
-  #context: Context | undefined;
+  readonly #context: RegexContext;
   #calls = 0;
   #millis = 0;
 
-  constructor(now: () => number) {
+  constructor(now: () => number, context: RegexContext) {
     this.#now = now;
+    this.#context = context;
   }
 
   run(pattern: string, subject: string, once: boolean): readonly Match[] {
     if (++this.#calls > REGEX_CALLS_MAX || this.#millis > REGEX_MILLIS_TOTAL_MAX) {
       throw new Fault("the template's regular expressions take too long altogether");
     }
-    this.#context ??= createContext({}, { codeGeneration: { strings: false, wasm: false } });
-    Object.assign(this.#context, { ...translate(pattern), subject, once });
+    const translated = translate(pattern);
     const start = this.#now();
     try {
       const found: [number, (string | null)[], Record<string, string>][] = JSON.parse(
-        this.#script.runInContext(this.#context, { timeout: REGEX_MILLIS_MAX }),
+        this.#context.search({ ...translated, subject, once }),
       );
       return found.map(([index, groups, named]) => ({ index, groups: groups.map((g) => g ?? undefined), named }));
     } catch (error) {

@@ -8,6 +8,7 @@ import type { TemplateHost } from "./function.ts";
 import { functionNames, templateFunctions } from "./functions/registry.ts";
 import { TEMPLATE_BYTES_MAX } from "./limits.ts";
 import { parseTemplate } from "./parser.ts";
+import { RegexContext } from "./regex.ts";
 import type { Value } from "./values.ts";
 
 export interface TemplateText {
@@ -33,8 +34,9 @@ export function compileTemplate({ name, text, leftDelimiter, rightDelimiter }: T
   const delimiters = { left: leftDelimiter || "{{", right: rightDelimiter || "}}" };
   const tree = placed(name, text, () => parseTemplate(text, delimiters, (word) => names.has(word)));
   const functions = templateFunctions();
+  const regexContext = new RegexContext();
   return {
-    render: (input) => placed(name, text, () => bytesOfText(evaluate(tree, { functions, ...input }))),
+    render: (input) => placed(name, text, () => bytesOfText(evaluate(tree, { functions, regexContext, ...input }))),
   };
 }
 
