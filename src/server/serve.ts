@@ -17,6 +17,7 @@ import type { Request } from "./core/request.ts";
 import { bringUp } from "./core/unseal-loop.ts";
 import { type Development, developmentBanner } from "./development.ts";
 import { type ServerFlags, shownCommandLine } from "./flags.ts";
+import { HeavyWork } from "./framework/heavy-work.ts";
 import { type Listener, listen } from "./http/listener.ts";
 import { writePidFile } from "./pid-file.ts";
 import { runRecovery } from "./recovery/run-recovery.ts";
@@ -148,7 +149,7 @@ async function openParts(
     storageType: kind.type,
     seals,
     retiredSeals,
-    host: { clock, log, readFile: (path) => readFile(path, "utf8"), environment: io.env },
+    host: { clock, log, readFile: (path) => readFile(path, "utf8"), environment: io.env, heavy: new HeavyWork() },
     clock,
     log,
     metrics,

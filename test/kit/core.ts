@@ -11,6 +11,7 @@ import { type AssembledServer, assemble, type ServerParts } from "#server/assemb
 import type { Request } from "#server/core/request.ts";
 import type { CoreServices } from "#server/core/request-state.ts";
 import type { Operation } from "#server/framework/context.ts";
+import { HeavyWork } from "#server/framework/heavy-work.ts";
 import type { Seal } from "#server/seal/seal.ts";
 import { createStaticSeal } from "#server/seal/static/static-seal.ts";
 import { openMemoryStorage } from "#server/storage/memory/memory-storage.ts";
@@ -91,6 +92,7 @@ export function coreParts(parts: Partial<ServerParts> = {}): ServerParts {
       clock,
       log: silentLog,
       environment: {},
+      heavy: new HeavyWork(),
       readFile: (path) => Promise.reject(new Error(`there is no file ${path}`)),
     },
     clock,

@@ -1,9 +1,11 @@
 // A server with every part and nothing in it, for pages that describe what its parts say of themselves. Nothing listens,
 // nothing is written, no seal is asked.
+
 import { systemClock } from "#common/clock.ts";
 import { createLog } from "#common/log.ts";
 import { createMetrics, type Metrics } from "#common/metrics.ts";
 import { type AssembledServer, assemble } from "#server/assemble.ts";
+import { HeavyWork } from "#server/framework/heavy-work.ts";
 import { openMemoryStorage } from "#server/storage/memory/memory-storage.ts";
 
 export interface Described {
@@ -22,7 +24,7 @@ export function assembleForDescription(): Described {
     storageType: "memory",
     seals: [],
     retiredSeals: [],
-    host: { clock, log, readFile, environment: {} },
+    host: { clock, log, readFile, environment: {}, heavy: new HeavyWork() },
     clock,
     log,
     metrics,

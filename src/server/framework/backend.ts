@@ -4,6 +4,7 @@ import type { Clock } from "#common/clock.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { Log } from "#common/log.ts";
 import type { Context } from "./context.ts";
+import type { HeavyWork } from "./heavy-work.ts";
 import type { EffectKind } from "./outside.ts";
 import type { Path } from "./path.ts";
 
@@ -63,6 +64,8 @@ export interface BackendHost {
   /** Reads a small local file (a ServiceAccount's token); throws when there is none. */
   readFile(path: string): Promise<string>;
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Where hashes of passwords and other long work on Node's threads have to go: shared by all mounts. */
+  readonly heavy: HeavyWork;
 }
 
 /** A registry's line: how a mount of this type becomes a backend. */

@@ -14,6 +14,7 @@ import type { Page } from "../storage/storage.ts";
 import type { Backend, BackendType } from "./backend.ts";
 import type { Caller, Context, MountInfo, Operation } from "./context.ts";
 import type { BackendEvent } from "./event.ts";
+import { HeavyWork } from "./heavy-work.ts";
 import type { Intent, OutsideJournal } from "./outside.ts";
 import type { Path } from "./path.ts";
 import type { Reply } from "./reply.ts";
@@ -81,6 +82,7 @@ export async function createHarness(type: BackendType, options: HarnessOptions =
     clock,
     log: silentLog,
     environment: options.environment ?? {},
+    heavy: new HeavyWork(),
     readFile: async (path) => files[path] ?? fail(`there is no file ${path}`),
   });
   const mount = mountOf(type.type, options);

@@ -5,6 +5,7 @@ import { CofferError } from "#common/errors.ts";
 import type { BackendType } from "../../framework/backend.ts";
 import type { Context } from "../../framework/context.ts";
 import { field } from "../../framework/fields.ts";
+import type { HeavyWork } from "../../framework/heavy-work.ts";
 import { LoginRefused } from "../../framework/login-refused.ts";
 import { definePath } from "../../framework/path.ts";
 import type { Reply } from "../../framework/reply.ts";
@@ -13,30 +14,36 @@ import { passwordPath, policiesPath, readUser, USER_FOLDER, userPath, usersPath 
 
 export const userpassType: BackendType = {
   type: "userpass",
-  create: () => ({
+  create: (_options, { heavy }) => ({
     type: "userpass",
     summary: "Logins of people by name and password.",
     sealWrapped: [USER_FOLDER],
-    paths: [loginPath, usersPath, userPath, passwordPath, policiesPath],
+    paths: [loginPath(heavy), usersPath, userPath(heavy), passwordPath(heavy), policiesPath],
   }),
 };
 
-const loginPath = definePath("login/:username", {
-  summary: "Login by name and password.",
-  access: "public",
-  fields: { password: field.text("The password.") },
-  operations: {
-    update: {
-      summary: "Log in.",
-      handler: (context, { username, password }) => login(context, username.toLowerCase(), password),
+const loginPath = (heavy: HeavyWork) =>
+  definePath("login/:username", {
+    summary: "Login by name and password.",
+    access: "public",
+    fields: { password: field.text("The password.") },
+    operations: {
+      update: {
+        summary: "Log in.",
+        handler: (context, { username, password }) => login(context, heavy, username.toLowerCase(), password),
+      },
     },
-  },
-});
+  });
 
-async function login(context: Context, username: string, password: string | undefined): Promise<Reply> {
+async function login(
+  context: Context,
+  heavy: HeavyWork,
+  username: string,
+  password: string | undefined,
+): Promise<Reply> {
   if (!password) throw new CofferError("invalid_request", "missing password");
   const user = await readUser(context.storage, username);
-  const right = await verifyPassword(password, user?.passwordHash);
+  const right = await heavy.run(() => verifyPassword(password, user?.passwordHash));
   if (!right || user === undefined) throw new LoginRefused("invalid_request", "invalid username or password", username);
   assertAddressAllowed(user.token.boundCidrs, context.remoteAddress);
   return {

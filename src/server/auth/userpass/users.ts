@@ -6,6 +6,7 @@ import { type Infer, object, string } from "#common/schema.ts";
 import { recordKind, type StorageView } from "../../barrier/transaction.ts";
 import type { Context } from "../../framework/context.ts";
 import { field } from "../../framework/fields.ts";
+import type { HeavyWork } from "../../framework/heavy-work.ts";
 import { namesPath } from "../../framework/listing.ts";
 import { definePath } from "../../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../../framework/reply.ts";
@@ -39,59 +40,61 @@ interface Password {
 
 export const usersPath = namesPath("users", USER_FOLDER, "users");
 
-export const userPath = definePath("users/:username", {
-  caseless: true,
-  summary: "A user: the password, and what the token is like.",
-  fields: {
-    ...tokenFields,
-    ...passwordFields,
-    policies: tokenAliases.policies,
-    ttl: tokenAliases.ttl,
-    max_ttl: tokenAliases.max_ttl,
-    bound_cidrs: tokenAliases.bound_cidrs,
-  },
-  exists: async ({ storage }, { username }) => (await readUser(storage, username)) !== undefined,
-  operations: {
-    read: {
-      summary: "Read a user; the password is never shown.",
-      handler: async ({ storage }, { username }) => {
-        const user = await readUser(storage, username);
-        return user && dataReply(tokenParametersReply(user.token));
+export const userPath = (heavy: HeavyWork) =>
+  definePath("users/:username", {
+    caseless: true,
+    summary: "A user: the password, and what the token is like.",
+    fields: {
+      ...tokenFields,
+      ...passwordFields,
+      policies: tokenAliases.policies,
+      ttl: tokenAliases.ttl,
+      max_ttl: tokenAliases.max_ttl,
+      bound_cidrs: tokenAliases.bound_cidrs,
+    },
+    exists: async ({ storage }, { username }) => (await readUser(storage, username)) !== undefined,
+    operations: {
+      read: {
+        summary: "Read a user; the password is never shown.",
+        handler: async ({ storage }, { username }) => {
+          const user = await readUser(storage, username);
+          return user && dataReply(tokenParametersReply(user.token));
+        },
+      },
+      update: {
+        summary: "Make a user, or change what is sent of it.",
+        handler: async (context, { username, ...values }) => {
+          const before = await readUser(context.storage, username);
+          const token = mergeTokenParameters(tokenValues(values), before?.token ?? noTokenParameters);
+          const passwordHash = before && !hasPassword(values) ? before.passwordHash : await hashOf(values, heavy);
+          return store(context, username, { passwordHash, token });
+        },
+      },
+      delete: {
+        summary: "Delete a user.",
+        handler: ({ storage }, { username }) => {
+          storage.delete(USER_FOLDER + username.toLowerCase());
+          return noContent;
+        },
       },
     },
-    update: {
-      summary: "Make a user, or change what is sent of it.",
-      handler: async (context, { username, ...values }) => {
-        const before = await readUser(context.storage, username);
-        const token = mergeTokenParameters(tokenValues(values), before?.token ?? noTokenParameters);
-        const passwordHash = before && !hasPassword(values) ? before.passwordHash : await hashOf(values);
-        return store(context, username, { passwordHash, token });
-      },
-    },
-    delete: {
-      summary: "Delete a user.",
-      handler: ({ storage }, { username }) => {
-        storage.delete(USER_FOLDER + username.toLowerCase());
-        return noContent;
-      },
-    },
-  },
-});
+  });
 
-export const passwordPath = definePath("users/:username/password", {
-  caseless: true,
-  summary: "A user's password.",
-  fields: passwordFields,
-  operations: {
-    update: {
-      summary: "Change the password.",
-      handler: async (context, { username, ...values }) => {
-        const user = await requireUser(context, username);
-        return store(context, username, { ...user, passwordHash: await hashOf(values) });
+export const passwordPath = (heavy: HeavyWork) =>
+  definePath("users/:username/password", {
+    caseless: true,
+    summary: "A user's password.",
+    fields: passwordFields,
+    operations: {
+      update: {
+        summary: "Change the password.",
+        handler: async (context, { username, ...values }) => {
+          const user = await requireUser(context, username);
+          return store(context, username, { ...user, passwordHash: await hashOf(values, heavy) });
+        },
       },
     },
-  },
-});
+  });
 
 export const policiesPath = definePath("users/:username/policies", {
   caseless: true,
@@ -124,10 +127,10 @@ function hasPassword({ password, password_hash }: Password): boolean {
   return Boolean(password) || Boolean(password_hash);
 }
 
-async function hashOf({ password, password_hash }: Password): Promise<string> {
+async function hashOf({ password, password_hash }: Password, heavy: HeavyWork): Promise<string> {
   if (password && password_hash)
     throw new CofferError("invalid_request", "must provide only one of password and password_hash");
-  if (password) return hashPassword(password);
+  if (password) return heavy.run(() => hashPassword(password));
   if (password_hash) return acceptHash(password_hash);
   throw new CofferError("invalid_request", "must provide either password or password_hash");
 }
