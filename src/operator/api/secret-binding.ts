@@ -79,7 +79,7 @@ const file = object(
     ),
     errorOnMissingKey: optional(
       flag(
-        "Whether a key that the template names and the secret lacks keeps the pod waiting, as when this is left out; with false it is <no value>.",
+        "Whether a key that the template names and the secret lacks keeps the pod waiting, as when this is left out; with false it prints as nothing known, as in Go.",
       ),
     ),
     mode: withDefault(
