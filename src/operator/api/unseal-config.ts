@@ -211,6 +211,7 @@ export const unsealConfig: Definition<UnsealConfigSpec, UnsealConfigStatus> = {
       type: "string",
       jsonPath: '.status.conditions[?(@.type=="HsmHealthy")].reason',
       description: "What there is to say of the CloudHSM cluster.",
+      priority: 1,
     },
     ageColumn,
   ],
