@@ -41,7 +41,7 @@ import { IdentityStore } from "./identity/identity-store.ts";
 import { LoginMfa } from "./identity/mfa/login-mfa.ts";
 import { apiAddressOf } from "./identity/oidc/oidc-services.ts";
 import { Journal } from "./journal/journal.ts";
-import { Undoing } from "./journal/undoing.ts";
+import { CONFIRM_SECONDS, Undoing } from "./journal/undoing.ts";
 import { CLAIM_SECONDS } from "./leases/claim.ts";
 import { Expiration } from "./leases/expiration.ts";
 import { Lockout } from "./lockout/lockout.ts";
@@ -88,6 +88,8 @@ export interface ServerParts {
   readonly siblings?: Siblings | undefined;
   /** How long one attempt at ending something outside may take, before another node may begin one. */
   readonly claimSeconds?: number;
+  /** How long after an effect was undone without a word from its maker it is undone again: ten minutes but in tests. */
+  readonly confirmSeconds?: number;
   /** Engines besides the registry's, for tests. */
   readonly engines?: readonly BackendType[];
 }
@@ -133,7 +135,7 @@ async function noConfiguration(): Promise<void> {
 
 /** What ends by itself: leases, and what requests made outside in vain. */
 function endingOf(
-  { clock, log, ttl, claimSeconds = CLAIM_SECONDS }: ServerParts,
+  { clock, log, ttl, claimSeconds = CLAIM_SECONDS, confirmSeconds = CONFIRM_SECONDS }: ServerParts,
   barrier: Barrier,
   backends: () => Backends,
   events: Events,
@@ -141,7 +143,7 @@ function endingOf(
   const begin = () => barrier.begin();
   return {
     expiration: new Expiration({ backends, clock, log, ttl, events, begin, claimSeconds }),
-    undoing: new Undoing({ barrier, backends, clock, log, ttl, claimSeconds }),
+    undoing: new Undoing({ barrier, backends, clock, log, ttl, claimSeconds, confirmSeconds }),
     journal: new Journal({ barrier, clock, log }),
     sweeps: new SweepCounts(),
   };

@@ -10,11 +10,14 @@ import type { Turn } from "./background.ts";
 import type { FlightNote, InFlight } from "./in-flight.ts";
 import { ownProgress, type UnsealProgress } from "./unseal-progress.ts";
 
-/** The data key of the server's own wrapped records, by generation: kept for workers that are started later. */
+/**
+ * The data key of the server's own wrapped records, kept for workers that are started later. A name says which
+ * generation of which store: after a restore of another cluster's snapshot the same generation has another key.
+ */
 export interface SharedDataKeys {
-  keep(generation: number, key: SecretBytes): Promise<void>;
+  keep(name: string, key: SecretBytes): Promise<void>;
   /** The caller disposes it. */
-  find(generation: number): Promise<SecretBytes | undefined>;
+  find(name: string): Promise<SecretBytes | undefined>;
 }
 
 /** One unseal, and one seal, for all. */

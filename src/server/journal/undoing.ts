@@ -37,6 +37,8 @@ export interface UndoingDependencies {
   readonly log: Log;
   readonly ttl: TtlDefaults;
   readonly claimSeconds: number;
+  /** CONFIRM_SECONDS but in tests. */
+  readonly confirmSeconds: number;
 }
 
 /** "not ours": another node is at it, or there is nothing any more. */
@@ -92,7 +94,7 @@ export class Undoing {
     else {
       const now = this.#nowSeconds();
       const { claim: _, lastError: __, ...rest } = intent;
-      moveIntent(tx, intent, { ...rest, attempts: 0, undoneSeconds: now, dueSeconds: now + CONFIRM_SECONDS });
+      moveIntent(tx, intent, { ...rest, attempts: 0, undoneSeconds: now, dueSeconds: now + this.#deps.confirmSeconds });
     }
     return true;
   }

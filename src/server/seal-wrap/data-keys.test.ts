@@ -73,14 +73,15 @@ describe("data keys", () => {
   });
 
   it("of the server's own records are had from another worker before a seal is asked", async () => {
-    const kept = new Map<number, string>();
-    const shared: SharedDataKeys = {
-      keep: async (generation, key) => void kept.set(generation, key.expose().toString("hex")),
-      find: async (generation) => {
-        const hex = kept.get(generation);
+    const kept = new Map<string, string>();
+    const keysOfWorkers: SharedDataKeys = {
+      keep: async (name, key) => void kept.set(name, key.expose().toString("hex")),
+      find: async (name) => {
+        const hex = kept.get(name);
         return hex === undefined ? undefined : new SecretBytes(Buffer.from(hex, "hex"));
       },
     };
+    const shared = { keys: keysOfWorkers, storeId: () => "a" };
     const clock = new FakeClock();
     const first = new DataKeys(clock, async () => wrapKey(), shared);
     const core = await first.get(1, "core/token-salt");
@@ -89,6 +90,9 @@ describe("data keys", () => {
     expect((await second.get(1, "core/audit")).equals(core)).toBe(true);
     await expect(second.get(1, "mount/1/a")).rejects.toThrow("no seal answers");
     await expect(second.get(2, "core/audit")).rejects.toThrow("no seal answers");
+    // As after the restore of another cluster's snapshot: the same generation, another key.
+    const restored = new DataKeys(clock, away, { ...shared, storeId: () => "b" });
+    await expect(restored.get(1, "core/audit")).rejects.toThrow("no seal answers");
   });
 
   it("ask a seal once for many that want a key at the same time", async () => {

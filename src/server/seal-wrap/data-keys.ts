@@ -27,10 +27,21 @@ interface Held {
   isOver: boolean;
 }
 
+/** What the server's other workers know. */
+export interface SharedKeys {
+  readonly keys: SharedDataKeys;
+  /** Tells this store from any other; nothing secret. Throws `sealed`. */
+  storeId(): string;
+}
+
+function nameOf(generation: number, { storeId }: SharedKeys): string {
+  return `${generation}/${storeId()}`;
+}
+
 export class DataKeys {
   readonly #clock: Clock;
   readonly #open: (generation: number) => Promise<SecretBytes>;
-  readonly #shared: SharedDataKeys | undefined;
+  readonly #shared: SharedKeys | undefined;
   readonly #held = new Map<number, Held>();
   readonly #core = new Map<number, KeyObject>();
   readonly #opening = new Map<number, Promise<Held>>();
@@ -39,8 +50,8 @@ export class DataKeys {
   #epoch = 0;
   #opened = 0;
 
-  /** `open` asks the seals; what it gives is owned here. `shared`: what the server's other workers know. */
-  constructor(clock: Clock, open: (generation: number) => Promise<SecretBytes>, shared?: SharedDataKeys) {
+  /** `open` asks the seals; what it gives is owned here. */
+  constructor(clock: Clock, open: (generation: number) => Promise<SecretBytes>, shared?: SharedKeys) {
     this.#clock = clock;
     this.#open = open;
     this.#shared = shared;
@@ -72,14 +83,15 @@ export class DataKeys {
     const found = purpose === CORE ? await this.#findCore(generation) : undefined;
     if (found) return found;
     const key = this.#derive(await this.#fetch(generation), generation, purpose);
-    if (purpose === CORE && this.#shared) await this.#shared.keep(generation, new SecretBytes(key.export()));
+    if (purpose === CORE && this.#shared)
+      await this.#shared.keys.keep(nameOf(generation, this.#shared), new SecretBytes(key.export()));
     return key;
   }
 
   /** What another worker of this server had from a seal. */
   async #findCore(generation: number): Promise<KeyObject | undefined> {
     const epoch = this.#epoch;
-    using bytes = await this.#shared?.find(generation);
+    using bytes = this.#shared && (await this.#shared.keys.find(nameOf(generation, this.#shared)));
     if (bytes === undefined || epoch !== this.#epoch) return undefined;
     const key = bytes.toKeyObject();
     this.#core.set(generation, key);

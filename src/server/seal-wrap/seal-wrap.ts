@@ -1,5 +1,6 @@
 // Seal wrap as the server has it: the barrier's seam to the seal's layer, the background work that keeps copies and
 // entries as they should be, and what status shows. docs/guides/seal-wrap.md explains it.
+import { hkdfSync } from "node:crypto";
 import type { Clock, Millis } from "#common/clock.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
@@ -59,7 +60,7 @@ export class SealWrap {
     this.#dataKeys = new DataKeys(
       dependencies.clock,
       (generation) => this.#copies.open(generation),
-      dependencies.shared,
+      dependencies.shared && { keys: dependencies.shared, storeId: () => storeId(dependencies.barrier) },
     );
     this.#work = new RewrapWork(dependencies);
     dependencies.barrier.wrapBy(this.#wrapper());
@@ -208,4 +209,12 @@ export class SealWrap {
   #now(): string {
     return new Date(this.#deps.clock.now()).toISOString();
   }
+}
+
+const STORE_ID_BYTES = 16;
+
+/** Derived from the root key (HKDF), which it does not tell; a rekey changes it, and costs one more call of a seal. */
+function storeId(barrier: Barrier): string {
+  using rootKey = barrier.cloneRootKey();
+  return Buffer.from(hkdfSync("sha256", rootKey.toKeyObject(), "", "coffer store id", STORE_ID_BYTES)).toString("hex");
 }

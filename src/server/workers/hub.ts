@@ -71,8 +71,8 @@ export class Hub {
   /** Workers that follow, in the order in which they came. */
   readonly #seats = new Map<Member, Seat>();
   #rootKey: SecretBytes | undefined;
-  /** By generation; what each worker has in memory until sealing. */
-  readonly #dataKeys = new Map<number, SecretBytes>();
+  /** By generation and store; what each worker has in memory until sealing. */
+  readonly #dataKeys = new Map<string, SecretBytes>();
   /** Somebody sealed the server: nobody asks the seals until it is unsealed again. */
   #isSealedByHand = false;
   #lead: Member | undefined;
@@ -113,9 +113,9 @@ export class Hub {
       case "sealed":
         return this.#sealed(from);
       case "data-key":
-        return this.#keepDataKey(message.generation, new SecretBytes(message.key));
+        return this.#keepDataKey(message.name, new SecretBytes(message.key));
       case "find-data-key":
-        return { kind: "found-data-key", key: this.#dataKeys.get(message.generation)?.expose() };
+        return { kind: "found-data-key", key: this.#dataKeys.get(message.name)?.expose() };
       case "take":
         return { kind: "verdict", verdict: this.#rates.take(message.client, message.allowance) };
       case "all-metrics":
@@ -225,9 +225,9 @@ export class Hub {
   }
 
   /** One that comes late, from before the sealing, is of no use to anybody. */
-  #keepDataKey(generation: number, key: SecretBytes): Answer {
-    this.#dataKeys.get(generation)?.[Symbol.dispose]();
-    if (!this.#isSealedByHand) this.#dataKeys.set(generation, key);
+  #keepDataKey(name: string, key: SecretBytes): Answer {
+    this.#dataKeys.get(name)?.[Symbol.dispose]();
+    if (!this.#isSealedByHand) this.#dataKeys.set(name, key);
     else key[Symbol.dispose]();
     const [oldest] = this.#dataKeys;
     if (oldest && this.#dataKeys.size > DATA_KEYS_MAX) {

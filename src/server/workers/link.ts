@@ -200,9 +200,9 @@ export class Link implements Siblings {
       opened: async (rootKey) => void (await this.#ask({ kind: "opened", rootKey: rootKey.expose() })),
       sealed: async () => void (await this.#ask({ kind: "sealed" })),
       dataKeys: {
-        keep: async (generation, key) => void (await this.#ask({ kind: "data-key", generation, key: key.expose() })),
-        find: async (generation) => {
-          const answer = await this.#ask({ kind: "find-data-key", generation });
+        keep: async (name, key) => void (await this.#ask({ kind: "data-key", name, key: key.expose() })),
+        find: async (name) => {
+          const answer = await this.#ask({ kind: "find-data-key", name });
           if (answer.kind !== "found-data-key") throw unexpected(answer);
           return answer.key && new SecretBytes(answer.key);
         },

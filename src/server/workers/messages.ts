@@ -35,9 +35,9 @@ export type ToSupervisor =
   | { readonly kind: "reset-shares" }
   | { readonly kind: "opened"; readonly rootKey: Uint8Array }
   | { readonly kind: "sealed" }
-  /** The key of a generation, for workers that are started later. */
-  | { readonly kind: "data-key"; readonly generation: number; readonly key: Uint8Array }
-  | { readonly kind: "find-data-key"; readonly generation: number }
+  /** A data key by its name, for workers that are started later. */
+  | { readonly kind: "data-key"; readonly name: string; readonly key: Uint8Array }
+  | { readonly kind: "find-data-key"; readonly name: string }
   | { readonly kind: "troubles"; readonly troubles: readonly SealTrouble[] }
   | { readonly kind: "want"; readonly topic: keyof Wanted; readonly wanted: boolean }
   | { readonly kind: "event"; readonly event: ServerEvent }
