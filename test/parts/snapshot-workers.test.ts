@@ -83,7 +83,9 @@ describe("a restore on a server of two workers", () => {
     await restore(address, token, snapshot);
     isOver = true;
     for (const seen of await Promise.all(watching)) {
-      expect(seen.filter((value) => value === "later" || value === "snapshot")).toEqual(["later", "snapshot"]);
+      // Before the store is marked, a worker may refuse and serve again; once it has served what came after, never.
+      const values = seen.filter((value) => value === "later" || value === "snapshot");
+      expect(values.filter((value, i) => value !== values[i - 1])).toEqual(["later", "snapshot"]);
       expect(seen).toContain("503");
     }
     for (const client of [one, two]) expect(await readAll(client)).toEqual(new Set(["snapshot"]));
