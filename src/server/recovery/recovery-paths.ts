@@ -1,10 +1,10 @@
 // All paths of a server in recovery mode: its state, opening it, the recovery token, raw storage.
 import type { JsonObject } from "#common/json.ts";
-import { field, withDefault } from "../framework/fields.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { noContent } from "../framework/reply.ts";
+import { tokenAttemptFields } from "../sys/generate-root-paths.ts";
 import { rawPaths } from "../sys/raw-paths.ts";
-import { shareOf } from "../sys/rekey-paths.ts";
+import { shareFields, shareOf } from "../sys/rekey-paths.ts";
 import { unsealPath } from "../sys/seal-paths.ts";
 import { health, type StatusServices, sealStatus } from "../sys/status.ts";
 import { RECOVERY_TOKEN_LENGTH, type RecoveryStatus, type RecoveryToken } from "./recovery-token.ts";
@@ -50,10 +50,7 @@ function tokenPaths(token: RecoveryToken) {
       summary: "A recovery token from shares: begins, shows and ends an attempt.",
       access: "public",
       when: "always",
-      fields: {
-        otp: withDefault(field.text("One-time pad as long as a token; the server makes one by default."), ""),
-        pgp_key: withDefault(field.text("PGP public key to encrypt the token to, in place of a pad."), ""),
-      },
+      fields: tokenAttemptFields,
       operations: {
         read: { summary: "Show it.", handler: async () => ({ bare: shown(await token.status()) }) },
         update: {
@@ -76,10 +73,7 @@ function tokenPaths(token: RecoveryToken) {
       summary: "A recovery token from shares: takes one.",
       access: "public",
       when: "always",
-      fields: {
-        key: withDefault(field.text("A share, hex or base64."), ""),
-        nonce: withDefault(field.text("Nonce of the attempt."), ""),
-      },
+      fields: shareFields,
       operations: {
         update: {
           summary: "Give a share.",

@@ -5,7 +5,7 @@ import { decodeToken, PAD_LENGTH } from "../ceremony/root-generation.ts";
 import { field, withDefault } from "../framework/fields.ts";
 import { type Access, definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
-import { elderAccess, shareOf } from "./rekey-paths.ts";
+import { elderAccess, shareFields, shareOf } from "./rekey-paths.ts";
 import type { SysServices } from "./services.ts";
 
 export function generateRootPaths(services: SysServices) {
@@ -34,6 +34,12 @@ function decodePath() {
   });
 }
 
+/** How a token that is made from shares leaves; of a recovery token too. */
+export const tokenAttemptFields = {
+  otp: withDefault(field.text("One-time pad as long as a token; the server makes one by default."), ""),
+  pgp_key: withDefault(field.text("PGP public key to encrypt the token to, in place of a pad."), ""),
+} as const;
+
 function pathSet(services: SysServices, base: string, access: Access, answer: (body: JsonObject) => Reply) {
   const { rootGeneration } = services.ceremonies;
   return [
@@ -41,10 +47,7 @@ function pathSet(services: SysServices, base: string, access: Access, answer: (b
       definePrivilegedPath(pattern, {
         summary: "A root token from shares: begins, shows and ends an attempt.",
         access,
-        fields: {
-          otp: withDefault(field.text("One-time pad as long as a token; the server makes one by default."), ""),
-          pgp_key: withDefault(field.text("PGP public key to encrypt the token to, in place of a pad."), ""),
-        },
+        fields: tokenAttemptFields,
         operations: {
           read: {
             summary: "Show it.",
@@ -70,10 +73,7 @@ function pathSet(services: SysServices, base: string, access: Access, answer: (b
     definePrivilegedPath(`${base}/update`, {
       summary: "A root token from shares: takes one.",
       access,
-      fields: {
-        key: withDefault(field.text("A share, hex or base64."), ""),
-        nonce: withDefault(field.text("Nonce of the attempt."), ""),
-      },
+      fields: shareFields,
       operations: {
         update: {
           summary: "Give a share.",

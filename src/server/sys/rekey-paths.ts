@@ -29,7 +29,8 @@ const initFields = {
   stored_shares: field.integer("Kept for old clients."),
 } as const;
 
-const shareFields = {
+/** Of every path that takes a share. */
+export const shareFields = {
   key: withDefault(field.text("A share, hex or base64."), ""),
   nonce: withDefault(field.text("Nonce of the attempt."), ""),
 } as const;
