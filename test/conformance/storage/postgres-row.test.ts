@@ -10,6 +10,7 @@ import { execute, type PostgresServer, startPostgres } from "#server/storage/pos
 import { postgresKind } from "#server/storage/postgres/kind.ts";
 import { statementsFor } from "#server/storage/postgres/statements.ts";
 import type { Storage } from "#server/storage/storage.ts";
+import { commit, increment, put, textOf } from "./single-operations.ts";
 
 const started = await startPostgres();
 const opened: Storage[] = [];
@@ -233,33 +234,5 @@ async function select(url: string, text: string): Promise<readonly (readonly str
     return rows.map((row) => row.map(String));
   } finally {
     await client.end();
-  }
-}
-
-async function put(storage: Storage | undefined, key: string, value: string): Promise<void> {
-  const writes = new Map([[key, Buffer.from(value)]]);
-  expect(await storage?.commit({ expected: new Map(), writes })).toBe("committed");
-}
-
-function commit(
-  storage: Storage | undefined,
-  expected: ReadonlyMap<string, bigint | undefined>,
-  key: string,
-  value = "1",
-): Promise<string> {
-  if (storage === undefined) throw new Error("no storage");
-  return storage.commit({ expected, writes: new Map([[key, Buffer.from(value)]]) });
-}
-
-async function textOf(storage: Storage | undefined, key: string): Promise<string | undefined> {
-  const [entry] = (await storage?.get([key])) ?? [];
-  return entry && Buffer.from(entry.value).toString();
-}
-
-async function increment(storage: Storage, key: string): Promise<void> {
-  for (;;) {
-    const [entry] = await storage.get([key]);
-    const value = String(Number(Buffer.from(entry?.value ?? []).toString() || "0") + 1);
-    if ((await commit(storage, new Map([[key, entry?.version]]), key, value)) === "committed") return;
   }
 }

@@ -11,6 +11,7 @@ import { postgresKind } from "#server/storage/postgres/kind.ts";
 import { KEY_BYTES_MAX, type Storage } from "#server/storage/storage.ts";
 import { startTcpProxy } from "#test/kit/tcp-proxy.ts";
 import { createTestAuthority } from "#test/kit/tls-pair.ts";
+import { commit, increment, put, textOf } from "./single-operations.ts";
 
 // Durable: some tests end it without warning.
 const started = await startPostgres();
@@ -429,34 +430,6 @@ async function countSessions({ url }: PostgresServer, application: string): Prom
     return rows[0]?.n ?? 0;
   } finally {
     await client.end();
-  }
-}
-
-async function put(storage: Storage | undefined, key: string, value: string): Promise<void> {
-  const writes = new Map([[key, Buffer.from(value)]]);
-  expect(await storage?.commit({ expected: new Map(), writes })).toBe("committed");
-}
-
-function commit(
-  storage: Storage | undefined,
-  expected: ReadonlyMap<string, bigint | undefined>,
-  key: string,
-  value = "1",
-): Promise<string> {
-  if (storage === undefined) throw new Error("no storage");
-  return storage.commit({ expected, writes: new Map([[key, Buffer.from(value)]]) });
-}
-
-async function textOf(storage: Storage | undefined, key: string): Promise<string | undefined> {
-  const [entry] = (await storage?.get([key])) ?? [];
-  return entry && Buffer.from(entry.value).toString();
-}
-
-async function increment(storage: Storage, key: string): Promise<void> {
-  for (;;) {
-    const [entry] = await storage.get([key]);
-    const value = String(Number(Buffer.from(entry?.value ?? []).toString() || "0") + 1);
-    if ((await commit(storage, new Map([[key, entry?.version]]), key, value)) === "committed") return;
   }
 }
 
