@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { CofferError, messageOf } from "#common/errors.ts";
+import { methodOf } from "#common/http/list-method.ts";
 import type { Log } from "#common/log.ts";
 import type { CrossOriginRules } from "../core/cross-origin.ts";
 import { encodeError } from "../core/encode.ts";
@@ -13,7 +14,6 @@ import { type CrossOriginVerdict, judgeOrigin } from "./cross-origin.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { decodeRequest } from "./decode-request.ts";
 import type { LineStreams } from "./line-streams.ts";
-import { methodOf } from "./list-method.ts";
 
 export interface ApiHandlerOptions {
   readonly serve: (request: Request) => Promise<Answer>;

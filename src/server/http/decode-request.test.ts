@@ -4,9 +4,9 @@ import { createServer, type Server } from "node:http";
 import { connect } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { messageOf } from "#common/errors.ts";
+import { acceptListMethod } from "#common/http/list-method.ts";
 import type { Request } from "../core/request.ts";
 import { decodeRequest, PAGE_LIMIT_DEFAULT } from "./decode-request.ts";
-import { acceptListMethod } from "./list-method.ts";
 
 let server: Server;
 let decoded: Request | string | undefined;

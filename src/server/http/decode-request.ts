@@ -3,11 +3,11 @@ import { randomUUID } from "node:crypto";
 import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { parseDurationSeconds } from "#common/duration.ts";
 import { CofferError } from "#common/errors.ts";
+import { methodOf } from "#common/http/list-method.ts";
 import type { JsonObject, JsonValue } from "#common/json.ts";
 import type { Request } from "../core/request.ts";
 import type { Operation } from "../framework/context.ts";
 import type { Page } from "../storage/storage.ts";
-import { methodOf } from "./list-method.ts";
 import { parseBody, parseForm, readBody } from "./read-body.ts";
 
 /** Longer paths are refused: they would not fit a storage key. */

@@ -5,6 +5,7 @@ import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Clock } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
+import { acceptListMethod } from "#common/http/list-method.ts";
 import type { Log } from "#common/log.ts";
 import type { ListenerConfig } from "../config/listener-config.ts";
 import type { CrossOriginRules } from "../core/cross-origin.ts";
@@ -15,7 +16,6 @@ import { type ApiHandlerOptions, handleApi } from "./api-handler.ts";
 import { clientAddressOf } from "./client-address.ts";
 import { Deadlines } from "./deadlines.ts";
 import { LineStreams } from "./line-streams.ts";
-import { acceptListMethod } from "./list-method.ts";
 import { readTlsOptions, watchTlsFiles } from "./tls-files.ts";
 import { isStreamRequest, WebSockets } from "./web-sockets.ts";
 
