@@ -8,6 +8,7 @@ import { silentLog } from "#common/log.ts";
 import { createMetrics } from "#common/metrics.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
 import { type AssembledServer, assemble, type ServerParts } from "#server/assemble.ts";
+import { isBarrierKey } from "#server/barrier/barrier-transaction.ts";
 import type { Request } from "#server/core/request.ts";
 import type { CoreServices } from "#server/core/request-state.ts";
 import type { Operation } from "#server/framework/context.ts";
@@ -201,12 +202,8 @@ async function dump(storage: Storage, services: CoreServices, prefix: string): P
   const tx = services.barrier.begin();
   const found = new Map<string, string>();
   for (const key of await storage.scan({ from: prefix, to: `${prefix}\u{10ffff}`, limit: KEYS_MAX })) {
-    const value = isBarriersOwn(key) ? (await storage.get([key]))[0]?.value : await tx.get(key);
+    const value = isBarrierKey(key) ? (await storage.get([key]))[0]?.value : await tx.get(key);
     found.set(key, Buffer.from(value ?? []).toString("utf8"));
   }
   return found;
-}
-
-function isBarriersOwn(key: string): boolean {
-  return key.startsWith("core/seal-") || key === "core/keyring" || key === "core/root-key";
 }

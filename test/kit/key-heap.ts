@@ -24,7 +24,9 @@ const { server, storage } = await startInProcessServer({ seals: [seal] });
 const { node, barrier } = server.services;
 await node.seal();
 await node.tryAutoUnseal();
-await barrier.rotate();
+const rotation = barrier.begin();
+barrier.rotate(rotation);
+await rotation.commit();
 
 // The control: what a key looks like when it was kept as text.
 const planted = SecretBytes.random(32);

@@ -5,10 +5,11 @@ import { CofferError } from "#common/errors.ts";
 import { parseJson } from "#common/json.ts";
 import type { Entry, Page, Range, Storage } from "../storage/storage.ts";
 import { KEYRING_KEY } from "./keyring.ts";
-import { ROOT_KEY_KEY } from "./open-keyring.ts";
+import { type KeyringChange, ROOT_KEY_KEY } from "./open-keyring.ts";
 import { listWithWrites, scanWithWrites } from "./overlay.ts";
 import { isPlainKey } from "./plain-store.ts";
 import type { RecordCache } from "./record-cache.ts";
+import { FENCE_KEY } from "./term-fence.ts";
 import type { RecordKind, Transaction } from "./transaction.ts";
 
 /** What a transaction needs of the barrier. */
@@ -22,6 +23,7 @@ export interface Cryptor {
     expected: Map<string, bigint | undefined>,
     writes: ReadonlyMap<string, Uint8Array | null>,
     critical: ReadonlySet<string>,
+    keys?: KeyringChange,
   ): Promise<"committed" | "conflict">;
 }
 
@@ -33,6 +35,7 @@ export class BarrierTransaction implements Transaction {
   readonly #writes = new Map<string, Uint8Array | null>();
   /** Of the writes, those that get the seal's layer. */
   readonly #critical = new Set<string>();
+  #keys: KeyringChange | undefined;
   #finished = false;
 
   constructor(storage: Storage, cryptor: Cryptor, cache: RecordCache) {
@@ -42,7 +45,7 @@ export class BarrierTransaction implements Transaction {
   }
 
   get dirty(): boolean {
-    return this.#writes.size > 0;
+    return this.#writes.size > 0 || this.#keys !== undefined;
   }
 
   /** Of a key that was read; undefined for one that is not there. */
@@ -77,12 +80,19 @@ export class BarrierTransaction implements Transaction {
     this.#writes.set(key, null);
   }
 
+  changeKeys(change: KeyringChange): void {
+    assert(!this.#finished && this.#keys === undefined, "a transaction changes the keyring once, before its commit");
+    this.#keys = change;
+  }
+
   list(prefix: string, page: Page): Promise<readonly string[]> {
-    return this.dirty ? listWithWrites(this.#storage, this.#writes, prefix, page) : this.#storage.list(prefix, page);
+    return this.#writes.size > 0
+      ? listWithWrites(this.#storage, this.#writes, prefix, page)
+      : this.#storage.list(prefix, page);
   }
 
   scan(range: Range): Promise<readonly string[]> {
-    return this.dirty ? scanWithWrites(this.#storage, this.#writes, range) : this.#storage.scan(range);
+    return this.#writes.size > 0 ? scanWithWrites(this.#storage, this.#writes, range) : this.#storage.scan(range);
   }
 
   async read<T>(kind: RecordKind<T>, key: string): Promise<T | undefined> {
@@ -112,8 +122,8 @@ export class BarrierTransaction implements Transaction {
   async commit(): Promise<"committed" | "conflict"> {
     assert(!this.#finished, "a transaction commits once");
     this.#finished = true;
-    if (this.#writes.size === 0) return "committed";
-    return this.#cryptor.commit(this.#expected(), this.#writes, this.#critical);
+    if (!this.dirty) return "committed";
+    return this.#cryptor.commit(this.#expected(), this.#writes, this.#critical, this.#keys);
   }
 
   #expected(): Map<string, bigint | undefined> {
@@ -147,7 +157,7 @@ export class BarrierTransaction implements Transaction {
 
 /** The barrier's own keys and the seals' blobs are out of reach for everybody above it. */
 export function isBarrierKey(key: string): boolean {
-  return key === KEYRING_KEY || key === ROOT_KEY_KEY || isPlainKey(key);
+  return key === KEYRING_KEY || key === FENCE_KEY || key === ROOT_KEY_KEY || isPlainKey(key);
 }
 
 function assertOrdinary(key: string): void {

@@ -16,9 +16,10 @@ import {
   sealWrappedEnvelope,
 } from "./envelope.ts";
 import { ENCRYPTIONS_CEILING, KEYRING_KEY, Keyring, type RotationPolicy } from "./keyring.ts";
-import { type KeyringContext, OpenKeyring, RESERVATION } from "./open-keyring.ts";
+import { type KeyringChange, type KeyringContext, OpenKeyring, RESERVATION } from "./open-keyring.ts";
 import { type PlainWrite, plainBatch } from "./plain-store.ts";
 import { RecordCache } from "./record-cache.ts";
+import { FENCE_KEY } from "./term-fence.ts";
 import type { Transaction } from "./transaction.ts";
 import type { ValueWrapper } from "./value-wrapper.ts";
 import { unwrapValue, wrapValue } from "./wrapped-value.ts";
@@ -27,6 +28,9 @@ import { unwrapValue, wrapValue } from "./wrapped-value.ts";
 export const ROTATION_ENCRYPTIONS_MIN = 1_000_000;
 /** The shortest age at which keys may rotate by themselves, 24 h: Vault's API has the same bound. */
 export const ROTATION_INTERVAL_MILLIS_MIN = 24 * 60 * 60 * 1000;
+
+/** Terms that may begin while one commit is under way; more is no accident. */
+const FENCE_ATTEMPTS_MAX = 3;
 
 export interface KeyStatus {
   readonly term: number;
@@ -56,7 +60,7 @@ export class Barrier {
     this.#cryptor = {
       decrypt: (key, envelope) => this.#decrypt(key, envelope),
       decryptAfterReload: (key, envelope) => this.#decryptAfterReload(key, envelope),
-      commit: (expected, writes, critical) => this.#commit(expected, writes, critical),
+      commit: (expected, writes, critical, keys) => this.#commit(expected, writes, critical, keys),
     };
   }
 
@@ -131,11 +135,36 @@ export class Barrier {
     return { record: await read(tx), version: tx.versionOf(key) };
   }
 
-  /** Begins a new term; what is stored stays readable. */
-  async rotate(): Promise<KeyStatus> {
+  /** Begins a new term by the transaction's commit; what is stored stays readable. */
+  rotate(tx: Transaction): void {
+    const now = this.#context.clock.now();
+    this.#changeKeys(tx, (keyring) => keyring.rotated(now));
+  }
+
+  /**
+   * Gives up all terms up to this one by the transaction's commit. The caller's read set proves that nothing is under them
+   * and that nothing can come: see `fenceOff`. Throws `invalid_request` for the active term.
+   */
+  async retire(tx: Transaction, through: number): Promise<void> {
     const open = this.#unsealed();
-    await open.change((keyring) => keyring.rotated(this.#context.clock.now()));
-    return this.keyStatus();
+    if (through >= open.current.active.term)
+      throw new CofferError("invalid_request", `term ${through} is in use; rotate first`);
+    tx.changeKeys(await open.withoutTerms(through));
+  }
+
+  /**
+   * Makes sure that nobody can write under older terms than the active one any more, whatever they know. Gives the active
+   * term: what is written from now on is under it or a later one.
+   */
+  fenceOff(): Promise<number> {
+    return this.#unsealed().fenced();
+  }
+
+  /** All terms that there are, oldest first. The last one is the active one. */
+  terms(): readonly KeyStatus[] {
+    const open = this.#unsealed();
+    const own = this.keyStatus();
+    return open.current.terms.map((term) => (term.term === own.term ? own : term));
   }
 
   /** For background work: begins a new term when the policy says so. True when it did. */
@@ -157,8 +186,8 @@ export class Barrier {
     return this.#unsealed().current.rotation;
   }
 
-  /** Throws `invalid_request` for a policy outside the bounds. */
-  async setRotationPolicy(policy: RotationPolicy): Promise<void> {
+  /** By the transaction's commit. Throws `invalid_request` for a policy outside the bounds. */
+  setRotationPolicy(tx: Transaction, policy: RotationPolicy): void {
     const { max_encryptions, interval_millis } = policy;
     if (max_encryptions < ROTATION_ENCRYPTIONS_MIN || max_encryptions > ENCRYPTIONS_CEILING)
       throw new CofferError(
@@ -167,7 +196,7 @@ export class Barrier {
       );
     if (interval_millis !== 0 && interval_millis < ROTATION_INTERVAL_MILLIS_MIN)
       throw new CofferError("invalid_request", "interval must be greater or equal to 24h0m0s, or 0 for never");
-    await this.#unsealed().change((keyring) => keyring.withRotation(policy));
+    this.#changeKeys(tx, (keyring) => keyring.withRotation(policy));
   }
 
   /** A copy of the root key, for seals to wrap. The caller disposes it. Throws `sealed`. */
@@ -261,14 +290,54 @@ export class Barrier {
     return plaintext;
   }
 
+  #changeKeys(tx: Transaction, derive: (keyring: Keyring) => Keyring): void {
+    const change = this.#unsealed().changed(derive);
+    if (change) tx.changeKeys(change);
+  }
+
   async #commit(
     expected: Map<string, bigint | undefined>,
     writes: ReadonlyMap<string, Uint8Array | null>,
     critical: ReadonlySet<string>,
+    keys?: KeyringChange,
   ): Promise<"committed" | "conflict"> {
     const wrapped = await this.#wrap(expected, writes, critical);
+    if (keys) return this.#commitWithKeys(expected, writes, wrapped, keys);
+    for (let attempt = 0; attempt < FENCE_ATTEMPTS_MAX; attempt++) {
+      const { open, values } = await this.#encrypted(expected, writes, wrapped);
+      const fence = open.fence;
+      if ((await this.#context.storage.commit({ expected, writes: values })) === "committed") return "committed";
+      // A term that has begun meanwhile is no reason to do a request again: its values are encrypted anew.
+      if (!(await open.isOvertaken(fence))) return "conflict";
+    }
+    return "conflict";
+  }
+
+  /** The same, and the keyring changes with it; both or none. */
+  async #commitWithKeys(
+    expected: Map<string, bigint | undefined>,
+    writes: ReadonlyMap<string, Uint8Array | null>,
+    wrapped: Wrapped,
+    keys: KeyringChange,
+  ): Promise<"committed" | "conflict"> {
+    const { open, values } = await this.#encrypted(expected, writes, wrapped);
+    for (const [key, version] of keys.expected) expected.set(key, version);
+    const all = new Map([...values, ...keys.writes]);
+    const result = await this.#context.storage.commit({ expected, writes: all });
+    await open.follow();
+    return result;
+  }
+
+  /** Encrypts by the keyring of this moment, and expects its fence: whoever was overtaken by a new term commits nothing. */
+  async #encrypted(
+    expected: Map<string, bigint | undefined>,
+    writes: ReadonlyMap<string, Uint8Array | null>,
+    wrapped: Wrapped,
+  ): Promise<{ readonly open: OpenKeyring; readonly values: Map<string, Uint8Array | null> }> {
     while (!this.#unsealed().take(writes.size)) await this.#unsealed().reserve(writes.size);
-    return this.#context.storage.commit({ expected, writes: encryptAll(this.#unsealed().current, writes, wrapped) });
+    const open = this.#unsealed();
+    expected.set(FENCE_KEY, open.fence);
+    return { open, values: encryptAll(open.current, writes, wrapped) };
   }
 
   /** Puts the seal's layer on what is critical, and the record that names its key into the read set. */

@@ -113,6 +113,30 @@ export class Keyring {
     return new Keyring(terms, this.rotation);
   }
 
+  /** This keyring without the terms up to this one, none of which may be the active one. */
+  without(through: number): Keyring {
+    assert(through < this.active.term, "the active term stays");
+    return new Keyring(
+      [...this.#terms.values()].filter(({ term }) => term > through),
+      this.rotation,
+    );
+  }
+
+  /** This keyring with those terms of another one that it has not; undefined when a term has two keys. */
+  withTermsOf(other: Keyring): Keyring | undefined {
+    const terms = new Map(this.#terms);
+    for (const term of other.#terms.values()) {
+      const own = this.#terms.get(term.term);
+      if (own === undefined && term.term > this.active.term) return undefined;
+      if (own && !own.secret.equals(term.secret)) return undefined;
+      if (own === undefined) terms.set(term.term, term);
+    }
+    return new Keyring(
+      [...terms.values()].sort((a, b) => a.term - b.term),
+      this.rotation,
+    );
+  }
+
   withRotation(rotation: RotationPolicy): Keyring {
     return new Keyring([...this.#terms.values()], rotation);
   }

@@ -4,15 +4,22 @@
 //
 // The root key can be replaced by another process. It then leaves the new one at ROOT_KEY_KEY, as an envelope under the
 // active term, so that processes that hold the keyring can follow without asking the seals.
+//
+// Beside the keyring stands the fence (term-fence.ts), which every commit that encrypts has in its read set: once a term
+// has begun, no process can write under an older one any more, however long it slept. A term is given up (`withoutTerms`)
+// only by a commit that has the proof that nothing is under it in its own read set (docs/adr/0025-retired-terms.md).
+import assert from "node:assert";
 import type { KeyObject } from "node:crypto";
 import type { Clock } from "#common/clock.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
+import { RESTORE_KEY } from "../storage/restore-record.ts";
 import type { Entry, Storage } from "../storage/storage.ts";
 import { envelopeTerm, openEnvelope, sealEnvelope } from "./envelope.ts";
 import { KEYRING_KEY, Keyring } from "./keyring.ts";
 import { type PlainWrite, plainBatch } from "./plain-store.ts";
+import { FENCE_KEY, fenceOf, isFenceOf } from "./term-fence.ts";
 
 /** Where a replaced root key is left for other processes. */
 export const ROOT_KEY_KEY = "core/root-key";
@@ -20,6 +27,8 @@ export const ROOT_KEY_KEY = "core/root-key";
 export const RESERVATION = 65_536;
 /** A change of the keyring loses only against another one, which are rare. */
 const CHANGE_ATTEMPTS_MAX = 10;
+/** A rotation between two reads of one call; not twice in a row. */
+const READ_ATTEMPTS_MAX = 3;
 
 export interface KeyringContext {
   readonly storage: Storage;
@@ -33,6 +42,16 @@ interface State {
   readonly keyring: Keyring;
   /** Of the entry at KEYRING_KEY. */
   readonly version: bigint;
+  /** Of the entry at FENCE_KEY; undefined in a new store, until the keyring changes for the first time. */
+  readonly fence: bigint | undefined;
+  /** False: what stands there is of another term, as after a rotation by a program that knew of no fence. */
+  readonly isFenced: boolean;
+}
+
+/** A change of the keyring as a part of a transaction's commit. */
+export interface KeyringChange {
+  readonly expected: ReadonlyMap<string, bigint | undefined>;
+  readonly writes: ReadonlyMap<string, Uint8Array>;
 }
 
 export class OpenKeyring implements Disposable {
@@ -55,9 +74,8 @@ export class OpenKeyring implements Disposable {
 
   /** Opens the stored keyring with a copy of the root key; undefined when that is not its key. Throws `internal`. */
   static async open(context: KeyringContext, rootKey: SecretBytes): Promise<OpenKeyring | undefined> {
-    const entry = await readKeyring(context.storage);
-    const state = openState(entry, rootKey.clone());
-    return state === undefined ? undefined : new OpenKeyring(context, state);
+    const state = await readState(context.storage, rootKey);
+    return state === "wrong_key" ? undefined : new OpenKeyring(context, state);
   }
 
   get current(): Keyring {
@@ -69,9 +87,13 @@ export class OpenKeyring implements Disposable {
   get rootKey(): SecretBytes {
     return this.#state.rootKey;
   }
+  /** What a commit that encrypts by `current` expects at FENCE_KEY. */
+  get fence(): bigint | undefined {
+    return this.#state.fence;
+  }
   /** True when that many encryptions are booked; takes them. */
   take(encryptions: number): boolean {
-    if (this.#budget < encryptions) return false;
+    if (this.#budget < encryptions || !this.#state.isFenced) return false;
     this.#budget -= encryptions;
     return true;
   }
@@ -79,7 +101,7 @@ export class OpenKeyring implements Disposable {
   /** Books encryptions, on a new term when the active one has done enough. */
   reserve(encryptions: number): Promise<void> {
     return this.#exclusive(async () => {
-      if (this.#budget >= encryptions) return;
+      if (this.#budget >= encryptions && this.#state.isFenced) return;
       const step = Math.max(RESERVATION, encryptions);
       const now = this.#context.clock.now();
       const next = await this.#change((k) => (k.rotationDue(now, step) ? k.rotated(now) : k).charged(step));
@@ -93,6 +115,53 @@ export class OpenKeyring implements Disposable {
     return this.#exclusive(async () => {
       await this.#change(derive);
     });
+  }
+
+  /**
+   * A change for a transaction, as the keyring is now; undefined when `derive` leaves it. Whoever commits it calls `reload`
+   * afterwards, whatever came of it.
+   */
+  changed(derive: (keyring: Keyring) => Keyring | undefined): KeyringChange | undefined {
+    const { keyring } = this.#state;
+    const next = derive(keyring);
+    return next && this.#changeTo(next);
+  }
+
+  /**
+   * The change that gives up all terms up to this one. A restore must not be under way: it may bring back what is under
+   * them. The root key that was left for other processes is encrypted anew if need be.
+   */
+  async withoutTerms(through: number): Promise<KeyringChange> {
+    const { keyring, fence, isFenced, rootKey } = this.#state;
+    assert(fence !== undefined && isFenced, "a term is given up behind a fence");
+    const { expected, writes } = this.#changeTo(keyring.without(through));
+    const [left] = await this.#context.storage.get([ROOT_KEY_KEY]);
+    this.#assertOpen();
+    const all = new Map([...expected, [FENCE_KEY, fence], [RESTORE_KEY, undefined]]);
+    if (left === undefined || (envelopeTerm(left.value) ?? 0) > through) return { expected: all, writes };
+    const { activeKey, active } = keyring;
+    const again = sealEnvelope(activeKey, active.term, ROOT_KEY_KEY, rootKey.expose());
+    return {
+      expected: all.set(ROOT_KEY_KEY, left.version),
+      writes: new Map([...writes, [ROOT_KEY_KEY, again]]),
+    };
+  }
+
+  /** Puts up the fence where there is none yet. Gives the active term: nobody can write under an older one any more. */
+  fenced(): Promise<number> {
+    return this.#exclusive(async () => {
+      await this.#reload();
+      if (this.#state.fence === undefined || !this.#state.isFenced) await this.#change((keyring) => keyring.charged(0));
+      return this.current.active.term;
+    });
+  }
+
+  /** Whether somebody has begun a new term since the fence was of this version; then this process follows. */
+  async isOvertaken(fence: bigint | undefined): Promise<boolean> {
+    const [entry] = await this.#context.storage.get([FENCE_KEY]);
+    if (entry?.version === fence) return false;
+    await this.reload();
+    return true;
   }
 
   /** Puts the keyring under a new root key, together with plain blobs; "conflict" when one of those has changed. */
@@ -133,6 +202,11 @@ export class OpenKeyring implements Disposable {
     return this.#exclusive(() => this.#reload());
   }
 
+  /** The same after a commit that is done, whose outcome must not depend on it. */
+  async follow(): Promise<void> {
+    await this.reload().catch((error: unknown) => this.#complain(error));
+  }
+
   [Symbol.dispose](): void {
     this.#disposed = true;
     this.#budget = 0;
@@ -143,17 +217,26 @@ export class OpenKeyring implements Disposable {
 
   async #change(derive: (keyring: Keyring) => Keyring | undefined): Promise<number | undefined> {
     for (let attempt = 0; attempt < CHANGE_ATTEMPTS_MAX; attempt++) {
-      const { keyring, rootKeyObject, version } = this.#state;
-      const next = derive(keyring);
+      const next = derive(this.#state.keyring);
       if (next === undefined) return undefined;
-      const writes = new Map([[KEYRING_KEY, next.encrypt(rootKeyObject)]]);
-      next.dispose(keyring); // A fresh key comes back by the reload; this copy has done its work.
-      const expected = new Map([[KEYRING_KEY, version]]);
-      const result = await this.#context.storage.commit({ expected, writes });
+      const result = await this.#context.storage.commit(this.#changeTo(next));
       await this.#reload();
       if (result === "committed") return next.active.term;
     }
     throw tooContended();
+  }
+
+  #changeTo(next: Keyring): KeyringChange {
+    const { keyring, rootKeyObject, version, fence, isFenced } = this.#state;
+    const expected = new Map<string, bigint | undefined>([[KEYRING_KEY, version]]);
+    const writes = new Map([[KEYRING_KEY, next.encrypt(rootKeyObject)]]);
+    const isPut = next.active.term !== keyring.active.term || fence === undefined || !isFenced;
+    if (isPut) {
+      expected.set(FENCE_KEY, fence);
+      writes.set(FENCE_KEY, fenceOf(next));
+    }
+    next.dispose(keyring); // A fresh key comes back by the reload; this copy has done its work.
+    return { expected, writes };
   }
 
   async #commitRekey(newRootKey: SecretBytes, plain: readonly PlainWrite[]): Promise<"committed" | "conflict"> {
@@ -177,11 +260,13 @@ export class OpenKeyring implements Disposable {
 
   async #reload(): Promise<void> {
     this.#assertOpen();
-    const entry = await readKeyring(this.#context.storage);
+    const { version, fence, isFenced } = this.#state;
+    const [entry, fenceEntry] = await readKeyring(this.#context.storage);
     this.#assertOpen();
-    if (entry.version === this.#state.version) return;
+    if (entry.version === version && fenceEntry?.version === fence && isFenced) return;
     const { rootKey, keyring } = this.#state;
-    const state = openState(entry, rootKey.clone()) ?? (await this.#followRootKey(entry));
+    const same = await readState(this.#context.storage, rootKey);
+    const state = same === "wrong_key" ? await this.#followRootKey() : same;
     this.#assertOpen(state);
     if (state.keyring.active.term !== keyring.active.term) this.#budget = 0;
     this.#state = state;
@@ -189,21 +274,24 @@ export class OpenKeyring implements Disposable {
     rootKey[Symbol.dispose]();
   }
 
-  async #followRootKey(entry: Entry): Promise<State> {
+  async #followRootKey(): Promise<State> {
     const [left] = await this.#context.storage.get([ROOT_KEY_KEY]);
     const term = left === undefined ? undefined : envelopeTerm(left.value);
     const key = term === undefined ? undefined : this.#state.keyring.keyOf(term);
     const bytes = left && key ? openEnvelope(key, ROOT_KEY_KEY, left.value) : undefined;
-    const state = bytes === undefined ? undefined : openState(entry, new SecretBytes(bytes));
-    if (state === undefined)
+    using newKey = bytes && new SecretBytes(bytes);
+    const state = newKey ? await readState(this.#context.storage, newKey) : "wrong_key";
+    if (state === "wrong_key")
       throw new CofferError("sealed", "the root key was replaced and this process cannot follow; unseal it again");
     return state;
   }
 
   #reloadInBackground(): void {
-    this.reload().catch((error: unknown) => {
-      if (!this.#disposed) this.#context.log.error("cannot read the changed keyring", { error: messageOf(error) });
-    });
+    void this.follow();
+  }
+
+  #complain(error: unknown): void {
+    if (!this.#disposed) this.#context.log.error("cannot read the changed keyring", { error: messageOf(error) });
   }
 
   #exclusive<T>(work: () => Promise<T>): Promise<T> {
@@ -221,23 +309,33 @@ export class OpenKeyring implements Disposable {
   }
 }
 
-async function readKeyring(storage: Storage): Promise<Entry> {
-  const [entry] = await storage.get([KEYRING_KEY]);
+/** The keyring's entry and the fence's. */
+async function readKeyring(storage: Storage): Promise<readonly [Entry, Entry | undefined]> {
+  const [entry, fence] = await storage.get([KEYRING_KEY, FENCE_KEY]);
   if (entry === undefined)
     throw new CofferError(
       "internal",
       `nothing is stored at path ${KEYRING_KEY}, which opens all else; restore a snapshot`,
     );
-  return entry;
+  return [entry, fence];
 }
 
-/** Takes ownership of the root key: it is zeroed when it is not the right one. */
-function openState(entry: Entry, rootKey: SecretBytes): State | undefined {
-  const rootKeyObject = rootKey.toKeyObject();
-  const keyring = Keyring.open(entry.value, rootKeyObject);
-  if (keyring !== undefined) return { rootKey, rootKeyObject, keyring, version: entry.version };
-  rootKey[Symbol.dispose]();
-  return undefined;
+/** Opens what is stored; keeps a copy of the root key. Throws `internal`. */
+async function readState(storage: Storage, rootKey: SecretBytes): Promise<State | "wrong_key"> {
+  for (let attempt = 1; ; attempt++) {
+    const [entry, fence] = await readKeyring(storage);
+    const rootKeyObject = rootKey.toKeyObject();
+    const keyring = Keyring.open(entry.value, rootKeyObject);
+    if (keyring === undefined) return "wrong_key";
+    const isFenced = fence === undefined || isFenceOf(keyring, fence.value);
+    // Two entries of one call may be of different moments; the next call comes after both.
+    if (isFenced || attempt >= READ_ATTEMPTS_MAX)
+      return {
+        rootKey: rootKey.clone(),
+        ...{ rootKeyObject, keyring, version: entry.version, fence: fence?.version, isFenced },
+      };
+    keyring.dispose();
+  }
 }
 
 function tooContended(): CofferError {

@@ -4,6 +4,7 @@
 import type { JsonObject } from "#common/json.ts";
 import type { Schema } from "#common/schema.ts";
 import type { Page, Range } from "../storage/storage.ts";
+import type { KeyringChange } from "./open-keyring.ts";
 
 /** How a kind of record is written: its name for messages, its schema, and whether decoded copies may stay in memory. */
 export interface RecordKind<T> {
@@ -31,6 +32,8 @@ export interface Transaction {
   read<T>(kind: RecordKind<T>, key: string): Promise<T | undefined>;
   /** Replaces a record. The value must be plain JSON (undefined members are left out). */
   write<T extends object>(kind: RecordKind<T>, key: string, record: T, critical?: boolean): void;
+  /** A change of the keyring that belongs to this commit; barrier.ts makes it. */
+  changeKeys(change: KeyringChange): void;
   /** True once something was put or deleted. */
   readonly dirty: boolean;
   /** Whether all that was read is still so. False: what was seen may never have been there together. */

@@ -1,6 +1,7 @@
 // A namespace's part of a request's one transaction: every record lies below `ns/<id>/`, except the few that all
 // namespaces share. The root namespace has the transaction itself, so it costs nothing where there are no namespaces.
 // What is not named as shared belongs to the namespace: a record that is forgotten here is kept apart, not let out.
+import type { KeyringChange } from "../barrier/open-keyring.ts";
 import type { RecordKind, Transaction } from "../barrier/transaction.ts";
 import type { Page, Range } from "../storage/storage.ts";
 
@@ -92,6 +93,9 @@ class NamespaceTransaction implements Transaction {
   }
   write<T extends object>(kind: RecordKind<T>, key: string, record: T, critical?: boolean): void {
     this.whole.write(kind, this.#keyOf(key), record, critical);
+  }
+  changeKeys(change: KeyringChange): void {
+    this.whole.changeKeys(change);
   }
   isCurrent(): Promise<boolean> {
     return this.whole.isCurrent();

@@ -9,10 +9,9 @@ import type { Clock, Millis } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import type { Barrier } from "../barrier/barrier.ts";
+import { isBarrierKey } from "../barrier/barrier-transaction.ts";
 import { deriveKey } from "../barrier/derived-key.ts";
-import { KEYRING_KEY, Keyring } from "../barrier/keyring.ts";
-import { ROOT_KEY_KEY } from "../barrier/open-keyring.ts";
-import { isPlainKey } from "../barrier/plain-store.ts";
+import { Keyring } from "../barrier/keyring.ts";
 import type { SealSet } from "../core/seal-set.ts";
 import { parseSealKeys, ROOT_PURPOSE } from "../core/seal-store.ts";
 import type { Seal } from "../seal/seal.ts";
@@ -131,10 +130,8 @@ export function limitsOf(storageType: string) {
   return { bytesMax: SNAPSHOT_BYTES_MAX, valueBytesMax };
 }
 
-/** What belongs to the keys themselves: the keyring, the root key for other processes, the seals' blobs. */
-export function isOfKeys(key: string): boolean {
-  return key === KEYRING_KEY || key === ROOT_KEY_KEY || isPlainKey(key);
-}
+/** What belongs to the keys themselves: the keyring with its fence, the root key for other processes, the seals' blobs. */
+export const isOfKeys = isBarrierKey;
 
 /** Looks at the seal of a snapshot with its own keys, where one of our seals opens them. Throws `invalid_request`. */
 export async function foreignOrigin(spool: Spool, seals: readonly Seal[]): Promise<Origin> {

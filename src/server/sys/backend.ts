@@ -30,7 +30,8 @@ import { rawPaths } from "./raw-paths.ts";
 import { rekeyPaths } from "./rekey-paths.ts";
 import { remountPaths } from "./remount-paths.ts";
 import { markRootOnly } from "./root-only.ts";
-import { keyPaths, sealPaths } from "./seal-paths.ts";
+import { rotationPaths } from "./rotation-paths.ts";
+import { sealPaths } from "./seal-paths.ts";
 import { sealWrapPaths } from "./seal-wrap-paths.ts";
 import type { SysServices } from "./services.ts";
 import { snapshotItemPaths } from "./snapshot-item-paths.ts";
@@ -44,7 +45,7 @@ export function sysBackend(services: SysServices): Backend<PrivilegedContext> {
     summary: "The server itself: seal, mounts, policies, leases, audit.",
     paths: [
       ...sealPaths(services),
-      ...keyPaths(services),
+      ...rotationPaths(services),
       ...sealWrapPaths(services),
       ...mountPaths(services),
       ...policyPaths(services),

@@ -69,7 +69,7 @@ describe("sys/raw", () => {
     );
   });
 
-  it.each(["core/keyring", "core/root-key", "core/seal-keys", "core/seal-config", "core/seal-anything"])(
+  it.each(["core/keyring", "core/keyring-term", "core/root-key", "core/seal-keys", "core/seal-config", "core/seal-anything"])(
     "keeps its hands off %s",
     async (key) => {
       for (const answer of [await raw("read", key), await raw("update", key, { value: "x" }), await raw("delete", key)])

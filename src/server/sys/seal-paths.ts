@@ -1,13 +1,12 @@
 // sys: initialise, seal, unseal, and the states that anyone may ask for.
 
-import { formatGoDuration } from "#common/duration.ts";
 import { CofferError } from "#common/errors.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
 import { encryptTo, readRecipients, sealShares } from "../ceremony/pgp.ts";
 import { SHARES_MAX } from "../core/node.ts";
 import { field, withDefault } from "../framework/fields.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
-import { dataReply, noContent, type Reply } from "../framework/reply.ts";
+import type { Reply } from "../framework/reply.ts";
 import { SealError } from "../seal/seal.ts";
 import type { SysServices } from "./services.ts";
 import { health, type StatusServices, sealBackendStatus, sealStatus } from "./status.ts";
@@ -219,72 +218,4 @@ async function healthReply(services: SysServices, query: { readonly [key: string
   const status = Number(sent);
   if (!Number.isInteger(status) || status < 200 || status > 599) throw new CofferError("invalid_request", "");
   return { bare: body, status };
-}
-
-export function keyPaths(services: SysServices) {
-  const rotate = async () => {
-    await services.barrier.rotate();
-    return noContent;
-  };
-  return [
-    definePrivilegedPath("key-status", {
-      summary: "The barrier's current key.",
-      operations: {
-        read: {
-          summary: "Show it.",
-          handler: () => {
-            const { term, installedAt, encryptions } = services.barrier.keyStatus();
-            return {
-              ...dataReply({ term, install_time: new Date(installedAt).toISOString(), encryptions }),
-              repeatAtTop: true,
-            };
-          },
-        },
-      },
-    }),
-    ...["rotate", "rotate/keyring"].map((pattern) =>
-      definePrivilegedPath(pattern, {
-        summary: "Begins a new key; what is stored stays readable.",
-        access: "sudo",
-        operations: { update: { summary: "Rotate.", handler: rotate } },
-      }),
-    ),
-    ...["rotate/config", "rotate/keyring/config"].map((pattern) => rotationConfigPath(services, pattern)),
-  ];
-}
-
-function rotationConfigPath(services: SysServices, pattern: string) {
-  return definePrivilegedPath(pattern, {
-    summary: "When keys rotate by themselves.",
-    fields: {
-      enabled: field.flag("Whether they do."),
-      max_operations: field.integer("Encryptions after which a key ends."),
-      interval: field.seconds("Age at which a key ends; 0 is never."),
-    },
-    operations: {
-      read: {
-        summary: "Show it.",
-        handler: () => {
-          const policy = services.barrier.rotationPolicy();
-          return dataReply({
-            enabled: policy.enabled,
-            interval: policy.interval_millis === 0 ? 0 : formatGoDuration(policy.interval_millis / 1000),
-            max_operations: policy.max_encryptions,
-          });
-        },
-      },
-      update: {
-        summary: "Change it.",
-        handler: async (_context, { enabled, max_operations, interval }) => {
-          const before = services.barrier.rotationPolicy();
-          await services.barrier.setRotationPolicy({
-            enabled: enabled ?? before.enabled,
-            max_encryptions: max_operations ?? before.max_encryptions,
-            interval_millis: interval === undefined ? before.interval_millis : interval * 1000,
-          });
-          return noContent;
-        },
-      },
-    },
-  });
 }

@@ -63,6 +63,7 @@ export const sealedTransaction: Transaction = {
   scan: sealed,
   read: sealed,
   write: sealed,
+  changeKeys: sealed,
   commit: sealed,
 };
 
