@@ -10,11 +10,13 @@ import { hasStatus } from "#client/api-error.ts";
 import { loginWithKubernetes } from "#client/kubernetes-login.ts";
 import { createTokenKeeper, type TokenKeeper } from "#client/renewal.ts";
 import { backoffMillis } from "#client/retry.ts";
+import type { TlsOptions } from "#client/transport.ts";
 import type { AgentConfig } from "#common/agent-config.ts";
 import type { Clock, Millis } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import { type ChangeSignal, createDelivery, type Delivery, type DeliveryReport } from "./delivery.ts";
+import type { RunningProxy } from "./proxy/start-proxy.ts";
 import { signalProcesses } from "./signal-processes.ts";
 import { createSourceReader, type SourceReader, type SourceResults } from "./sources.ts";
 import type { TemplateSet } from "./template/template-set.ts";
@@ -38,6 +40,8 @@ export interface AgentParts {
   readonly signal: AbortSignal;
   /** What templates see of the environment. */
   readonly variables: Readonly<Record<string, string>>;
+  /** How the proxy's own connections to the server are made; those of `client` know it already. */
+  readonly tls?: TlsOptions | undefined;
 }
 
 interface Running extends AgentParts {
@@ -47,7 +51,9 @@ interface Running extends AgentParts {
 }
 
 /** Runs to the end: of the first delivery ("Init") or of the pod ("Sidecar"). Never rejects for the server's sake. */
-export async function runAgent(parts: AgentParts): Promise<void> {
+export async function runAgent(given: AgentParts): Promise<void> {
+  const ending = new AbortController();
+  const parts = { ...given, signal: AbortSignal.any([given.signal, ending.signal]) };
   const { config, client, clock, log, signal } = parts;
   const templates = await loadTemplates(parts);
   const login = (abort: AbortSignal) => loginWithKubernetes(client, config.auth, abort);
@@ -61,13 +67,29 @@ export async function runAgent(parts: AgentParts): Promise<void> {
   const agent: Running = { ...parts, keeper, reader, delivery: createDelivery(config, templates) };
   log.info("logging in", { address: config.address, mount: config.auth.mount, role: config.auth.role });
   await keeper.obtain();
+  const proxy = await openProxy(parts, keeper, () => ending.abort("quit"));
   const renewing = config.mode === "Sidecar" ? keeper.run() : Promise.resolve();
   const last = await deliverUntilReady(agent);
   if (last !== undefined && config.mode === "Sidecar") await refreshUntilEnd(agent, last);
   await renewing;
+  proxy?.close();
   if (config.revokeOnExit === false) return;
   // An "Init" agent leaves leased credentials to the pod, and they would end with its token.
   if (signal.aborted || last === undefined || nextLeaseAt(last) === undefined) await revoke(agent);
+}
+
+/** As the templates' code, this is loaded where it is used. Throws `unavailable` when it must listen and cannot. */
+async function openProxy(
+  { config, client, clock, log, signal, tls = {} }: AgentParts,
+  keeper: TokenKeeper,
+  quit: () => void,
+): Promise<RunningProxy | undefined> {
+  if (config.listeners === undefined || config.listeners.length === 0) return undefined;
+  const [{ startProxy }, { createMetrics }] = await Promise.all([
+    import("./proxy/start-proxy.ts"),
+    import("#common/metrics.ts"),
+  ]);
+  return startProxy({ config, client, keeper, metrics: createMetrics(), clock, log, signal, tls, quit });
 }
 
 /** The templates' code costs memory, and most pods have none. Throws `invalid_request` naming line and column. */

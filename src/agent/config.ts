@@ -4,6 +4,7 @@ import { constants } from "node:os";
 import { AGENT_CONFIG_VARIABLE, type AgentConfig, agentConfigSchema } from "#common/agent-config.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
 import { parseJson } from "#common/json.ts";
+import { hostAndPort, isLoopback } from "./proxy/listen-address.ts";
 
 export type SourceConfig = AgentConfig["sources"][number];
 export type FileConfig = AgentConfig["files"][number];
@@ -27,6 +28,7 @@ export function readAgentConfig(env: Readonly<Record<string, string | undefined>
   checkSources(config);
   checkFiles(config);
   checkEnvironments(config);
+  checkListeners(config);
   if (config.refreshIntervalSeconds < REFRESH_SECONDS_MIN) {
     throw wrong(`refreshIntervalSeconds must be at least ${REFRESH_SECONDS_MIN}`);
   }
@@ -98,6 +100,17 @@ function checkEnvironments(config: AgentConfig): void {
       if (!VARIABLE_NAME.test(name)) throw wrong(`"${name}" is no name of an environment variable`);
       if (names.has(name)) throw wrong(`the variable ${name} is there twice`);
       names.add(name);
+    }
+  }
+}
+
+function checkListeners({ listeners = [] }: AgentConfig): void {
+  for (const { type, address, remote, socketMode } of listeners) {
+    if (type === "unix") {
+      requireAbsolute(address);
+      if (socketMode !== undefined) fileMode(socketMode);
+    } else if (!isLoopback(hostAndPort(address).host) && remote !== true) {
+      throw wrong(`the listener ${address} can be reached from other machines; use 127.0.0.1, or set remote to true`);
     }
   }
 }

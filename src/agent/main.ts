@@ -3,6 +3,7 @@
 // the same for a probe at a hundredth of the cost: `helper ready FILE`).
 import { existsSync, readFileSync } from "node:fs";
 import { createApiClient } from "#client/api-client.ts";
+import type { TlsOptions } from "#client/transport.ts";
 import type { AgentConfig } from "#common/agent-config.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
 import { createLog } from "#common/log.ts";
@@ -52,12 +53,15 @@ async function runFrom(config: AgentConfig, io: ProgramIo): Promise<number> {
     now: () => io.clock.now(),
     fields: config.labels,
   });
-  using client = createApiClient({
-    address: config.address,
+  const tls: TlsOptions = {
     ca: () => readCa(config.caFile),
     skipVerify: config.tls?.skipVerify,
     serverName: config.tls?.serverName,
     clientCertificate: clientCertificateOf(config),
+  };
+  using client = createApiClient({
+    ...tls,
+    address: config.address,
     namespace: config.namespace,
     timeoutMillis: (config.timeoutSeconds ?? TIMEOUT_SECONDS) * 1000,
     retries: config.retries,
@@ -66,7 +70,7 @@ async function runFrom(config: AgentConfig, io: ProgramIo): Promise<number> {
     clock: io.clock,
   });
   const variables = Object.fromEntries(TEMPLATE_VARIABLES.map((name) => [name, io.env[name] ?? ""]));
-  await runAgent({ config, client, clock: io.clock, log, signal: io.signal, variables });
+  await runAgent({ config, client, clock: io.clock, log, signal: io.signal, variables, tls });
   return 0;
 }
 

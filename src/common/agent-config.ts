@@ -65,6 +65,24 @@ const environment = object({
   variables: list(object({ name: string, source: string, key: string })),
 });
 
+/** Where the agent takes requests to the server: docs/guides/agent-proxy.md. */
+const listener = object({
+  type: oneOf("tcp", "unix"),
+  /** "127.0.0.1:8200", or the path of the socket. */
+  address: string,
+  /** An address that others than the pod can reach is refused without this. */
+  remote: optional(boolean),
+  /** Requests without "X-Vault-Request: true" are refused. */
+  requireRequestHeader: withDefault(boolean, false),
+  /** Nothing but /agent/v1/metrics. */
+  metricsOnly: optional(boolean),
+  /** Whether /agent/v1/quit ends the agent, or is only answered, where something else ends it. Absent: refused. */
+  quit: optional(oneOf("End", "Acknowledge")),
+  /** Octal, of the socket; "0600" when left out. */
+  socketMode: optional(string),
+  tls: optional(object({ certificateFile: string, keyFile: string })),
+});
+
 export const agentConfigSchema = object({
   /** Base address of the server, "https://main.coffer-system.svc:8200". */
   address: string,
@@ -97,6 +115,20 @@ export const agentConfigSchema = object({
   replaceLeaseAt: optional(number),
   /** Whether the token is revoked when the agent ends, as it is when this is absent. */
   revokeOnExit: optional(boolean),
+  listeners: optional(list(listener)),
+  /** How requests to the listeners are passed on. */
+  proxy: optional(
+    object({
+      /** Whose token they go with: their own, the agent's if they bring none, or always the agent's. */
+      useAutoAuthToken: withDefault(oneOf("Never", "WhenMissing", "Force"), "Never"),
+      /** Whether later requests tell the server's state of earlier ones, and who handles those that it is behind for. */
+      consistency: optional(oneOf("Fail", "Forward")),
+      /** Whether the agent ends when a listener cannot be opened. It tries again without this. */
+      exitOnError: optional(boolean),
+    }),
+  ),
+  /** Whether answers with leases and tokens are kept and renewed. */
+  cache: optional(boolean),
   /** Created once everything has been rendered; the startup probe looks for it. */
   readyFile: string,
   /** For log lines only: the bindings this pod was injected for. */
@@ -104,3 +136,4 @@ export const agentConfigSchema = object({
 });
 
 export type AgentConfig = Infer<typeof agentConfigSchema>;
+export type ListenerConfig = Infer<typeof listener>;
