@@ -36,6 +36,7 @@ const podShape = object({
     nodeSelector: withDefault(map(string), {}),
     os: optional(object({ name: string })),
     shareProcessNamespace: withDefault(boolean, false),
+    hostNetwork: withDefault(boolean, false),
     securityContext: optional(
       object({
         runAsUser: optional(number),
@@ -62,6 +63,7 @@ export interface Pod {
   readonly serviceAccount: string;
   readonly windows: boolean;
   readonly sharesProcesses: boolean;
+  readonly hostNetwork: boolean;
   readonly runAsUser: number | undefined;
   readonly fsGroup: number | undefined;
   readonly supplementalGroups: readonly number[];
@@ -88,6 +90,7 @@ export function readPod(json: JsonObject): Pod {
     serviceAccount: spec.serviceAccountName === "" ? "default" : spec.serviceAccountName,
     windows: os === "windows",
     sharesProcesses: spec.shareProcessNamespace,
+    hostNetwork: spec.hostNetwork,
     runAsUser: spec.securityContext?.runAsUser,
     fsGroup: spec.securityContext?.fsGroup,
     supplementalGroups: spec.securityContext?.supplementalGroups ?? [],

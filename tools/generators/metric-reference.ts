@@ -1,4 +1,5 @@
 // The page of metrics, from what each program declares.
+import { declareProxyMetrics } from "#agent/proxy/proxy-metrics.ts";
 import { createMetrics, type Metrics } from "#common/metrics.ts";
 import { declareInjectorMetrics } from "#injector/injector-metrics.ts";
 import { declareControllerMetrics } from "#kube/controller.ts";
@@ -12,7 +13,7 @@ import { assembleForDescription } from "./assembled.ts";
 import type { Generator } from "./generator.ts";
 import { pageHead, table } from "./markdown.ts";
 
-const INTRODUCTION = `The server answers them at \`/v1/sys/metrics\` to a token that may read that path, with \`?format=prometheus\` (or the \`Accept\` header of a scraper) in the Prometheus text format, else as JSON in the form of go-metrics, where counters and samples are since the start of the server (its worker processes are one here: counters and histograms are summed, gauges are the sum, the least or the greatest, whichever means something); operator and injector answer them, in the text format, at \`/metrics\` of their health port. No label carries anything secret, and series are bounded.
+const INTRODUCTION = `The server answers them at \`/v1/sys/metrics\` to a token that may read that path, with \`?format=prometheus\` (or the \`Accept\` header of a scraper) in the Prometheus text format, else as JSON in the form of go-metrics, where counters and samples are since the start of the server (its worker processes are one here: counters and histograms are summed, gauges are the sum, the least or the greatest, whichever means something); operator and injector answer them, in the text format, at \`/metrics\` of their health port; an agent with a proxy answers its own at \`/agent/v1/metrics\` of its listener. No label carries anything secret, and series are bounded.
 
 `;
 
@@ -43,6 +44,7 @@ function page(): string {
     section("Server with several workers, besides", declareSupervisorMetrics),
     section("Operator", declareOperatorMetrics),
     section("Injector", (metrics) => declareInjectorMetrics(metrics, () => undefined)),
+    section("Agent", (metrics) => declareProxyMetrics(metrics, () => 0)),
   ];
   return `${pageHead("Metrics", "what the programs declare")}${INTRODUCTION}${sections.join("\n")}`;
 }

@@ -33,7 +33,7 @@ import { ResponseCache } from "./response-cache.ts";
 import type { Upstream } from "./upstream.ts";
 
 /** How often at most a refused token is looked up. */
-const LOOK_MILLIS_MIN = 10_000;
+const LOOK_MILLIS_MIN = 1_000;
 
 export interface ProxyOptions {
   readonly config: AgentConfig;

@@ -214,8 +214,8 @@ export const vaultAnnotations = {
   enableQuit: annotation(
     "agent-enable-quit",
     flag,
-    "An endpoint that ends the agent. It ends by itself when the pod's containers have.",
-    nothing,
+    "Answers `/agent/v1/quit` on the port of `agent-cache-listener-port`, so that what calls it goes on working. There it ends the agent; here the agent ends when the pod's containers have.",
+    { ...changed, ...off },
   ),
   exitOnAuthError: annotation(
     "agent-auto-auth-exit-on-err",
@@ -285,18 +285,25 @@ export const vaultAnnotations = {
   authMinBackoff: annotation("auth-min-backoff", duration, "Pauses between logins start under a second.", nothing),
   authMaxBackoff: annotation("auth-max-backoff", duration, "Pauses between logins are bounded.", nothing),
 
-  cache: annotation("agent-cache-enable", flag, "A proxy with a cache on a port of the pod. `false` is taken.", {
-    ...refused,
-    ...off,
-  }),
+  cache: annotation(
+    "agent-cache-enable",
+    flag,
+    "A [proxy with a cache](../guides/agent-proxy.md) for the pod's containers, at 127.0.0.1. An agent that ends when the files are there has none.",
+    off,
+  ),
   cacheToken: annotation(
     "agent-cache-use-auto-auth-token",
     word("true", "false", "force"),
-    "See `agent-cache-enable`.",
-    nothing,
+    "Whether requests without a token (`true`) or all of them (`force`) go with the agent's.",
+    on,
   ),
-  cachePort: annotation("agent-cache-listener-port", port, "See `agent-cache-enable`.", nothing),
-  cacheExit: annotation("agent-cache-exit-on-err", flag, "See `agent-cache-enable`.", nothing),
+  cachePort: annotation("agent-cache-listener-port", port, "Port of the proxy.", { fallback: "8200" }),
+  cacheExit: annotation(
+    "agent-cache-exit-on-err",
+    flag,
+    "Whether the agent ends when the port cannot be opened, rather than try again. There it is about a cache kept in a file.",
+    { ...changed, ...off },
+  ),
 
   exitOnRetryFailure: annotation(
     "template-config-exit-on-retry-failure",

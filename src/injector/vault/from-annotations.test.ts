@@ -147,6 +147,18 @@ const cases: readonly (readonly [Readonly<Record<string, string>>, JsonObject?])
   [{ role: "", "auth-config-role": "other" }],
   [{ "auth-config-token-path": "/var/run/secrets/kubernetes.io/serviceaccount/token" }],
   [{ "agent-cache-enable": "false" }],
+  [{ "agent-cache-enable": "true" }],
+  [
+    {
+      "agent-cache-enable": "true",
+      "agent-cache-use-auto-auth-token": "force",
+      "agent-cache-listener-port": "8300",
+      "agent-cache-exit-on-err": "true",
+      "agent-enable-quit": "true",
+    },
+  ],
+  [{ "agent-cache-enable": "true", "agent-cache-use-auto-auth-token": "false" }],
+  [{ "agent-cache-enable": "true", "agent-pre-populate-only": "true" }],
   [{ "template-static-secret-render-interval": "30s", "template-lease-renewal-threshold": "0.8" }],
   [{ "log-level": "trace", "log-format": "standard" }],
   [
@@ -201,9 +213,6 @@ describe("annotations of vault-k8s", () => {
       "agent-auto-auth-exit-on-err",
       "auth-min-backoff",
       "auth-max-backoff",
-      "agent-cache-use-auto-auth-token",
-      "agent-cache-listener-port",
-      "agent-cache-exit-on-err",
       "template-config-exit-on-retry-failure",
       "template-max-connections-per-host",
       "go-max-procs",
@@ -259,7 +268,11 @@ const refusals: readonly (readonly [Readonly<Record<string, string>>, string, Js
   [{ "agent-inject-template-file-db": "/t" }, "agent-inject-template-file-db: is not supported: "],
   [{ "agent-configmap": "config" }, "agent-configmap: is not supported: "],
   [{ "proxy-address": "http://proxy" }, "proxy-address: is not supported: "],
-  [{ "agent-cache-enable": "true" }, "agent-cache-enable: is not supported: "],
+  [
+    { "agent-cache-enable": "true" },
+    "agent-cache-enable: the pod has the node's network, where every other such pod would reach the proxy: remove",
+    { hostNetwork: true },
+  ],
   [{ "agent-copy-volume-mounts": "api" }, "agent-copy-volume-mounts: the pod has no container api"],
   [
     { "agent-json-patch": "{}" },

@@ -11,6 +11,7 @@ import type { InjectorSettings } from "../settings.ts";
 import { vaultAnnotations } from "./annotation-table.ts";
 import { keyOf, readVaultAnnotations, type VaultAnnotations } from "./read-annotations.ts";
 import { vaultAgent } from "./vault-agent.ts";
+import { vaultProxy } from "./vault-proxy.ts";
 import { type VaultSecret, vaultSecrets } from "./vault-secrets.ts";
 import { vaultServer } from "./vault-server.ts";
 
@@ -43,12 +44,14 @@ export function injectionFromAnnotations(
   const isInit = read.known("prePopulateOnly");
   const server = vaultServer(read, pod, clusters);
   const agent = vaultAgent(read, pod, isInit, settings);
+  const proxy = vaultProxy(read, pod, isInit);
   const delivered = deliveriesOf(read, pod, secrets);
   const modes = secrets.map(({ mode }) => Number.parseInt(mode, 8));
   return {
     deliveries: delivered.deliveries,
     config: {
       ...server.config,
+      ...proxy.config,
       sources: sourcesOf(secrets),
       mode: isInit ? "Init" : "Sidecar",
       refreshIntervalSeconds: Math.max(1, read.known("renderInterval")),
@@ -72,6 +75,7 @@ export function injectionFromAnnotations(
       ...warnings,
       ...server.warnings,
       ...agent.warnings,
+      ...proxy.warnings,
       ...delivered.warnings,
       ...signalWarnings(read, pod, secrets),
     ],
