@@ -20,6 +20,8 @@ export function registerServerMetrics(metrics: Metrics, services: CoreServices, 
   declareSealMetrics(metrics, watch);
   const term = () => (services.barrier.isSealed ? 0 : services.barrier.keyStatus().term);
   metrics.gaugeOf("coffer_barrier_term", "Term of the barrier's current key.", term, "max");
+  const terms = () => (services.barrier.isSealed ? 0 : services.barrier.terms().length);
+  metrics.gaugeOf("coffer_barrier_terms", "Keys in the barrier's keyring, old ones included.", terms, "max");
   const damaged = () => services.barrier.damagedReads;
   metrics.gaugeOf("coffer_barrier_damaged_reads", "Reads since the start that met a damaged record.", damaged);
   declareProcessUse(metrics);

@@ -29,6 +29,8 @@ export const ROTATION_ENCRYPTIONS_MIN = 1_000_000;
 /** The shortest age at which keys may rotate by themselves, 24 h: Vault's API has the same bound. */
 export const ROTATION_INTERVAL_MILLIS_MIN = 24 * 60 * 60 * 1000;
 
+/** The soonest after its end at which a term may be given up by itself: a walk of everything is not done by the minute. */
+export const RETIRE_AFTER_MILLIS_MIN = 60 * 60 * 1000;
 /** Terms that may begin while one commit is under way; more is no accident. */
 const FENCE_ATTEMPTS_MAX = 3;
 
@@ -147,7 +149,7 @@ export class Barrier {
    */
   async retire(tx: Transaction, through: number): Promise<void> {
     const open = this.#unsealed();
-    if (through >= open.current.active.term)
+    if (through >= (await open.fenced()))
       throw new CofferError("invalid_request", `term ${through} is in use; rotate first`);
     tx.changeKeys(await open.withoutTerms(through));
   }
@@ -188,7 +190,7 @@ export class Barrier {
 
   /** By the transaction's commit. Throws `invalid_request` for a policy outside the bounds. */
   setRotationPolicy(tx: Transaction, policy: RotationPolicy): void {
-    const { max_encryptions, interval_millis } = policy;
+    const { max_encryptions, interval_millis, retire_after_millis } = policy;
     if (max_encryptions < ROTATION_ENCRYPTIONS_MIN || max_encryptions > ENCRYPTIONS_CEILING)
       throw new CofferError(
         "invalid_request",
@@ -196,6 +198,8 @@ export class Barrier {
       );
     if (interval_millis !== 0 && interval_millis < ROTATION_INTERVAL_MILLIS_MIN)
       throw new CofferError("invalid_request", "interval must be greater or equal to 24h0m0s, or 0 for never");
+    if (retire_after_millis !== undefined && retire_after_millis < RETIRE_AFTER_MILLIS_MIN)
+      throw new CofferError("invalid_request", "retire_after must be greater or equal to 1h0m0s, or 0 for never");
     this.#changeKeys(tx, (keyring) => keyring.withRotation(policy));
   }
 

@@ -16,7 +16,7 @@ import type { KeyObject } from "node:crypto";
 import type { Millis } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
 import { encodeSorted, parseJson } from "#common/json.ts";
-import { boolean, type Infer, list, number, object } from "#common/schema.ts";
+import { boolean, type Infer, list, number, object, optional } from "#common/schema.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
 import { KEY_BYTES, openEnvelope, ROOT_TERM, sealEnvelope } from "./envelope.ts";
 
@@ -33,8 +33,16 @@ export const ENCRYPTIONS_CEILING = 3_865_470_566;
 /** A term ends by itself here by default: half of the bound. */
 export const ENCRYPTIONS_DEFAULT = 2 ** 31;
 
-const rotationSchema = object({ enabled: boolean, max_encryptions: number, interval_millis: number });
-/** When the keyring rotates by itself. `interval_millis` 0: never because of age. */
+const rotationSchema = object({
+  enabled: boolean,
+  max_encryptions: number,
+  interval_millis: number,
+  retire_after_millis: optional(number),
+});
+/**
+ * When the keyring rotates by itself, and gives up terms that are over. `interval_millis` 0: never because of age;
+ * `retire_after_millis` missing: never.
+ */
 export type RotationPolicy = Infer<typeof rotationSchema>;
 export const ROTATION_DEFAULT: RotationPolicy = {
   enabled: true,
@@ -165,7 +173,8 @@ function makeTerm(term: number, installedAt: Millis, encryptions: number, secret
   return { term, installedAt, encryptions, secret, key: secret.toKeyObject() };
 }
 
-function encode(terms: readonly Term[], rotation: RotationPolicy): Buffer {
+function encode(terms: readonly Term[], { retire_after_millis, ...policy }: RotationPolicy): Buffer {
+  const rotation = { ...policy, ...(retire_after_millis !== undefined && { retire_after_millis }) };
   const description = Buffer.from(
     encodeSorted({
       terms: terms.map((t) => ({ term: t.term, installed_at: t.installedAt, encryptions: t.encryptions })),

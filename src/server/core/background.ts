@@ -44,7 +44,10 @@ export interface BackgroundDependencies {
   readonly events: Pick<Events, "publish">;
   readonly eventFeed: Pick<EventFeed, "run">;
   /** Work with a pace of its own, because it waits for seals. */
-  readonly sealWrap?: { run(signal: AbortSignal): Promise<void> };
+  readonly sealWrap?: {
+    run(signal: AbortSignal): Promise<void>;
+    readonly terms: { retireIfDue(): Promise<readonly number[]> };
+  };
   readonly clock: Clock;
   readonly log: Log;
   /** The only worker's by default. */
@@ -98,12 +101,20 @@ export class Background {
     const deps = this.#deps;
     if (await deps.barrier.rotateIfDue())
       await tell(deps, { operation: "rotate", path: "sys/rotate", data: { term: deps.barrier.keyStatus().term } });
+    await this.#retireTerms();
     const jobsLeft = await this.#doJobs();
     const leasesLeft = await sweepLeases(deps, this.#lanes);
     const journalLeft = await sweepJournal(deps, this.#lanes);
     await this.#countJournal(deps);
     await this.#lanes.rest();
     return jobsLeft || leasesLeft || journalLeft;
+  }
+
+  async #retireTerms(): Promise<void> {
+    const terms = (await this.#deps.sealWrap?.terms.retireIfDue()) ?? [];
+    if (terms.length === 0) return;
+    this.#deps.log.info("keys of the keyring were retired", { terms: terms.join(", ") });
+    await tell(this.#deps, { operation: "rotate", path: "sys/rotate/retire", data: { terms: [...terms] } });
   }
 
   async #doJobs(): Promise<boolean> {

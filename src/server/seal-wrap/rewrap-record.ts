@@ -20,8 +20,10 @@ const coverageSchema = object({
   plain: number,
   /** Wrapped ones, by the generation of the seal-wrap key. */
   generations: map(number),
-  /** Entries by the term of the barrier's key. */
+  /** Entries by the term of the barrier's key, as they are now. */
   terms: map(number),
+  /** The same as the walk has met them. Missing in records of before. */
+  found: optional(map(number)),
 });
 export type Coverage = Infer<typeof coverageSchema>;
 
@@ -39,8 +41,11 @@ const rewrapSchema = object({
   failed: number,
   /** Of the walk of everything that is under way. */
   counting: optional(coverageSchema),
-  /** The generations and the term that were the last when that walk began: what is older is gone when it has ended. */
+  /** The generation and the term that were the last when that walk began: what is older is gone when it has ended. */
   sinceGeneration: optional(number),
+  sinceTerm: optional(number),
+  /** Nothing is under a term below this one, and nothing can come: the proof by which terms are retired. */
+  emptyBelow: optional(number),
   /** Of the last walk of everything that ended, and when that was. */
   coverage: optional(coverageSchema),
   coverageTime: optional(string),
@@ -64,7 +69,7 @@ export function isRunning({ queue }: Rewrap): boolean {
 }
 
 export function noCoverage(): Coverage {
-  return { entries: 0, plain: 0, generations: {}, terms: {} };
+  return { entries: 0, plain: 0, generations: {}, terms: {}, found: {} };
 }
 
 /** Lets what lies below a prefix be brought to its form. What is being walked already is walked once more afterwards. */

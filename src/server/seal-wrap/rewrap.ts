@@ -89,10 +89,8 @@ export class RewrapWork {
   async #advance(tx: Transaction, job: Rewrap, prefix: string): Promise<void> {
     const keys = await readWrapKeys(tx);
     const isWhole = prefix === EVERYTHING;
-    const begins = job.cursor === undefined;
-    const started =
-      begins && isWhole ? { counting: noCoverage(), sinceGeneration: keys?.generations.at(-1)?.generation } : {};
-    const current = { ...job, ...started };
+    const begins = job.cursor === undefined && isWhole;
+    const current = { ...job, ...(begins && (await this.#beginning(keys))) };
     const slice = await this.#walk(tx, keys, prefix, current);
     const { processed, failed, lastError, counted } = slice;
     const after: Rewrap = {
@@ -108,10 +106,16 @@ export class RewrapWork {
     else this.#finish(tx, after, keys, isWhole);
   }
 
+  /** What a walk of everything notes when it begins, so that at its end it proves something. */
+  async #beginning(keys: WrapKeys | undefined) {
+    const sinceTerm = await this.#deps.barrier.fenceOff();
+    return { counting: noCoverage(), sinceGeneration: keys?.generations.at(-1)?.generation, sinceTerm };
+  }
+
   async #walk(tx: Transaction, keys: WrapKeys | undefined, prefix: string, { cursor }: Rewrap): Promise<Slice> {
     const found = await tx.scan({ from: cursor ?? prefix, to: prefix + PAST, limit: LOOK_MAX });
     const heads = await this.#deps.barrier.heads(found);
-    const counted: Counting = noCoverage();
+    const counted: Counting = { ...noCoverage(), found: {} };
     let [processed, failed, written] = [0, 0, 0];
     let lastError: string | undefined;
     let next: string | undefined;
@@ -123,7 +127,7 @@ export class RewrapWork {
       const wanted = await this.#wanted(tx, keys, key, prefix === EVERYTHING);
       processed++;
       if (isAsWanted(head, wanted)) {
-        count(counted, head, wanted.critical);
+        count(counted, head, wanted.critical, head.term);
         continue;
       }
       try {
@@ -131,12 +135,12 @@ export class RewrapWork {
         if (value === undefined) continue;
         tx.put(key, value, wanted.critical);
         written++;
-        count(counted, { term: wanted.term, generation: wanted.generation }, wanted.critical);
+        count(counted, { term: wanted.term, generation: wanted.generation }, wanted.critical, head.term);
       } catch (error) {
         if (error instanceof CofferError && (error.code === "unavailable" || error.code === "sealed")) throw error;
         failed++;
         lastError = `${key}: ${messageOf(error)}`;
-        count(counted, head, wanted.critical);
+        count(counted, head, wanted.critical, head.term);
       }
     }
     const isAll = found.length < LOOK_MAX && (found.length === 0 || next === `${found.at(-1)}\0`);
@@ -153,15 +157,17 @@ export class RewrapWork {
     const [, ...queue] = job.queue;
     const time = new Date(this.#deps.clock.now()).toISOString();
     const counted = isWhole && job.counting ? { coverage: job.counting, coverageTime: time } : {};
-    const { cursor: _, counting: __, sinceGeneration, ...rest } = job;
+    const { cursor: _, counting: __, sinceGeneration, sinceTerm, ...rest } = job;
+    const isProof = isWhole && job.failed === 0;
     writeRewrap(tx, {
       ...rest,
       ...counted,
+      ...(isProof && sinceTerm !== undefined && { emptyBelow: sinceTerm }),
       queue,
       ...(queue.length === 0 && { finishedTime: time, claim: undefined }),
     });
     // Whoever wraps has this record in its read set, so nothing of an older generation came after the walk began.
-    if (!isWhole || !keys || sinceGeneration === undefined || job.failed > 0) return;
+    if (!isProof || !keys || sinceGeneration === undefined) return;
     const kept = keys.generations.filter(({ generation }) => generation >= sinceGeneration);
     if (kept.length < keys.generations.length) writeWrapKeys(tx, { ...keys, generations: kept });
   }
@@ -195,11 +201,12 @@ function isAsWanted(head: EnvelopeHead, wanted: Wanted): boolean {
 }
 
 /** A coverage while it is being counted. */
-type Counting = { -readonly [K in keyof Coverage]: Coverage[K] };
+type Counting = { -readonly [K in keyof Coverage]: Coverage[K] } & { found: Record<string, number> };
 
-function count(coverage: Counting, { term, generation }: EnvelopeHead, critical: boolean): void {
+function count(coverage: Counting, { term, generation }: EnvelopeHead, critical: boolean, found: number): void {
   coverage.entries++;
   increase(coverage.terms, String(term));
+  increase(coverage.found, String(found));
   if (generation !== undefined) increase(coverage.generations, String(generation));
   else if (critical) coverage.plain++;
 }
@@ -215,6 +222,7 @@ function sum(one: Coverage, other: Coverage): Coverage {
     plain: one.plain + other.plain,
     generations: both(one.generations, other.generations),
     terms: both(one.terms, other.terms),
+    found: both(one.found ?? {}, other.found ?? {}),
   };
 }
 

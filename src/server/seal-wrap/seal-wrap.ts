@@ -16,6 +16,7 @@ import { DataKeys } from "./data-keys.ts";
 import { markOlderMounts } from "./mark-older-mounts.ts";
 import { RewrapWork } from "./rewrap.ts";
 import { EVERYTHING, queueRewrap, type Rewrap, readRewrap } from "./rewrap-record.ts";
+import { TermRetirement } from "./term-retirement.ts";
 import { WrapCopies } from "./wrap-copies.ts";
 import { currentGeneration, readWrapKeys, WRAP_KEYS_KEY, type WrapKeys } from "./wrap-keys.ts";
 
@@ -45,6 +46,8 @@ export interface SealWrapStatus {
 }
 
 export class SealWrap {
+  /** Of the barrier's keyring: what the rewrap lets go. */
+  readonly terms: TermRetirement;
   readonly #deps: SealWrapDependencies;
   readonly #copies: WrapCopies;
   readonly #dataKeys: DataKeys;
@@ -63,6 +66,8 @@ export class SealWrap {
       dependencies.shared && { keys: dependencies.shared, storeId: () => storeId(dependencies.barrier) },
     );
     this.#work = new RewrapWork(dependencies);
+    const { barrier, clock } = dependencies;
+    this.terms = new TermRetirement({ barrier, clock, start: (tx) => this.start(tx) });
     dependencies.barrier.wrapBy(this.#wrapper());
   }
 

@@ -48,6 +48,7 @@ function shown({ keys, rewrap }: SealWrapStatus, whyNot: string | undefined): Js
     ...(whyNot !== undefined && { reason: whyNot }),
     generations: (keys?.generations ?? []).map(shownGeneration),
     coverage: rewrap.coverage ? shownCoverage(rewrap.coverage, rewrap.coverageTime) : null,
+    ...(isRunning(rewrap) && rewrap.counting && { counting: shownCounting(rewrap.counting) }),
   };
 }
 
@@ -58,6 +59,11 @@ function times({ startedTime, finishedTime, lastError }: Rewrap): JsonObject {
 function shownGeneration({ generation, createdTime, copies }: WrapGeneration): JsonObject {
   const seals = copies.map(({ seal, keyId, wrappedTime }) => ({ name: seal, key_id: keyId, wrap_time: wrappedTime }));
   return { generation, create_time: createdTime, seals };
+}
+
+/** Of the walk under way: what it has met so far, and what it has left. */
+function shownCounting({ entries, terms, found }: Coverage): JsonObject {
+  return { entries, by_term: { ...terms }, by_term_before: { ...found } };
 }
 
 function shownCoverage({ entries, plain, generations, terms }: Coverage, time: string | undefined): JsonObject {
