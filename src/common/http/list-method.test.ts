@@ -4,8 +4,8 @@ import { createServer as createTlsServer } from "node:https";
 import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { afterEach, describe, expect, it } from "vitest";
-import { systemClock } from "#common/clock.ts";
 import { createTestAuthority } from "#test/kit/tls-pair.ts";
+import { systemClock } from "../clock.ts";
 import { acceptListMethod, methodOf } from "./list-method.ts";
 
 const LIST = "LIST /v1/secret HTTP/1.1\r\nHost: a\r\n\r\n";
