@@ -37,6 +37,8 @@ export interface ServerCertificateOptions {
   readonly ipAddresses?: readonly string[];
   readonly days: number;
   readonly clock: Clock;
+  /** What it is for; a server when absent. One for a client alone may be without names. */
+  readonly usages?: readonly ("server" | "client")[];
 }
 
 const DAY_MILLIS: Millis = 86_400_000;
@@ -72,13 +74,14 @@ export async function createCertificateAuthority(options: AuthorityOptions): Pro
   return pairOf(certificate.toString("pem"), keys.privateKey);
 }
 
-/** Makes a server certificate signed by the authority. Throws `invalid_request` when a name is none. */
+/** Makes a certificate signed by the authority, for a server unless told. Throws `invalid_request` when a name is none. */
 export async function issueServerCertificate(
   authority: CertificatePair,
   options: ServerCertificateOptions,
 ): Promise<CertificatePair> {
   assertCommonName(options.commonName);
   const names = subjectNames(options);
+  const { usages = ["server"] } = options;
   const x509 = await loadLibrary();
   const keys = await newKeys();
   const issuer = new x509.X509Certificate(authority.certificatePem);
@@ -93,8 +96,8 @@ export async function issueServerCertificate(
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
-      new x509.SubjectAlternativeNameExtension(names),
+      new x509.ExtendedKeyUsageExtension(usages.map((usage) => x509.ExtendedKeyUsage[`${usage}Auth`])),
+      ...(names.length === 0 ? [] : [new x509.SubjectAlternativeNameExtension(names)]),
       await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
       await x509.AuthorityKeyIdentifierExtension.create(issuer.publicKey),
     ],
@@ -187,9 +190,9 @@ function assertCommonName(name: string): void {
     throw new CofferError("invalid_request", `commonName must have 1 to ${COMMON_NAME_CHARACTERS_MAX} characters`);
 }
 
-function subjectNames({ dnsNames = [], ipAddresses = [] }: ServerCertificateOptions) {
+function subjectNames({ dnsNames = [], ipAddresses = [], usages = ["server"] }: ServerCertificateOptions) {
   const count = dnsNames.length + ipAddresses.length;
-  if (count === 0 || count > SUBJECT_NAMES_MAX)
+  if ((count === 0 && usages.includes("server")) || count > SUBJECT_NAMES_MAX)
     throw new CofferError("invalid_request", `a server certificate needs 1 to ${SUBJECT_NAMES_MAX} names`);
   const badName = dnsNames.find((name) => name.length > 253 || !DNS_NAME.test(name));
   if (badName !== undefined) throw new CofferError("invalid_request", `dnsNames: ${badName} is no DNS name`);

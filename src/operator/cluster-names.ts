@@ -7,6 +7,8 @@ type Named = { readonly metadata: Pick<Metadata, "name" | "namespace"> };
 
 /** On every object of a cluster and on its pods; the value is the cluster's name. */
 export const CLUSTER_LABEL = "coffer.dev/cluster";
+/** On every Kubernetes Secret that a SecretBinding keeps: what becomes of it ("Owner", "Merge-Retain", …). */
+export const KEPT_LABEL = "coffer.dev/secret";
 export const SERVER_PORT = 8200;
 /** Mount of the auth method that only the operator uses, and its role there. */
 export const OPERATOR_AUTH_MOUNT = "coffer-operator";
@@ -47,16 +49,29 @@ export function authDelegatorName({ metadata }: Named): string {
   return `coffer.${metadata.namespace}.${metadata.name}.auth-delegator`;
 }
 
-/** What selects the pods of a cluster. */
-export function selectorLabels({ metadata }: Named): Readonly<Record<string, string>> {
+/** The sorts of pods that a cluster has. */
+export type Component = "server" | "etcd";
+const COMPONENT_LABEL = "app.kubernetes.io/component";
+
+/** What selects the pods of a cluster: its servers, or those of another sort. */
+export function selectorLabels({ metadata }: Named, component: Component = "server"): Readonly<Record<string, string>> {
   return {
     "app.kubernetes.io/name": "coffer",
-    "app.kubernetes.io/component": "server",
+    [COMPONENT_LABEL]: component,
     [CLUSTER_LABEL]: metadata.name,
   };
 }
-export function objectLabels(cluster: Named): Readonly<Record<string, string>> {
-  return { ...selectorLabels(cluster), "app.kubernetes.io/managed-by": "coffer-operator" };
+export function objectLabels(cluster: Named, component: Component = "server"): Readonly<Record<string, string>> {
+  return { ...selectorLabels(cluster, component), "app.kubernetes.io/managed-by": "coffer-operator" };
+}
+
+/** Whether a pod, by its labels, is one of the cluster's, of that sort. */
+export function isPodOf(
+  cluster: Named,
+  { labels = {} }: { readonly labels?: Readonly<Record<string, string>> },
+  component: Component = "server",
+): boolean {
+  return labels[CLUSTER_LABEL] === cluster.metadata.name && labels[COMPONENT_LABEL] === component;
 }
 
 /** Makes an object go when its owner goes. */

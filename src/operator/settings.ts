@@ -10,11 +10,15 @@ export interface OperatorSettings {
   readonly serviceAccount: string;
   /** Image of servers whose spec names none. */
   readonly image: string;
+  /** Image of etcd members whose spec names none; "" when the chart names none either. */
+  readonly etcdImage: string;
   readonly imagePullPolicy: "IfNotPresent" | "Always" | "Never";
   /** Names of Secrets for pulling; they are in the operator's own namespace only. */
   readonly imagePullSecrets: readonly string[];
   /** Where VaultClusters may live; "*" alone is everywhere. */
   readonly clusterNamespaces: readonly string[];
+  /** Where SecretBindings may keep Kubernetes Secrets; "*" is everywhere, none is nowhere. */
+  readonly secretNamespaces: readonly string[];
   readonly leaseName: string;
   readonly healthHost: string;
   readonly healthPort: number;
@@ -35,6 +39,11 @@ export function managesNamespace(settings: Pick<OperatorSettings, "clusterNamesp
   return settings.clusterNamespaces.includes("*") || settings.clusterNamespaces.includes(namespace);
 }
 
+/** Whether SecretBindings of this namespace may keep Kubernetes Secrets. */
+export function keepsSecretsIn(settings: Pick<OperatorSettings, "secretNamespaces">, namespace: string): boolean {
+  return settings.secretNamespaces.includes("*") || settings.secretNamespaces.includes(namespace);
+}
+
 /** Reads arguments and environment. Throws `invalid_request` naming the flag or variable. */
 export function readOperatorSettings(argv: readonly string[], env: Environment): OperatorSettings {
   const namespace = required(env, "COFFER_POD_NAMESPACE");
@@ -44,9 +53,11 @@ export function readOperatorSettings(argv: readonly string[], env: Environment):
     podName: required(env, "COFFER_POD_NAME"),
     serviceAccount: required(env, "COFFER_SERVICE_ACCOUNT"),
     image: required(env, "COFFER_IMAGE"),
+    etcdImage: env["COFFER_ETCD_IMAGE"] ?? "",
     imagePullPolicy: word(env, "COFFER_IMAGE_PULL_POLICY", ["IfNotPresent", "Always", "Never"]),
     imagePullSecrets: words(env["COFFER_IMAGE_PULL_SECRETS"]),
     clusterNamespaces: namespaces.length === 0 ? [namespace] : namespaces,
+    secretNamespaces: words(env["COFFER_SECRET_NAMESPACES"]),
     leaseName: env["COFFER_LEASE_NAME"] || "coffer-operator",
     ...healthAddress(env["COFFER_HEALTH_ADDRESS"] || ":8081"),
     logLevel: word(env, "COFFER_LOG_LEVEL", ["info", "debug", "warn", "error"]),

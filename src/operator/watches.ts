@@ -8,6 +8,7 @@ import type { KubeObject, ResourceKind } from "#kube/kube-object.ts";
 import { createReflector, type Reflector, type ReflectorOptions } from "#kube/reflector.ts";
 import {
   CONFIG_MAP,
+  DEPLOYMENT,
   NAMESPACE,
   POD,
   POD_DISRUPTION_BUDGET,
@@ -20,7 +21,7 @@ import { type Definition, type Resource, readResource, resourceKind } from "./ap
 import { type SecretBinding, secretBinding } from "./api/secret-binding.ts";
 import { type UnsealConfig, unsealConfig } from "./api/unseal-config.ts";
 import { type VaultCluster, vaultCluster } from "./api/vault-cluster.ts";
-import { CLUSTER_LABEL } from "./cluster-names.ts";
+import { CLUSTER_LABEL, KEPT_LABEL } from "./cluster-names.ts";
 import type { OperatorSettings } from "./settings.ts";
 
 /** Objects of one kind in the watched namespaces. */
@@ -46,8 +47,11 @@ export interface Watches {
   readonly namespaces: Reflector;
   readonly pods: Watch;
   readonly statefulSets: Watch;
+  readonly deployments: Watch;
   /** Metadata only. */
   readonly secrets: Watch;
+  /** Kubernetes Secrets that SecretBindings keep, metadata only, by their label. */
+  readonly kept: Watch;
   /** Of other objects of clusters, metadata only: to see that somebody changed them. */
   readonly children: readonly Watch[];
   isSynced(): boolean;
@@ -61,7 +65,7 @@ const RESYNC_MILLIS: Millis = 10 * 60_000;
 
 export function createWatches(options: {
   client: KubeClient;
-  settings: Pick<OperatorSettings, "clusterNamespaces">;
+  settings: Pick<OperatorSettings, "clusterNamespaces" | "secretNamespaces">;
   clock: Clock;
   log: Log;
 }): Watches {
@@ -74,6 +78,7 @@ export function createWatches(options: {
       kind,
       namespaces.map((namespace) => open(kind, { ...more, namespace })),
     );
+  const keeping = settings.secretNamespaces.includes("*") ? [undefined] : settings.secretNamespaces;
   const ours = { labelSelector: CLUSTER_LABEL };
   const custom = <S, T>(definition: Definition<S, T>) =>
     typed(definition, open(resourceKind(definition), { resyncMillis: RESYNC_MILLIS }), log);
@@ -84,7 +89,12 @@ export function createWatches(options: {
     namespaces: open(NAMESPACE, { metadataOnly: true }),
     pods: within(POD, ours),
     statefulSets: within(STATEFUL_SET, ours),
+    deployments: within(DEPLOYMENT, ours),
     secrets: within(SECRET, { metadataOnly: true }),
+    kept: watchOf(
+      SECRET,
+      keeping.map((namespace) => open(SECRET, { namespace, labelSelector: KEPT_LABEL, metadataOnly: true })),
+    ),
     children: [CONFIG_MAP, SERVICE, SERVICE_ACCOUNT, POD_DISRUPTION_BUDGET].map((kind) =>
       within(kind, { ...ours, metadataOnly: true }),
     ),
@@ -93,11 +103,12 @@ export function createWatches(options: {
 }
 
 function lifeOf(watches: Omit<Watches, "isSynced" | "silentMillis" | "run">) {
-  const { clusters, unsealConfigs, bindings, namespaces, pods, statefulSets, secrets, children } = watches;
+  const { clusters, unsealConfigs, bindings, namespaces, pods, statefulSets, deployments, secrets, kept, children } =
+    watches;
   const all = [
     ...[clusters, unsealConfigs, bindings].map(({ reflector }) => reflector),
     namespaces,
-    ...[pods, statefulSets, secrets, ...children].flatMap(({ reflectors }) => reflectors),
+    ...[pods, statefulSets, deployments, secrets, kept, ...children].flatMap(({ reflectors }) => reflectors),
   ];
   return {
     isSynced: () => all.every((reflector) => reflector.isSynced()),

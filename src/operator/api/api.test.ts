@@ -66,7 +66,7 @@ describe("reading resources", () => {
     const { spec } = readResource(vaultCluster, { metadata, spec: { unsealConfigRef: { name: "kms" } } });
     expect(spec).toMatchObject({
       replicas: 1,
-      storage: { type: "embedded", size: "1Gi" },
+      storage: { size: "1Gi", etcd: { members: 3 } },
       tls: { duration: "2160h", renewBefore: "720h" },
       access: { rules: [{ namespaceSelector: { matchLabels: {} }, paths: ["secret/{namespace}/*"] }] },
       deletionPolicy: "Retain",

@@ -72,10 +72,14 @@ function matchesExpression(
   return operator === "In" ? among : !among;
 }
 
-export const resources = object(
-  "Compute resources of the server's container. Its memory limit bounds the number of worker processes: one for each core, as far as it is enough for 192 MiB each and 96 besides.",
-  {
+const computeResources = (description: string) =>
+  object(description, {
     requests: optional(map("What is set aside for it.", quantity("An amount."), 8)),
     limits: optional(map("What it can have at most.", quantity("An amount."), 8)),
-  },
+  });
+
+export const resources = computeResources(
+  "Compute resources of the server's container. Its memory limit bounds the number of worker processes: one for each core, as far as it is enough for 192 MiB each and 96 besides.",
 );
+
+export const etcdResources = computeResources("Compute resources of each etcd member.");

@@ -4,34 +4,12 @@ import { duration } from "./duration.ts";
 import { choice, flag, type Infer, integer, list, message, object, optional, text, withDefault } from "./fields.ts";
 import { labelName, labelSelector, localRef, objectName, resources } from "./references.ts";
 import type { Definition, Resource } from "./resource.ts";
+import { podTemplate, scheduling } from "./scheduling.ts";
+import { storage, storageTypes } from "./storage.ts";
 
-const storage = object(
-  "Where the (encrypted) data lies.",
-  {
-    type: withDefault(choice("`embedded`: on a volume of the one server pod.", ["embedded"]), "embedded"),
-    size: withDefault(
-      text("Size of the volume. It can grow, where the storage class lets it.", 32, [
-        { rule: "isQuantity(self)", message: "write the size as a quantity, such as 1Gi" },
-        {
-          rule: "!isQuantity(self) || quantity(self).isGreaterThan(quantity('0'))",
-          message: "the size must be more than 0, such as 1Gi",
-        },
-        {
-          rule: "!isQuantity(self) || !isQuantity(oldSelf) || quantity(self).compareTo(quantity(oldSelf)) >= 0",
-          message: "a volume cannot shrink: set the size to what it was or more",
-        },
-      ]),
-      "1Gi",
-    ),
-    storageClassName: optional(objectName("The storage class; left out, the default one of Kubernetes.")),
-  },
-  [
-    {
-      rule: "has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
-      message: "storageClassName cannot change once the cluster exists: create another cluster and move the data",
-    },
-  ],
-);
+/** The storage as it is meant: what `type` says, else what goes with the number of replicas. */
+const STORAGE_OF = (self: string) =>
+  `(has(${self}.storage.type) ? ${self}.storage.type : ${self}.replicas > 1 ? 'etcd' : 'embedded')`;
 
 const tls = object(
   "The server's certificate. Without `secretRef` the operator issues it from a CA of its own and renews it; no pod restarts for that.",
@@ -109,7 +87,7 @@ const spec = object(
     unsealConfigRef: localRef("The UnsealConfig, in the same namespace.", "Name of the UnsealConfig."),
     replicas: withDefault(integer("Number of server pods. All of them are active.", 1, 64), 1),
     image: optional(text("The server's image; left out, the operator's own.", 512)),
-    storage: withDefault(storage, {}),
+    storage: withDefault(storage, { etcd: { members: 3 } }),
     // These two are written out: the API server checks a default against the rules before it fills in the members' own.
     tls: withDefault(tls, { duration: "2160h", renewBefore: "720h" }),
     access: withDefault(access, { admins: [] }),
@@ -121,16 +99,23 @@ const spec = object(
       {},
     ),
     resources: withDefault(resources, { requests: { cpu: "100m", memory: "128Mi" }, limits: { memory: "512Mi" } }),
+    scheduling: withDefault(scheduling, {}),
+    podTemplate: withDefault(podTemplate, {}),
     suspend: withDefault(flag("The operator leaves everything as it is."), false),
     deletionPolicy: withDefault(
-      choice("What happens to the volume when the cluster is deleted.", ["Retain", "Delete"]),
+      choice("What happens to the volumes when the cluster is deleted.", ["Retain", "Delete"]),
       "Retain",
     ),
   },
   [
     {
-      rule: "self.storage.type != 'embedded' || self.replicas == 1",
-      message: "embedded storage belongs to one pod: set replicas to 1",
+      rule: "!has(self.storage.type) || self.storage.type != 'embedded' || self.replicas == 1",
+      message: "embedded storage belongs to one pod: set replicas to 1, or choose etcd or postgres for a new cluster",
+    },
+    {
+      rule: `${STORAGE_OF("self")} == ${STORAGE_OF("oldSelf")}`,
+      message:
+        "the storage cannot change once the cluster exists, and without storage.type it goes with the number of replicas: set storage.type to what it is (embedded for one replica, etcd for several), or create another cluster and move the data",
     },
   ],
 );
@@ -139,6 +124,20 @@ const member = object("A server pod.", {
   name: text("Name of the pod.", 253),
   sealed: optional(flag("Whether it is sealed; absent while it does not answer.")),
   reason: optional(message("What it waits for or what is wrong.", 1024)),
+});
+
+const etcdMember = object("An etcd member that the operator runs.", {
+  name: text("Name of the member and of its pod.", 253),
+  id: optional(message("Its number in etcd, in hexadecimal, as etcdctl shows it.", 32)),
+  state: choice("How it is.", ["Healthy", "Joining", "Starting", "Unreachable", "DataLost", "Leaving"]),
+  leader: optional(flag("Whether it leads; etcd's own affair, clients go to any.")),
+  version: optional(message("Its version of etcd.", 64)),
+  reason: optional(message("What it waits for or what is wrong.", 1024)),
+});
+
+const etcdStatus = object("The etcd cluster that the operator runs.", {
+  members: withDefault(list("Its members.", etcdMember, { max: 16, keys: ["name"] }), []),
+  step: optional(message("What the operator is doing to it.", 512)),
 });
 
 const status = object("The cluster as it is.", {
@@ -157,10 +156,12 @@ const status = object("The cluster as it is.", {
   initialized: optional(flag("Whether it has been initialised.")),
   sealed: optional(flag("Whether any of its pods is sealed.")),
   version: optional(message("The server's version.", 64)),
-  replicas: optional(integer("Server pods that there are.", 0, 64)),
-  readyReplicas: optional(integer("Server pods that serve.", 0, 64)),
+  replicas: optional(integer("Server pods that there are.", 0, 128)),
+  readyReplicas: optional(integer("Server pods that serve.", 0, 128)),
   selector: optional(message("The label selector of the server pods.", 512)),
-  members: withDefault(list("The server pods.", member, { max: 64, keys: ["name"] }), []),
+  members: withDefault(list("The server pods.", member, { max: 128, keys: ["name"] }), []),
+  storage: optional(choice("Where the data lies.", storageTypes)),
+  etcd: optional(etcdStatus),
   caBundle: optional(
     message("Name of the ConfigMap that holds the CA's certificate as ca.crt, in every namespace with a binding.", 253),
   ),
@@ -170,6 +171,16 @@ const status = object("The cluster as it is.", {
 export type VaultClusterSpec = Infer<typeof spec>;
 export type VaultClusterStatus = Infer<typeof status>;
 export type VaultCluster = Resource<VaultClusterSpec, VaultClusterStatus>;
+
+/** What the spec means by its storage. */
+export function storageTypeOf({ storage: { type }, replicas }: VaultClusterSpec): (typeof storageTypes)[number] {
+  return type ?? (replicas > 1 ? "etcd" : "embedded");
+}
+
+/** Whether the operator runs etcd members for the cluster. */
+export function runsEtcd({ spec }: Pick<VaultCluster, "spec">): boolean {
+  return storageTypeOf(spec) === "etcd" && spec.storage.etcd.external === undefined;
+}
 
 export const vaultCluster: Definition<VaultClusterSpec, VaultClusterStatus> = {
   kind: "VaultCluster",
@@ -195,6 +206,8 @@ export const vaultCluster: Definition<VaultClusterSpec, VaultClusterStatus> = {
     Initialized: "The storage has been initialised.",
     Unsealed: "Every pod is unsealed.",
     TLSReady: "There is a valid certificate.",
+    UpToDate: "Every server pod is as the spec says.",
+    EtcdHealthy: "Every etcd member that the operator runs is healthy.",
     ConfigSynced: "Mounts, policies and roles are as the resources say.",
     Reconciling: "A change is being worked on.",
     Stalled: "Nothing will happen until someone changes something; the message says what.",
@@ -217,12 +230,23 @@ export const vaultCluster: Definition<VaultClusterSpec, VaultClusterStatus> = {
     Configuring: "Mounts, policies and roles are being written.",
     ConfigFailed: "The server refused a part of the configuration.",
     Configured: "Mounts, policies and roles are written.",
+    EtcdStarting: "The etcd members are starting, the servers follow.",
+    EtcdUnavailable: "Fewer etcd members than a majority work; the message says which.",
+    EtcdRepairing: "An etcd member is being replaced, added or removed.",
+    EtcdDegraded: "An etcd member does not work, a majority does.",
+    EtcdMembersHealthy: "Every etcd member works.",
+    EtcdImageMissing: "Nobody says which image etcd members run.",
+    StorageInvalid: "What the storage needs is missing, such as its Secret.",
+    UpdateRunning: "Server pods are being replaced, one after another.",
+    UpdateHalted: "A new server pod does not get ready; the old ones go on serving.",
+    Updated: "Every server pod is as the spec says.",
     VolumeResizing: "The volume is growing.",
     NamespaceNotManaged: "The operator may not run clusters in this namespace.",
     Suspended: "`suspend` is set.",
     Deleting: "It is being removed.",
   },
   columns: [
+    { name: "Storage", type: "string", jsonPath: ".status.storage", description: "Where the data lies." },
     { name: "Replicas", type: "integer", jsonPath: ".spec.replicas", description: "Pods that there should be." },
     { name: "Serving", type: "integer", jsonPath: ".status.readyReplicas", description: "Pods that serve." },
     { name: "Sealed", type: "boolean", jsonPath: ".status.sealed", description: "Whether any pod is sealed." },

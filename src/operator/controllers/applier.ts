@@ -72,7 +72,9 @@ export function createApplier(options: {
 
 /** The version in the cache of a watched object; undefined when its kind is not watched in that namespace. */
 function watchedVersion(watches: Watches, { kind, object }: DesiredObject): string | undefined {
-  const watch = [watches.statefulSets, watches.secrets, ...watches.children].find((w) => w.kind.kind === kind.kind);
+  const watch = [watches.statefulSets, watches.deployments, watches.secrets, ...watches.children].find(
+    (w) => w.kind.kind === kind.kind,
+  );
   const { metadata } = asKubeObject(object, kind);
   return watch?.get(keyOf(metadata))?.metadata.resourceVersion;
 }

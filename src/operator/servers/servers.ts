@@ -13,7 +13,7 @@ import type { KubeObject } from "#kube/kube-object.ts";
 import { SECRET } from "#kube/resource-kinds.ts";
 import type { VaultCluster } from "../api/vault-cluster.ts";
 import {
-  CLUSTER_LABEL,
+  isPodOf,
   OPERATOR_AUTH_MOUNT,
   OPERATOR_ROLE,
   SERVER_PORT,
@@ -175,7 +175,7 @@ class Connections implements Servers {
   #podsOf(cluster: VaultCluster): readonly KubeObject[] {
     return this.#options.watches.pods
       .list(cluster.metadata.namespace)
-      .filter(({ metadata }) => metadata.labels?.[CLUSTER_LABEL] === cluster.metadata.name)
+      .filter(({ metadata }) => isPodOf(cluster, metadata))
       .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
   }
 

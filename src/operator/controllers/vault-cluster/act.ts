@@ -2,13 +2,20 @@
 // no plain apply are here: the certificate, and reading the boundary back from the server.
 import { ApiError } from "#client/api-error.ts";
 import { CofferError } from "#common/errors.ts";
-import { isJsonArray, isJsonObject, type JsonObject, type JsonValue } from "#common/json.ts";
+import { isJsonObject } from "#common/json.ts";
 import { type ControllerSource, createController } from "#kube/controller.ts";
 import { type KubeObject, keyOf } from "#kube/kube-object.ts";
 import type { Reflector } from "#kube/reflector.ts";
 import { resourceKind } from "../../api/resource.ts";
-import { type VaultCluster, vaultCluster } from "../../api/vault-cluster.ts";
-import { BOUNDARY_POLICY, CLUSTER_LABEL, ownerReference, titleOf, tlsSecretName } from "../../cluster-names.ts";
+import { storageTypeOf, type VaultCluster, vaultCluster } from "../../api/vault-cluster.ts";
+import {
+  BOUNDARY_POLICY,
+  CLUSTER_LABEL,
+  isPodOf,
+  ownerReference,
+  titleOf,
+  tlsSecretName,
+} from "../../cluster-names.ts";
 import type { MemberProbe } from "../../servers/probe.ts";
 import { managesNamespace } from "../../settings.ts";
 import { neededSecret } from "../../unseal-secret.ts";
@@ -16,7 +23,19 @@ import type { ControllerParts, ControllerType } from "../controller-type.ts";
 import { readSecretFacts } from "../secret-facts.ts";
 import { boundaryPolicy } from "./bootstrap.ts";
 import { ensureCertificate } from "./certificates.ts";
-import { type BoundaryState, decide, FINALIZER, type Observed, type PodFacts, removalsOf } from "./decide.ts";
+import {
+  type BoundaryState,
+  decide,
+  type EtcdSeen,
+  FINALIZER,
+  type Observed,
+  type Rollout,
+  removalsOf,
+} from "./decide.ts";
+import { type EtcdState, lookAtEtcd } from "./etcd/act-etcd.ts";
+import { etcdName } from "./etcd/etcd-names.ts";
+import { objectsIn, type PodFacts, podFacts, statusOf } from "./pod-facts.ts";
+import { storageSecret } from "./server-storage.ts";
 
 const KIND = resourceKind(vaultCluster);
 const NAME = "vault-cluster";
@@ -40,7 +59,9 @@ function sourcesOf(parts: ControllerParts): readonly ControllerSource[] {
   };
   const users = (namespace: string | undefined, uses: (cluster: VaultCluster) => boolean) =>
     watches.clusters.list(namespace).filter(uses).map(titleOf);
-  const children = [watches.pods, watches.statefulSets, ...watches.children].flatMap(({ reflectors }) => reflectors);
+  const children = [watches.pods, watches.statefulSets, watches.deployments, ...watches.children].flatMap(
+    ({ reflectors }) => reflectors,
+  );
   return [
     { reflector: watches.clusters.reflector },
     ...from([watches.unsealConfigs.reflector], ({ metadata }) =>
@@ -54,7 +75,7 @@ function sourcesOf(parts: ControllerParts): readonly ControllerSource[] {
 }
 
 function usesSecret({ watches }: ControllerParts, cluster: VaultCluster, name: string): boolean {
-  if (tlsSecretName(cluster) === name) return true;
+  if (tlsSecretName(cluster) === name || storageSecret(cluster)?.name === name) return true;
   const unseal = watches.unsealConfigs.get(unsealKey(cluster));
   return unseal !== undefined && neededSecret(unseal)?.name === name;
 }
@@ -82,10 +103,16 @@ async function reconcileCluster(parts: ControllerParts, key: string, signal: Abo
   if (observed.isManaged) await applier.setFinalizer(subject, FINALIZER, true, signal);
   const decision = decide(observed);
   await applier.carryOut(subject, decision, signal);
+  if (decision.objects.length > 0) await observed.etcd?.step(signal);
   return { requeueAfterMillis: decision.requeueAfterMillis };
 }
 
-async function observe(parts: ControllerParts, cluster: VaultCluster, signal: AbortSignal): Promise<Observed> {
+/** What decisions are made of, and the way to take etcd's step. */
+interface Seen extends Observed {
+  readonly etcd: (EtcdSeen & Pick<EtcdState, "step">) | undefined;
+}
+
+async function observe(parts: ControllerParts, cluster: VaultCluster, signal: AbortSignal): Promise<Seen> {
   const { watches, client, settings, clock } = parts;
   const { namespace, name, generation } = cluster.metadata;
   const isManaged = managesNamespace(settings, namespace);
@@ -94,58 +121,58 @@ async function observe(parts: ControllerParts, cluster: VaultCluster, signal: Ab
   const secret = needed && (await readSecretFacts(client, { namespace, name: needed.name }, signal));
   const owner = ownerReference("VaultCluster", cluster.metadata, true);
   const wantsCertificate = isManaged && (!cluster.spec.suspend || cluster.spec.tls.secretRef !== undefined);
-  const members = isManaged ? await parts.servers.probe(cluster, signal) : [];
+  const pods = podsOf(parts, cluster);
+  const probes = isManaged ? await parts.servers.probe(cluster, signal) : [];
+  const members = probes.filter(({ pod }) => pods.some(({ name }) => name === pod));
+  const needs = isManaged ? storageSecret(cluster) : undefined;
+  const isEmbedded = storageTypeOf(cluster.spec) === "embedded";
+  const workload = (isEmbedded ? watches.statefulSets : watches.deployments).get(keyOf({ namespace, name }));
+  // A cluster that is left alone, or that lacks something, gets no etcd and no certificates for it.
+  const hasAll = isManaged && !cluster.spec.suspend && unseal !== undefined;
+  const etcd = hasAll ? await lookAtEtcd(parts, cluster, owner, signal) : undefined;
+  const etcdSet = watches.statefulSets.get(keyOf({ namespace, name: etcdName(cluster) }));
   return {
     ...{ cluster, isManaged, unseal, secret, members, settings },
     certificate: wantsCertificate ? await ensureCertificate(parts, cluster, owner, signal) : undefined,
-    templateSize: templateSizeOf(watches.statefulSets.get(keyOf({ namespace, name }))),
-    pods: podsOf(parts, cluster),
+    templateSize: isEmbedded ? templateSizeOf(workload) : undefined,
+    storageSecret: needs && (await readSecretFacts(client, { namespace, name: needs.name }, signal)),
+    etcd: etcd && { ...etcd, templateSize: templateSizeOf(etcdSet) },
+    rollout: rolloutOf(workload),
+    pods,
     boundary: await boundaryOf(parts, cluster, members, signal),
     look: { now: clock.now(), generation },
   };
 }
 
-function podsOf({ watches }: ControllerParts, { metadata }: VaultCluster): readonly PodFacts[] {
+/** The server pods. Those of a Deployment that are on their way out are nobody's any more. */
+function podsOf({ watches }: ControllerParts, cluster: VaultCluster): readonly PodFacts[] {
+  const isEmbedded = storageTypeOf(cluster.spec) === "embedded";
   return watches.pods
-    .list(metadata.namespace)
-    .filter((pod) => pod.metadata.labels?.[CLUSTER_LABEL] === metadata.name)
-    .map((pod) => ({ name: pod.metadata.name, ...troubleOf(pod) }))
+    .list(cluster.metadata.namespace)
+    .filter(({ metadata }) => isPodOf(cluster, metadata))
+    .filter(({ metadata }) => isEmbedded || metadata.deletionTimestamp === undefined)
+    .map(podFacts)
     .toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** Waiting reasons that every pod passes through. */
-const ORDINARY = new Set(["ContainerCreating", "PodInitializing"]);
-
-function troubleOf(pod: KubeObject): Pick<PodFacts, "trouble" | "isFailing"> {
-  const status = isJsonObject(pod["status"]) ? pod["status"] : {};
-  for (const container of objectsIn(status["containerStatuses"])) {
-    const state = isJsonObject(container["state"]) ? container["state"] : {};
-    const waiting = isJsonObject(state["waiting"]) ? state["waiting"] : {};
-    const reason = waiting["reason"];
-    if (typeof reason === "string" && !ORDINARY.has(reason))
-      return { trouble: `${reason}: ${textOf(waiting["message"])}${lastWords(container)}`, isFailing: true };
-  }
-  const unscheduled = objectsIn(status["conditions"]).find(
-    (one) => one["type"] === "PodScheduled" && one["status"] === "False" && one["reason"] === "Unschedulable",
+/** How far the pods of the workload are new; undefined while there is none. */
+function rolloutOf(object: KubeObject | undefined): Rollout | undefined {
+  if (object === undefined) return undefined;
+  const status = statusOf(object);
+  const count = (name: string) => (typeof status[name] === "number" ? status[name] : 0);
+  const isSeen = status["observedGeneration"] === object.metadata.generation;
+  const late = objectsIn(status["conditions"]).find(
+    (one) => one["type"] === "Progressing" && one["status"] === "False" && one["reason"] === "ProgressDeadlineExceeded",
   );
-  const trouble = unscheduled && `the pod cannot be scheduled: ${textOf(unscheduled["message"])}`;
-  return { trouble, isFailing: false };
-}
-
-/** How the container ended the last time, for crash loops. */
-function lastWords(container: JsonObject): string {
-  const last = isJsonObject(container["lastState"]) ? container["lastState"]["terminated"] : undefined;
-  if (!isJsonObject(last)) return "";
-  const code = last["exitCode"];
-  return typeof code === "number" ? ` (ended with code ${code}; see the pod's log)` : "";
-}
-
-function objectsIn(value: JsonValue | undefined): readonly JsonObject[] {
-  return value !== undefined && isJsonArray(value) ? value.filter(isJsonObject) : [];
-}
-
-function textOf(value: JsonValue | undefined): string {
-  return typeof value === "string" ? value : "";
+  const halted =
+    isSeen &&
+    late !== undefined &&
+    "a new server pod does not get ready, so the update has halted; the old ones go on serving. The pod's status and log say why";
+  return {
+    updated: isSeen ? count("updatedReplicas") : 0,
+    total: count("replicas"),
+    halted: halted === false ? undefined : halted,
+  };
 }
 
 function templateSizeOf(set: KubeObject | undefined): string | undefined {

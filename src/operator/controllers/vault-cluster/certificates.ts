@@ -99,27 +99,55 @@ async function issuedCertificate(
   { secret, owner }: { secret: KubeObject | undefined; owner: JsonObject },
   signal: AbortSignal,
 ): Promise<CertificateState> {
+  const order: CertificateOrder = {
+    ...{ cluster, owner, secret, secretName: tlsSecretName(cluster), labels: objectLabels(cluster) },
+    authority: { name: authoritySecretName(cluster), commonName: `${serviceHost(cluster).slice(0, 50)} CA` },
+    ...{ commonName: serviceHost(cluster).slice(0, 64), dnsNames: serverNames(cluster) },
+    ...{ ipAddresses: ["127.0.0.1", "::1"], usages: ["server"] },
+  };
+  return { kind: "issued", ...(await keepCertificate(parts, order, signal)) };
+}
+
+/** A certificate that is to be in a Secret, by an authority of the cluster's. */
+export interface CertificateOrder {
+  readonly cluster: VaultCluster;
+  readonly owner: JsonObject;
+  /** The Secret as it is. */
+  readonly secret: KubeObject | undefined;
+  readonly secretName: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Its Secret, and the name that a new one gets. */
+  readonly authority: { readonly name: string; readonly commonName: string };
+  readonly commonName: string;
+  readonly dnsNames: readonly string[];
+  readonly ipAddresses: readonly string[];
+  readonly usages: readonly ("server" | "client")[];
+}
+
+/** Makes sure that the Secret holds a certificate that is not near its end. Throws KubeError. */
+export async function keepCertificate(
+  parts: CertificateParts,
+  order: CertificateOrder,
+  signal: AbortSignal,
+): Promise<{ readonly notAfter: Millis; readonly caBundle: string }> {
   const { client, applier, clock, log } = parts;
-  const { namespace } = cluster.metadata;
-  const ref = { namespace, name: authoritySecretName(cluster) };
-  const commonName = `${serviceHost(cluster).slice(0, 50)} CA`;
+  const { cluster, owner, labels } = order;
+  const ref = { namespace: cluster.metadata.namespace, name: order.authority.name };
+  const { commonName } = order.authority;
   const authorities = await shareAuthorities(
     { client, secret: ref, commonName, days: AUTHORITY_DAYS, clock, log },
     signal,
   );
   try {
-    const metadata = { ...ref, labels: objectLabels(cluster), ownerReferences: [owner] };
+    const metadata = { ...ref, labels, ownerReferences: [owner] };
     await applier.apply({ kind: SECRET, object: { metadata } }, signal);
     const caBundle = authorities.map(({ pair }) => pair.certificatePem).join("");
-    const current = readPair(secret);
+    const current = readPair(order.secret);
     current?.privateKeyPem[Symbol.dispose]();
     const isGood = current !== undefined && isCurrent(cluster, current.certificatePem, caBundle, clock.now());
-    if (isGood && current.caBundle === caBundle) {
-      return { kind: "issued", notAfter: readCertificate(current.certificatePem).notAfter, caBundle };
-    }
-    const signer = signerAmong(authorities, clock.now());
-    const notAfter = await issue(parts, { cluster, signer, caBundle, owner }, signal);
-    return { kind: "issued", notAfter, caBundle };
+    if (isGood && current.caBundle === caBundle)
+      return { notAfter: readCertificate(current.certificatePem).notAfter, caBundle };
+    return { notAfter: await issue(parts, order, signerAmong(authorities, clock.now()), caBundle, signal), caBundle };
   } finally {
     for (const { pair } of authorities) pair.privateKeyPem[Symbol.dispose]();
   }
@@ -146,20 +174,19 @@ function signerAmong(authorities: readonly [Authority, ...Authority[]], now: Mil
 
 async function issue(
   { applier, clock, log }: CertificateParts,
-  order: { cluster: VaultCluster; signer: Authority; caBundle: string; owner: JsonObject },
+  order: CertificateOrder,
+  signer: Authority,
+  caBundle: string,
   signal: AbortSignal,
 ): Promise<Millis> {
-  const { cluster, signer, caBundle, owner } = order;
-  const dnsNames = serverNames(cluster);
+  const { cluster, owner, labels, commonName, dnsNames, ipAddresses, usages } = order;
   const left = (signer.facts.notAfter - clock.now()) / (DAY_SECONDS * 1000);
   const days = Math.min(durationSeconds(cluster.spec.tls.duration) / DAY_SECONDS, left);
-  const commonName = serviceHost(cluster).slice(0, 64);
-  const ipAddresses = ["127.0.0.1", "::1"];
-  const pair = await issueServerCertificate(signer.pair, { commonName, dnsNames, ipAddresses, days, clock });
+  const pair = await issueServerCertificate(signer.pair, { commonName, dnsNames, ipAddresses, usages, days, clock });
   using key = pair.privateKeyPem;
   const base64 = (bytes: Buffer | string) => Buffer.from(bytes).toString("base64");
   const { namespace } = cluster.metadata;
-  const metadata = { name: tlsSecretName(cluster), namespace, labels: objectLabels(cluster), ownerReferences: [owner] };
+  const metadata = { name: order.secretName, namespace, labels, ownerReferences: [owner] };
   const data = {
     "tls.crt": base64(pair.certificatePem),
     "tls.key": base64(key.expose()),
@@ -167,15 +194,12 @@ async function issue(
   };
   await applier.apply({ kind: SECRET, object: { metadata, type: "kubernetes.io/tls", data } }, signal);
   const { notAfter, serial } = readCertificate(pair.certificatePem);
-  log.info("a server certificate was issued", {
-    cluster: serviceHost(cluster),
-    serial,
-    authority: signer.facts.serial,
-  });
+  log.info("a certificate was issued", { secret: order.secretName, serial, authority: signer.facts.serial });
   return notAfter;
 }
 
-function readPair(secret: KubeObject | undefined) {
+/** The pair in a Secret, which need not be one; undefined when a half of it is missing. */
+export function readPair(secret: KubeObject | undefined) {
   const data = isJsonObject(secret?.["data"]) ? secret["data"] : {};
   const decode = (name: string) => {
     const value = data[name];

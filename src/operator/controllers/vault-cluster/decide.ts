@@ -4,16 +4,21 @@ import type { Millis } from "#common/clock.ts";
 import { type Finding, type Look, type Summary, summaryFindings } from "#kube/conditions.ts";
 import { CLUSTER_ROLE_BINDING } from "#kube/resource-kinds.ts";
 import type { UnsealConfig } from "../../api/unseal-config.ts";
-import type { VaultCluster, VaultClusterStatus } from "../../api/vault-cluster.ts";
+import { runsEtcd, storageTypeOf, type VaultCluster, type VaultClusterStatus } from "../../api/vault-cluster.ts";
 import { authDelegatorName, caBundleName, ownerReference, selectorLabels, serverAddress } from "../../cluster-names.ts";
 import type { MemberProbe } from "../../servers/probe.ts";
+import type { OperatorSettings } from "../../settings.ts";
 import { type SecretFacts, secretProblem } from "../../unseal-secret.ts";
 import { conclude, type Decision } from "../decision.ts";
 import type { CertificateState } from "./certificates.ts";
+import type { EtcdPlan } from "./etcd/decide-etcd.ts";
+import { etcdObjects } from "./etcd/etcd-objects.ts";
 import { type Assessment, assess, membersOf } from "./members.ts";
 import { grownClaims, supportingObjects } from "./objects.ts";
+import type { PodFacts } from "./pod-facts.ts";
 import { serverConfig } from "./server-config.ts";
-import { statefulSet, type WorkloadSettings } from "./workload.ts";
+import { storageSecret } from "./server-storage.ts";
+import { type WorkloadSettings, workload } from "./workload.ts";
 
 /** Of the boundary policy on the server, against the access rules. */
 export type BoundaryState =
@@ -30,19 +35,33 @@ export interface Observed {
   readonly certificate: CertificateState | undefined;
   /** Size in the volume template of the StatefulSet, if there is one. */
   readonly templateSize: string | undefined;
+  /** The Secret that the storage needs; undefined when there is none. */
+  readonly storageSecret: SecretFacts | undefined;
+  /** Of the etcd members that the operator runs; undefined when it runs none, or may not look yet. */
+  readonly etcd: EtcdSeen | undefined;
+  /** Undefined while there are no server pods to be made. */
+  readonly rollout: Rollout | undefined;
   readonly pods: readonly PodFacts[];
   readonly members: readonly MemberProbe[];
   readonly boundary: BoundaryState;
-  readonly settings: WorkloadSettings & { readonly serviceAccount: string };
+  readonly settings: WorkloadSettings & Pick<OperatorSettings, "serviceAccount" | "etcdImage">;
   readonly look: Look;
 }
 
-export interface PodFacts {
-  readonly name: string;
-  /** Why it does not run, in the kubelet's or the scheduler's words. */
-  readonly trouble: string | undefined;
-  /** Whether it was tried and failed, rather than that it waits for something. */
-  readonly isFailing: boolean;
+/** How far the pods are the ones that the spec asks for. */
+export interface Rollout {
+  readonly updated: number;
+  readonly total: number;
+  /** A new pod did not get ready in time; undefined while all goes well. */
+  readonly halted: string | undefined;
+}
+
+export interface EtcdSeen {
+  readonly plan: EtcdPlan;
+  /** PEM of the authorities of its certificates. */
+  readonly caBundle: string;
+  /** Size in the volume template of its StatefulSet, if there is one. */
+  readonly templateSize: string | undefined;
 }
 
 export const FINALIZER = "coffer.dev/vault-cluster";
@@ -55,8 +74,16 @@ export function decide(observed: Observed): Decision<VaultClusterStatus> {
   const { cluster, look } = observed;
   const blocked = blockedBy(observed);
   const assessment = blocked === undefined ? assess(observed) : undefined;
-  const summary = blocked ?? assessment?.summary ?? { state: "reconciling", reason: "PodsStarting", message: "" };
-  const findings = [...summaryFindings(summary), ...tlsFinding(observed), ...(assessment?.findings ?? [])];
+  const summary = blocked ??
+    etcdSummary(observed) ??
+    assessment?.summary ?? { state: "reconciling", reason: "PodsStarting", message: "" };
+  const findings = [
+    ...summaryFindings(summary),
+    ...tlsFinding(observed),
+    ...(assessment?.findings ?? []),
+    ...(observed.etcd === undefined ? [] : [observed.etcd.plan.finding]),
+    ...rolloutFindings(observed),
+  ];
   const { conditions, events } = conclude(cluster.status?.conditions ?? [], look, findings);
   const isHalted = cluster.spec.suspend || blocked !== undefined;
   return {
@@ -64,8 +91,31 @@ export function decide(observed: Observed): Decision<VaultClusterStatus> {
     removals: [],
     status: { ...statusOf(observed, assessment), conditions },
     events,
-    requeueAfterMillis: requeueAfter(summary),
+    requeueAfterMillis: observed.etcd?.plan.isSettled === false ? WAITING_MILLIS : requeueAfter(summary),
   };
+}
+
+/** Without a majority of its members servers cannot start, and those that run cannot read. */
+function etcdSummary({ etcd }: Observed): Summary | undefined {
+  if (etcd === undefined || etcd.plan.isServing) return undefined;
+  const { reason, message } = etcd.plan.finding;
+  return { state: reason === "EtcdStarting" ? "reconciling" : "failing", reason, message };
+}
+
+/** An update that is under way, done, or halted; then Stalled says so although what there is serves. */
+function rolloutFindings({ rollout }: Observed): readonly Finding[] {
+  if (rollout === undefined) return [];
+  const { updated, total, halted } = rollout;
+  const type = "UpToDate";
+  if (halted !== undefined)
+    return [
+      { type, status: "False", reason: "UpdateHalted", message: halted },
+      { type: "Stalled", status: "True", reason: "UpdateHalted", message: halted },
+    ];
+  const message = `${updated} of ${total} server pods are as the spec says`;
+  return updated === total
+    ? [{ type, status: "True", reason: "Updated", message }]
+    : [{ type, status: "False", reason: "UpdateRunning", message }];
 }
 
 /** What is to be removed by hand when the cluster goes; the rest goes with its owner. */
@@ -107,7 +157,24 @@ const checkSecret: Check = ({ unseal, secret }) => {
 const checkCertificate: Check = ({ certificate }) =>
   certificate?.kind === "unusable" ? stalled(certificate.reason, certificate.message) : undefined;
 
-const CHECKS: readonly Check[] = [checkNamespace, checkUnsealConfig, checkSecret, checkCertificate];
+const checkStorage: Check = ({ cluster, storageSecret: facts, settings }) => {
+  if (runsEtcd(cluster) && (cluster.spec.storage.etcd.image ?? settings.etcdImage) === "")
+    return stalled(
+      "EtcdImageMissing",
+      "set etcd.image of the chart or spec.storage.etcd.image: the operator does not know which image etcd members run",
+    );
+  const needed = storageSecret(cluster);
+  if (needed === undefined) return undefined;
+  const where = `${cluster.metadata.namespace}/${needed.name}`;
+  const missing = needed.keys.filter((key) => facts?.keys.includes(key) !== true);
+  if (facts === undefined)
+    return stalled("StorageInvalid", `there is no Secret ${where}, which spec.storage names: create it`);
+  return missing.length === 0
+    ? undefined
+    : stalled("StorageInvalid", `the Secret ${where} lacks ${missing.join(" and ")}, which spec.storage names: add it`);
+};
+
+const CHECKS: readonly Check[] = [checkNamespace, checkUnsealConfig, checkSecret, checkCertificate, checkStorage];
 
 /** What keeps the cluster from being made at all. */
 function blockedBy(observed: Observed): Summary | undefined {
@@ -131,14 +198,19 @@ function tlsFinding({ certificate }: Observed): readonly Finding[] {
 }
 
 function objectsOf(observed: Observed): Decision<unknown>["objects"] {
-  const { cluster, unseal, certificate, secret, settings, templateSize } = observed;
+  const { cluster, unseal, certificate, secret, settings, templateSize, etcd } = observed;
   if (unseal === undefined || certificate === undefined || certificate.kind === "unusable") return [];
   const owner = ownerReference("VaultCluster", cluster.metadata, true);
   const { namespace, serviceAccount } = settings;
-  const config = serverConfig(cluster, unseal, { namespace, serviceAccount });
+  const config = serverConfig(cluster, unseal, { namespace, serviceAccount }, observed.storageSecret?.keys);
+  const image = cluster.spec.storage.etcd.image ?? settings.etcdImage;
+  // Servers that find no storage end, and wait longer each time before they try again.
+  const canServe = etcd === undefined ? !runsEtcd(cluster) : etcd.plan.isServing || observed.rollout !== undefined;
+  const inputs = { cluster, unseal, secretVersion: secret?.version ?? "", settings, templateSize, owner };
   return [
     ...supportingObjects({ cluster, config, caBundle: certificate.caBundle, owner }),
-    statefulSet({ cluster, unseal, secretVersion: secret?.version ?? "", settings, templateSize, owner }),
+    ...(etcd === undefined ? [] : etcdObjects({ cluster, image, settings, owner, ...etcd })),
+    ...(canServe ? [workload({ ...inputs, storageSecret: observed.storageSecret })] : []),
     ...grownClaims(cluster, templateSize),
   ];
 }
@@ -165,6 +237,8 @@ function statusOf(observed: Observed, assessment: Assessment | undefined): Omit<
       .map(([name, value]) => `${name}=${value}`)
       .join(","),
     members: membersOf(observed),
+    storage: storageTypeOf(cluster.spec),
+    ...(observed.etcd === undefined ? {} : { etcd: observed.etcd.plan.status }),
     ...(hasBundle ? { caBundle: caBundleName(cluster) } : {}),
   };
 }

@@ -60,7 +60,8 @@ export function assess(observed: Observed): Assessment {
     return { summary: failing("Sealed", message), findings, phase: "Unsealing" };
   }
   const complaint = pods.map(({ trouble: why }) => why).find((why) => why !== undefined) ?? silenceOf(members);
-  const missing = answers.length < cluster.spec.replicas || sealed.length > 0;
+  // During an update there is a pod more than that, which may still be starting.
+  const missing = answers.length - sealed.length < cluster.spec.replicas;
   const all = [...findings, configFinding(observed)];
   const boundary = observed.boundary;
   if (boundary.kind === "failed")

@@ -8,7 +8,7 @@ import {
   SERVICE,
   SERVICE_ACCOUNT,
 } from "#kube/resource-kinds.ts";
-import type { VaultCluster } from "../../api/vault-cluster.ts";
+import { storageTypeOf, type VaultCluster } from "../../api/vault-cluster.ts";
 import {
   authDelegatorName,
   caBundleName,
@@ -43,7 +43,10 @@ export function supportingObjects(inputs: {
     object: { metadata: meta(name), spec: { selector: selectorLabels(cluster), ports: [port], ...more } },
   });
   return [
-    { kind: SERVICE_ACCOUNT, object: { metadata: meta(`${metadata.name}-server`) } },
+    {
+      kind: SERVICE_ACCOUNT,
+      object: { metadata: { ...meta(`${metadata.name}-server`), ...accountAnnotations(cluster) } },
+    },
     authDelegator(cluster),
     configMap(`${metadata.name}-config`, { [CONFIG_FILE]: `${JSON.stringify(config, null, 2)}\n` }),
     ...(caBundle === undefined ? [] : [configMap(caBundleName(cluster), { "ca.crt": caBundle })]),
@@ -52,6 +55,11 @@ export function supportingObjects(inputs: {
     service(internalServiceName(cluster), { clusterIP: "None", publishNotReadyAddresses: true }),
     ...(spec.replicas > 1 ? [disruptionBudget(cluster, meta(metadata.name))] : []),
   ];
+}
+
+function accountAnnotations({ spec }: VaultCluster): JsonObject {
+  const annotations = spec.podTemplate.serviceAccountAnnotations;
+  return Object.keys(annotations).length === 0 ? {} : { annotations };
 }
 
 /** Lets the servers ask the API server whose a token is. Cluster-wide, so it has no owner: a finalizer removes it. */
@@ -79,7 +87,7 @@ export function grownClaims(
   { metadata, spec }: VaultCluster,
   templateSize: string | undefined,
 ): readonly DesiredObject[] {
-  if (templateSize === undefined || templateSize === spec.storage.size) return [];
+  if (templateSize === undefined || templateSize === spec.storage.size || storageTypeOf(spec) !== "embedded") return [];
   return Array.from({ length: spec.replicas }, (_, ordinal) => ({
     kind: PERSISTENT_VOLUME_CLAIM,
     object: {

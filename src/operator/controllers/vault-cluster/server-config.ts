@@ -7,28 +7,33 @@ import type { VaultCluster } from "../../api/vault-cluster.ts";
 import { SERVER_PORT, serverAddress, titleOf } from "../../cluster-names.ts";
 import { PIN_KEY, STATIC_KEY } from "../../unseal-secret.ts";
 import { bootstrapRequests, type OperatorIdentity } from "./bootstrap.ts";
+import { storageStanza } from "./server-storage.ts";
 
 export const CONFIG_FILE = "coffer.json";
 export const CONFIG_DIRECTORY = "/coffer/config";
-export const DATA_DIRECTORY = "/coffer/data";
 export const TLS_DIRECTORY = "/coffer/tls";
 export const UNSEAL_DIRECTORY = "/coffer/unseal";
 
-/** The whole configuration. */
-export function serverConfig(cluster: VaultCluster, unseal: UnsealConfig, operator: OperatorIdentity): JsonObject {
+/** The whole configuration. `storageKeys` are the keys of the Secret for the storage. */
+export function serverConfig(
+  cluster: VaultCluster,
+  unseal: UnsealConfig,
+  operator: OperatorIdentity,
+  storageKeys: readonly string[] = [],
+): JsonObject {
   const requests = bootstrapRequests(cluster, operator).map(([name, request]) => ({ [name]: request }));
-  return { ...lastingConfig(cluster, unseal), bootstrap: { request: requests } };
+  return { ...lastingConfig(cluster, unseal, storageKeys), bootstrap: { request: requests } };
 }
 
 /** Of the part that running servers have to be restarted for; the bootstrap matters only to fresh ones. */
-export function configHash(cluster: VaultCluster, unseal: UnsealConfig): string {
+export function configHash(cluster: VaultCluster, unseal: UnsealConfig, storageKeys: readonly string[]): string {
   return createHash("sha256")
-    .update(encodeSorted(lastingConfig(cluster, unseal)))
+    .update(encodeSorted(lastingConfig(cluster, unseal, storageKeys)))
     .digest("hex")
     .slice(0, 32);
 }
 
-function lastingConfig(cluster: VaultCluster, unseal: UnsealConfig): JsonObject {
+function lastingConfig(cluster: VaultCluster, unseal: UnsealConfig, storageKeys: readonly string[]): JsonObject {
   const listener = {
     address: `0.0.0.0:${SERVER_PORT}`,
     tls_cert_file: `${TLS_DIRECTORY}/tls.crt`,
@@ -40,7 +45,7 @@ function lastingConfig(cluster: VaultCluster, unseal: UnsealConfig): JsonObject 
     cluster_name: titleOf(cluster),
     api_addr: serverAddress(cluster),
     log_format: "json",
-    storage: { lmdb: { path: DATA_DIRECTORY } },
+    storage: storageStanza(cluster, storageKeys),
     listener: { tcp: listener },
     seal: sealOf(unseal),
     ...(cluster.spec.audit.stdout ? { audit } : {}),

@@ -1,21 +1,22 @@
-// The pods of a cluster: the StatefulSet. They satisfy the Pod Security Standard "restricted" and write nowhere but to
+// The pods of a cluster's servers: a StatefulSet with a volume for embedded storage, else a Deployment. They satisfy the Pod Security Standard "restricted" and write nowhere but to
 // their volume. Credentials come from the Secret that the UnsealConfig names and are never copied.
 import type { JsonObject, JsonValue } from "#common/json.ts";
-import { STATEFUL_SET } from "#kube/resource-kinds.ts";
+import { DEPLOYMENT, STATEFUL_SET } from "#kube/resource-kinds.ts";
 import type { UnsealConfig } from "../../api/unseal-config.ts";
-import type { VaultCluster } from "../../api/vault-cluster.ts";
+import { storageTypeOf, type VaultCluster } from "../../api/vault-cluster.ts";
 import { internalServiceName, objectLabels, SERVER_PORT, selectorLabels, tlsSecretName } from "../../cluster-names.ts";
 import type { OperatorSettings } from "../../settings.ts";
-import { AWS_CREDENTIAL_KEYS, AWS_SESSION_KEY, mountedSecret, neededSecret } from "../../unseal-secret.ts";
-import type { DesiredObject } from "../decision.ts";
 import {
-  CONFIG_DIRECTORY,
-  CONFIG_FILE,
-  configHash,
-  DATA_DIRECTORY,
-  TLS_DIRECTORY,
-  UNSEAL_DIRECTORY,
-} from "./server-config.ts";
+  AWS_CREDENTIAL_KEYS,
+  AWS_SESSION_KEY,
+  mountedSecret,
+  neededSecret,
+  type SecretFacts,
+} from "../../unseal-secret.ts";
+import type { DesiredObject } from "../decision.ts";
+import { placement } from "./placement.ts";
+import { CONFIG_DIRECTORY, CONFIG_FILE, configHash, TLS_DIRECTORY, UNSEAL_DIRECTORY } from "./server-config.ts";
+import { DATA_DIRECTORY, storageAccess } from "./server-storage.ts";
 
 export type WorkloadSettings = Pick<OperatorSettings, "image" | "imagePullPolicy" | "imagePullSecrets" | "namespace">;
 
@@ -24,6 +25,8 @@ export interface WorkloadInputs {
   readonly unseal: UnsealConfig;
   /** Changes with the contents of the Secret with the credentials. */
   readonly secretVersion: string;
+  /** Of the Secret that the storage needs; undefined when it needs none that the spec names. */
+  readonly storageSecret: SecretFacts | undefined;
   readonly settings: WorkloadSettings;
   /** Size in the StatefulSet as it is, which Kubernetes does not let change. */
   readonly templateSize: string | undefined;
@@ -36,7 +39,40 @@ const USER_ID = 65_532;
 const GRACE_SECONDS = 30;
 export const DATA_VOLUME = "data";
 
-export function statefulSet(inputs: WorkloadInputs): DesiredObject {
+/** Endpoints forget a pod that ends within a second or two; until then it goes on serving. */
+const DRAIN_SECONDS = 5;
+/** A server is ready within seconds; one that has not been for so long will not be. */
+const PROGRESS_SECONDS = 300;
+/** A new pod must have served this long before the next one is replaced. */
+const SETTLED_SECONDS = 5;
+
+/** The servers, as their storage lets them be. */
+export function workload(inputs: WorkloadInputs): DesiredObject {
+  return storageTypeOf(inputs.cluster.spec) === "embedded" ? statefulSet(inputs) : deployment(inputs);
+}
+
+/** All pods are alike and hold nothing: a new one serves before an old one goes. */
+function deployment(inputs: WorkloadInputs): DesiredObject {
+  const { cluster, owner } = inputs;
+  const { name, namespace } = cluster.metadata;
+  return {
+    kind: DEPLOYMENT,
+    object: {
+      metadata: { name, namespace, labels: objectLabels(cluster), ownerReferences: [owner] },
+      spec: {
+        replicas: cluster.spec.replicas,
+        strategy: { type: "RollingUpdate", rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } },
+        minReadySeconds: SETTLED_SECONDS,
+        progressDeadlineSeconds: PROGRESS_SECONDS,
+        revisionHistoryLimit: 3,
+        selector: { matchLabels: selectorLabels(cluster) },
+        template: podTemplate(inputs),
+      },
+    },
+  };
+}
+
+function statefulSet(inputs: WorkloadInputs): DesiredObject {
   const { cluster, templateSize, owner } = inputs;
   const { metadata, spec } = cluster;
   const whenDeleted = spec.deletionPolicy;
@@ -72,16 +108,18 @@ export function statefulSet(inputs: WorkloadInputs): DesiredObject {
 }
 
 function podTemplate(inputs: WorkloadInputs): JsonObject {
-  const { cluster, unseal, secretVersion, settings } = inputs;
-  const { metadata } = cluster;
+  const { cluster, unseal, secretVersion, storageSecret, settings } = inputs;
+  const { metadata, spec } = cluster;
   // They are in the operator's namespace only; elsewhere the ServiceAccount of the servers can carry some.
   const pullSecrets = metadata.namespace === settings.namespace ? settings.imagePullSecrets : [];
   return {
     metadata: {
-      labels: objectLabels(cluster),
+      labels: { ...spec.podTemplate.labels, ...objectLabels(cluster) },
       annotations: {
-        "coffer.dev/config-hash": configHash(cluster, unseal),
+        ...spec.podTemplate.annotations,
+        "coffer.dev/config-hash": configHash(cluster, unseal, storageSecret?.keys ?? []),
         ...(secretVersion === "" ? {} : { "coffer.dev/credentials-version": secretVersion }),
+        ...(storageSecret === undefined ? {} : { "coffer.dev/storage-version": storageSecret.version }),
       },
     },
     spec: {
@@ -97,6 +135,7 @@ function podTemplate(inputs: WorkloadInputs): JsonObject {
         fsGroupChangePolicy: "OnRootMismatch",
         seccompProfile: { type: "RuntimeDefault" },
       },
+      ...placement(cluster, "server", storageTypeOf(spec) !== "embedded"),
       containers: [container(inputs)],
       volumes: volumes(inputs),
     },
@@ -105,6 +144,8 @@ function podTemplate(inputs: WorkloadInputs): JsonObject {
 
 function container({ cluster, unseal, settings }: WorkloadInputs): JsonObject {
   const { spec } = cluster;
+  const isEmbedded = storageTypeOf(spec) === "embedded";
+  const storage = storageAccess(cluster);
   const mount = (name: string, mountPath: string, readOnly = true) => ({
     name,
     mountPath,
@@ -115,15 +156,16 @@ function container({ cluster, unseal, settings }: WorkloadInputs): JsonObject {
     image: spec.image ?? settings.image,
     imagePullPolicy: settings.imagePullPolicy,
     args: ["server", `-config=${CONFIG_DIRECTORY}/${CONFIG_FILE}`],
-    env: credentials(unseal),
+    env: [...credentials(unseal), ...storage.env],
     ports: [{ name: "https", containerPort: SERVER_PORT, protocol: "TCP" }],
     ...probes(),
+    ...(isEmbedded ? {} : { lifecycle: { preStop: { sleep: { seconds: DRAIN_SECONDS } } } }),
     resources: resourcesOf(cluster),
     securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"] } },
     volumeMounts: [
       mount("config", CONFIG_DIRECTORY),
       mount("tls", TLS_DIRECTORY),
-      mount(DATA_VOLUME, DATA_DIRECTORY, false),
+      ...(isEmbedded ? [mount(DATA_VOLUME, DATA_DIRECTORY, false)] : storage.mounts),
       ...(mountedSecret(unseal) === undefined ? [] : [mount("unseal", UNSEAL_DIRECTORY)]),
     ],
   };
@@ -164,6 +206,7 @@ function volumes({ cluster, unseal }: WorkloadInputs): readonly JsonValue[] {
   return [
     { name: "config", configMap: { name: `${cluster.metadata.name}-config` } },
     { name: "tls", secret: { secretName: tlsSecretName(cluster) } },
+    ...storageAccess(cluster).volumes,
     ...(unsealVolume === undefined ? [] : [unsealVolume]),
   ];
 }

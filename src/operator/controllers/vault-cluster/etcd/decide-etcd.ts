@@ -1,0 +1,361 @@
+// What the etcd cluster of a VaultCluster comes to: how far each member has come, how many pods there are, and the one
+// step that is taken now. Steps are so small that each is seen in the next look, so an operator that is killed between
+// two of them goes on with the second. Members change one at a time, and only while enough others work. Pure.
+import type { Finding } from "#kube/conditions.ts";
+import type { VaultCluster, VaultClusterStatus } from "../../../api/vault-cluster.ts";
+import type { EtcdMember, EtcdStatus } from "./etcd-api.ts";
+import { memberName, ordinalOf, peerUrl } from "./etcd-names.ts";
+import type { Phase } from "./member-config.ts";
+
+/** A member's pod, as far as it matters here. */
+export interface EtcdPod {
+  readonly name: string;
+  /** Why it does not run, in the kubelet's or the scheduler's words. */
+  readonly trouble: string | undefined;
+  /** It ended because its disk holds no data where there should be some. */
+  readonly lostData: boolean;
+  /** It runs what the StatefulSet says now. */
+  readonly isCurrent: boolean;
+  readonly isReady: boolean;
+  readonly answer: EtcdStatus | undefined;
+  /** Why there is none. */
+  readonly silence: string | undefined;
+}
+
+export interface EtcdObserved {
+  readonly cluster: VaultCluster;
+  /** As the ConfigMap has them; undefined while there is none. */
+  readonly phases: ReadonlyMap<string, Phase> | undefined;
+  /** Whether there are volumes of members, of this cluster or of one of the same name before it. */
+  readonly hasVolumes: boolean;
+  readonly pods: readonly EtcdPod[];
+  /** What the members say of themselves; undefined while no majority works. */
+  readonly members: readonly EtcdMember[] | undefined;
+}
+
+export type EtcdStep =
+  | { readonly kind: "add"; readonly peer: string; readonly name: string }
+  | { readonly kind: "promote" | "remove"; readonly id: string; readonly name: string }
+  /** The pod is made anew, so that it reads its configuration anew. */
+  | { readonly kind: "restart"; readonly name: string; readonly why: string }
+  | { readonly kind: "defragment"; readonly name: string }
+  | { readonly kind: "disarm"; readonly name: string; readonly id: string };
+
+export interface EtcdPlan {
+  readonly phases: ReadonlyMap<string, Phase>;
+  /** Pods that there are to be. */
+  readonly replicas: number;
+  readonly step: EtcdStep | undefined;
+  /** Whether a majority works, so that servers can. */
+  readonly isServing: boolean;
+  readonly isSettled: boolean;
+  readonly finding: Finding;
+  readonly status: NonNullable<VaultClusterStatus["etcd"]>;
+}
+
+/** Defragmentation pays from here on: below, the file is small anyway. */
+const FRAGMENTED_BYTES_MIN = 64 * 1024 * 1024;
+/** The part of the file that is free. */
+const FRAGMENTED_PART = 0.5;
+
+export function decideEtcd(observed: EtcdObserved): EtcdPlan {
+  const { cluster, members } = observed;
+  const wanted = cluster.spec.storage.etcd.members;
+  const phases = phasesOf(observed, wanted);
+  const step = members === undefined ? undefined : stepOf({ ...observed, members, phases, wanted });
+  const replicas = replicasOf(observed, phases, wanted);
+  const states = statesOf(observed, phases);
+  const voters = (members ?? []).filter((one) => !one.isLearner);
+  const working = voters.filter((voter) => isWorking(observed, voter));
+  const isServing = members !== undefined && voters.length > 0 && working.length > voters.length / 2;
+  const isSettled = step === undefined && isServing && states.every(({ state }) => state === "Healthy");
+  const said = step === undefined ? undefined : sentenceOf(step);
+  return {
+    ...{ phases, replicas, step, isServing, isSettled },
+    finding: findingOf({ observed, phases, isServing, isSettled, said, states }),
+    status: { members: states, ...(said === undefined ? {} : { step: said }) },
+  };
+}
+
+/** How far members have come, after this look. */
+function phasesOf({ cluster, phases: before, hasVolumes, members, pods }: EtcdObserved, wanted: number) {
+  const names = Array.from({ length: wanted }, (_, ordinal) => memberName(cluster, ordinal));
+  // Volumes without a ConfigMap: of a cluster that was there before, or somebody has deleted it. There is data.
+  const first: Phase = { kind: hasVolumes ? "joined" : "new" };
+  const known = before ?? new Map(names.map((name) => [name, first]));
+  if (members === undefined) return known;
+  const all = members
+    .flatMap((one) => nameOf(cluster, one) ?? [])
+    .filter((name) => ordinalOf(cluster, name) !== undefined);
+  // A founder that is late would be refused as a stranger: they are done together.
+  const founded = names.every((name) => known.get(name)?.kind !== "new" || isVoter(members, name));
+  const next = new Map<string, Phase>();
+  for (const name of new Set([...known.keys(), ...all])) {
+    const phase = known.get(name) ?? { kind: "joined" };
+    const member = members.find((one) => nameOf(cluster, one) === name);
+    if (phase.kind === "new") next.set(name, founded ? { kind: "joined" } : phase);
+    else if (member !== undefined && member.name === "") next.set(name, { kind: "joining", among: all });
+    else if (member !== undefined)
+      next.set(
+        name,
+        settledPhase(
+          phase,
+          pods.find((pod) => pod.name === name),
+        ),
+      );
+    else if ((ordinalOf(cluster, name) ?? 0) < wanted) next.set(name, { kind: "joined" });
+  }
+  return next;
+}
+
+/** A learner counts as arrived when it says itself who it is: it has data then. */
+function settledPhase(phase: Phase, pod: EtcdPod | undefined): Phase {
+  return phase.kind === "joining" && pod?.answer === undefined ? phase : { kind: "joined" };
+}
+
+function isVoter(members: readonly EtcdMember[], name: string): boolean {
+  return members.some((one) => one.name === name && !one.isLearner);
+}
+
+/** Its own name, or before it has started the one that its address tells. */
+function nameOf(cluster: VaultCluster, { name, peerURLs }: EtcdMember): string | undefined {
+  if (name !== "") return name;
+  const host = URL.parse(peerURLs[0] ?? "")?.hostname.split(".")[0];
+  return host !== undefined && ordinalOf(cluster, host) !== undefined ? host : undefined;
+}
+
+/** A member's pod answers, knows a leader, and is who the list says. */
+function isWorking({ cluster, pods }: Pick<EtcdObserved, "cluster" | "pods">, member: EtcdMember): boolean {
+  const answer = pods.find(({ name }) => name === nameOf(cluster, member))?.answer;
+  return answer !== undefined && answer.leader !== "0" && answer.header.member_id === member.ID;
+}
+
+interface Situation extends EtcdObserved {
+  readonly members: readonly EtcdMember[];
+  readonly phases: ReadonlyMap<string, Phase>;
+  readonly wanted: number;
+}
+
+/** The first that applies. Nothing is begun while something else is under way. */
+function stepOf(situation: Situation): EtcdStep | undefined {
+  if ([...situation.phases.values()].some(({ kind }) => kind === "new")) return undefined;
+  return (
+    arrival(situation) ??
+    loss(situation) ??
+    absence(situation) ??
+    surplus(situation) ??
+    outdated(situation) ??
+    upkeep(situation)
+  );
+}
+
+/** A member that was added is seen to its vote before anything else is done. */
+function arrival({ cluster, members, pods }: Situation): EtcdStep | undefined {
+  const unstarted = members.find(({ name }) => name === "");
+  const name = unstarted && nameOf(cluster, unstarted);
+  const pod = pods.find((one) => one.name === name);
+  if (pod?.lostData === true)
+    return { kind: "restart", name: pod.name, why: "it has been added and may begin without data" };
+  const learner = members.find((one) => one.isLearner && one.name !== "");
+  if (learner !== undefined && pods.find((one) => one.name === learner.name)?.lostData === true)
+    return { kind: "remove", id: learner.ID, name: learner.name };
+  return learner && { kind: "promote", id: learner.ID, name: learner.name };
+}
+
+/** A member whose disk is gone leaves the list, if the others are enough without it. */
+function loss({ cluster, members, pods, ...rest }: Situation): EtcdStep | undefined {
+  if (members.some(({ name, isLearner }) => name === "" || isLearner)) return undefined;
+  const lost = members.find((one) => pods.find(({ name }) => name === one.name)?.lostData === true);
+  if (lost === undefined || !canSpare({ cluster, members, pods, ...rest }, lost)) return undefined;
+  return { kind: "remove", id: lost.ID, name: lost.name };
+}
+
+/** Whether those that stay are a majority of themselves, all of them working. */
+function canSpare({ cluster, members, pods }: Situation, leaving: EtcdMember): boolean {
+  const staying = members.filter((one) => one !== leaving && !one.isLearner);
+  const working = staying.filter((one) => isWorking({ cluster, pods }, one));
+  return working.length > staying.length / 2 && working.length > 0;
+}
+
+/** A member that should be there and is not in the list is added, while all others work. */
+function absence({ cluster, members, pods, wanted }: Situation): EtcdStep | undefined {
+  if (members.some(({ name, isLearner }) => name === "" || isLearner)) return undefined;
+  const working = members.filter((one) => isWorking({ cluster, pods }, one));
+  if (working.length <= members.length / 2) return undefined;
+  const known = new Set(members.map((one) => nameOf(cluster, one)));
+  const ordinal = Array.from({ length: wanted }, (_, i) => i).find((i) => !known.has(memberName(cluster, i)));
+  if (ordinal === undefined) return undefined;
+  const name = memberName(cluster, ordinal);
+  return { kind: "add", name, peer: peerUrl(cluster, name) };
+}
+
+/** The last member beyond those that are wanted. */
+function surplus(situation: Situation): EtcdStep | undefined {
+  const { cluster, members, wanted } = situation;
+  const beyond = members
+    .map((one) => ({ one, ordinal: ordinalOf(cluster, nameOf(cluster, one) ?? "") ?? -1 }))
+    .filter(({ ordinal }) => ordinal >= wanted)
+    .toSorted((a, b) => b.ordinal - a.ordinal)[0]?.one;
+  if (beyond === undefined || !canSpare(situation, beyond)) return undefined;
+  return { kind: "remove", id: beyond.ID, name: nameOf(cluster, beyond) ?? beyond.name };
+}
+
+function allWork({ cluster, members, pods, wanted }: Situation): boolean {
+  const isWhole = members.length === wanted && members.every((one) => !one.isLearner);
+  return isWhole && members.every((one) => isWorking({ cluster, pods }, one));
+}
+
+/** Those that follow before the one that leads: so there is one change of leader at most. */
+function leaderLast(pods: readonly EtcdPod[]): readonly EtcdPod[] {
+  return pods.toSorted((a, b) => Number(isLeader(a)) - Number(isLeader(b)) || (a.name < b.name ? -1 : 1));
+}
+
+function isLeader({ answer }: EtcdPod): boolean {
+  return answer !== undefined && answer.leader === answer.header.member_id;
+}
+
+/** Pods of an older template, one at a time: the operator's own order and gates, for the StatefulSet knows no majority. */
+function outdated(situation: Situation): EtcdStep | undefined {
+  const old = leaderLast(situation.pods).filter(({ isCurrent }) => !isCurrent);
+  // One that does not work anyway is made anew first; else all must work, and be ready in Kubernetes' eyes too.
+  const broken = old.find(({ answer, lostData }) => answer === undefined && !lostData);
+  const others = situation.members.find(({ name }) => name === broken?.name);
+  if (broken !== undefined && others !== undefined && canSpare(situation, others))
+    return { kind: "restart", name: broken.name, why: "it has an older template and does not work" };
+  const [next] = old;
+  if (next === undefined || !allWork(situation) || !situation.pods.every(({ isReady }) => isReady)) return undefined;
+  return { kind: "restart", name: next.name, why: "it has an older template" };
+}
+
+/** Defragmentation and what follows a full database, one member at a time, while all work. */
+function upkeep(situation: Situation): EtcdStep | undefined {
+  if (!allWork(situation)) return undefined;
+  const fragmented = leaderLast(situation.pods).find(({ answer }) => answer !== undefined && isFragmented(answer));
+  if (fragmented !== undefined) return { kind: "defragment", name: fragmented.name };
+  const alarm = situation.pods.flatMap(({ answer }) => answer?.errors ?? []).find((text) => text.includes("NOSPACE"));
+  const id = /memberID:([0-9]+)/.exec(alarm ?? "")?.[1];
+  const [asked] = situation.pods;
+  if (id === undefined || asked === undefined || !hasRoom(situation)) return undefined;
+  return { kind: "disarm", name: asked.name, id };
+}
+
+function isFragmented({ dbSize, dbSizeInUse, errors }: EtcdStatus): boolean {
+  const free = Number(dbSize) - Number(dbSizeInUse);
+  // A database that is full gets back what little there is.
+  const isFull = errors.some((text) => text.includes("NOSPACE")) && free > Number(dbSize) * 0.2;
+  return isFull || (Number(dbSize) >= FRAGMENTED_BYTES_MIN && free > Number(dbSize) * FRAGMENTED_PART);
+}
+
+/** After defragmentation a good part of the quota is free again, in every member. */
+function hasRoom({ pods, cluster }: Situation): boolean {
+  const quota = quotaBytes(cluster);
+  return pods.every(({ answer }) => Number(answer?.dbSize ?? 0) < quota * 0.8);
+}
+
+/**
+ * Pods that there are to be: of all members in the list, so one that is on its way out stays until it is out of it, and
+ * one that was taken out to be added again keeps its pod.
+ */
+function replicasOf(
+  { cluster, members, pods }: EtcdObserved,
+  phases: ReadonlyMap<string, Phase>,
+  wanted: number,
+): number {
+  const ordinal = (name: string) => ordinalOf(cluster, name) ?? -1;
+  const running = pods.map(({ name }) => ordinal(name));
+  const known = [...phases].map(([name]) => ordinal(name));
+  // While nothing is known, nothing changes.
+  if (members === undefined) return Math.max(...running, ...known) + 1;
+  const founders = [...phases].flatMap(([name, { kind }]) => (kind === "new" ? [ordinal(name)] : []));
+  const listed = members.map((one) => ordinal(nameOf(cluster, one) ?? ""));
+  return Math.max(...listed, ...founders, ...running.filter((each) => each < wanted)) + 1;
+}
+
+type MemberState = NonNullable<VaultClusterStatus["etcd"]>["members"][number];
+
+function statesOf(observed: EtcdObserved, phases: ReadonlyMap<string, Phase>): readonly MemberState[] {
+  const { cluster, members, pods } = observed;
+  const names = new Set([...phases.keys(), ...pods.map(({ name }) => name)]);
+  return [...names].toSorted().map((name): MemberState => {
+    const pod = pods.find((one) => one.name === name);
+    const member = members?.find((one) => nameOf(cluster, one) === name);
+    const state = stateOf(observed, { pod, member, phase: phases.get(name) });
+    const reason = state === "Healthy" ? undefined : reasonOf(state, pod);
+    const version = pod?.answer?.version ?? "";
+    return {
+      name,
+      state,
+      ...(member === undefined ? {} : { id: BigInt(member.ID).toString(16) }),
+      ...(pod !== undefined && isLeader(pod) ? { leader: true } : {}),
+      ...(version === "" ? {} : { version }),
+      ...(reason === undefined ? {} : { reason: reason.slice(0, 1024) }),
+    };
+  });
+}
+
+function stateOf(
+  observed: EtcdObserved,
+  { pod, member, phase }: { pod: EtcdPod | undefined; member: EtcdMember | undefined; phase: Phase | undefined },
+): MemberState["state"] {
+  if (member !== undefined && !member.isLearner && isWorking(observed, member)) return "Healthy";
+  if (member?.isLearner === true || phase?.kind === "joining") return "Joining";
+  if (pod?.lostData === true) return "DataLost";
+  if (phase?.kind === "new" || (observed.members !== undefined && member === undefined && phase !== undefined))
+    return "Starting";
+  return phase === undefined ? "Leaving" : "Unreachable";
+}
+
+function reasonOf(state: MemberState["state"], pod: EtcdPod | undefined): string {
+  if (state === "DataLost") return "its volume holds no data; it is replaced as soon as the other members allow it";
+  if (state === "Leaving") return "it is no member any more; its pod goes";
+  return pod?.trouble ?? pod?.silence ?? (pod === undefined ? "its pod is being created" : "it has no vote yet");
+}
+
+function sentenceOf(step: EtcdStep): string {
+  if (step.kind === "add") return `adding ${step.name}`;
+  if (step.kind === "promote") return `${step.name} gets its vote when it has caught up`;
+  if (step.kind === "remove") return `removing ${step.name} from the list of members`;
+  if (step.kind === "restart") return `restarting ${step.name}: ${step.why}`;
+  return step.kind === "defragment" ? `defragmenting ${step.name}` : "letting writes in again";
+}
+
+function findingOf(facts: {
+  observed: EtcdObserved;
+  phases: ReadonlyMap<string, Phase>;
+  isServing: boolean;
+  isSettled: boolean;
+  said: string | undefined;
+  states: readonly MemberState[];
+}): Finding {
+  const { phases, isServing, isSettled, said, states } = facts;
+  const finding = (status: Finding["status"], reason: string, message: string): Finding => ({
+    ...{ type: "EtcdHealthy", status, reason, message },
+  });
+  if (isSettled) return finding("True", "EtcdMembersHealthy", `${states.length} members work`);
+  const bad = states.filter(({ state }) => state !== "Healthy");
+  const listed = bad.map(({ name, state, reason }) => `${name} ${state}: ${reason ?? ""}`).join("; ");
+  if ([...phases.values()].some(({ kind }) => kind === "new"))
+    return finding("False", "EtcdStarting", listed === "" ? "the members are starting" : listed);
+  if (!isServing)
+    return finding("False", "EtcdUnavailable", `no majority of the members works, so nothing can be read: ${listed}`);
+  if (said !== undefined && bad.length === 0) return finding("True", "EtcdMembersHealthy", said);
+  if (said !== undefined) return finding("False", "EtcdRepairing", `${said}; ${listed}`);
+  return finding("False", "EtcdDegraded", listed);
+}
+
+/** Units of Kubernetes' quantities that make sense for a volume. */
+const UNITS: Readonly<Record<string, number>> = {
+  ...{ "": 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15 },
+  ...{ Ki: 1024, Mi: 1024 ** 2, Gi: 1024 ** 3, Ti: 1024 ** 4, Pi: 1024 ** 5 },
+};
+/** Beyond, etcd warns (etcd.io: dev-guide/limit). */
+const QUOTA_BYTES_MAX = 8 * 1024 ** 3;
+/** The rest of the volume is for the log, for a snapshot that a member receives, and for the copy that defragmentation makes. */
+const QUOTA_PART = 0.4;
+
+/** How large the database may get: a part of the volume. */
+export function quotaBytes({ spec: { storage } }: VaultCluster): number {
+  const [, digits = "", unit = ""] = /^([0-9.]+)([A-Za-z]*)$/.exec(storage.size) ?? [];
+  const bytes = Number(digits) * (UNITS[unit] ?? 1);
+  return Math.max(1024 ** 2, Math.min(QUOTA_BYTES_MAX, Math.floor(bytes * QUOTA_PART) || 0));
+}
