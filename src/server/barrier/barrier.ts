@@ -162,6 +162,22 @@ export class Barrier {
     return this.#unsealed().fenced();
   }
 
+  /**
+   * A keyring that this store had once, with terms that were retired since: undefined when its root key was another one.
+   * The caller disposes it. Throws `sealed`.
+   */
+  formerKeyring(stored: Uint8Array): Keyring | undefined {
+    return this.#unsealed().former(stored);
+  }
+
+  /** The change by which the keyring has these terms (again), for whoever brings back values. Throws `invalid_request`. */
+  async keepTerms(terms: ReadonlySet<number>, stored: Uint8Array | undefined): Promise<KeyringChange> {
+    const change = await this.#unsealed().withTerms(terms, stored);
+    if (change === undefined)
+      throw new CofferError("invalid_request", "the keys of these values were retired, and nothing here has them");
+    return change;
+  }
+
   /** All terms that there are, oldest first. The last one is the active one. */
   terms(): readonly KeyStatus[] {
     const open = this.#unsealed();
@@ -218,11 +234,11 @@ export class Barrier {
 
   /**
    * Whether what stands at a storage key opens: it is whole and was written there by this barrier. The seal is not asked
-   * for its layer, which is inside of ours. Throws `sealed`.
+   * for its layer, which is inside of ours. `former`: for terms that were retired. Throws `sealed`.
    */
-  isGenuine(key: string, envelope: Uint8Array): boolean {
+  isGenuine(key: string, envelope: Uint8Array, former?: Keyring): boolean {
     const head = envelopeHead(envelope);
-    const termKey = head && this.#unsealed().current.keyOf(head.term);
+    const termKey = head && (this.#unsealed().current.keyOf(head.term) ?? former?.keyOf(head.term));
     const plaintext = termKey && openEnvelope(termKey, key, envelope);
     plaintext?.fill(0);
     return plaintext !== undefined;
@@ -230,10 +246,10 @@ export class Barrier {
 
   /**
    * The plaintext of what stood at a storage key, for readers of snapshots. Throws `internal` when it does not open,
-   * `unavailable` when it takes a seal that does not answer.
+   * `unavailable` when it takes a seal that does not answer. `former`: for terms that were retired.
    */
-  async reveal(key: string, envelope: Uint8Array): Promise<Uint8Array> {
-    return this.#decrypt(key, envelope) ?? (await this.#decryptAfterReload(key, envelope));
+  async reveal(key: string, envelope: Uint8Array, former?: Keyring): Promise<Uint8Array> {
+    return this.#decrypt(key, envelope) ?? (await this.#decryptAfterReload(key, envelope, former));
   }
 
   /** How what stands at storage keys was encrypted; undefined where nothing stands, or nothing of this barrier's. */
@@ -277,11 +293,11 @@ export class Barrier {
     return undecryptable(key);
   }
 
-  async #decryptAfterReload(key: string, envelope: Uint8Array): Promise<Uint8Array> {
+  async #decryptAfterReload(key: string, envelope: Uint8Array, former?: Keyring): Promise<Uint8Array> {
     const head = envelopeHead(envelope);
     if (head === undefined) throw this.#damaged(key);
     if (this.#unsealed().current.keyOf(head.term) === undefined) await this.#unsealed().reload();
-    const termKey = this.#unsealed().current.keyOf(head.term);
+    const termKey = this.#unsealed().current.keyOf(head.term) ?? former?.keyOf(head.term);
     const opened = termKey && openEnvelope(termKey, key, envelope);
     if (opened === undefined) throw this.#damaged(key);
     if (head.generation === undefined) return opened;

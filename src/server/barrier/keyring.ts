@@ -130,14 +130,16 @@ export class Keyring {
     );
   }
 
-  /** This keyring with those terms of another one that it has not; undefined when a term has two keys. */
-  withTermsOf(other: Keyring): Keyring | undefined {
+  /**
+   * This keyring with those of these terms that it has not, from another one; undefined when that is not of the same
+   * history: a term has two keys, or is newer than this one's newest.
+   */
+  withTermsOf(other: Keyring, wanted: ReadonlySet<number>): Keyring | undefined {
     const terms = new Map(this.#terms);
     for (const term of other.#terms.values()) {
       const own = this.#terms.get(term.term);
-      if (own === undefined && term.term > this.active.term) return undefined;
-      if (own && !own.secret.equals(term.secret)) return undefined;
-      if (own === undefined) terms.set(term.term, term);
+      if (own ? !own.secret.equals(term.secret) : term.term > this.active.term) return undefined;
+      if (own === undefined && wanted.has(term.term)) terms.set(term.term, term);
     }
     return new Keyring(
       [...terms.values()].sort((a, b) => a.term - b.term),

@@ -147,6 +147,30 @@ export class OpenKeyring implements Disposable {
     };
   }
 
+  /**
+   * A keyring of before, where this root key still opens it and it is of the same history. The caller disposes it.
+   */
+  former(stored: Uint8Array): Keyring | undefined {
+    const { keyring, rootKeyObject } = this.#state;
+    const former = Keyring.open(stored, rootKeyObject);
+    if (former === undefined || keyring.withTermsOf(former, new Set()) !== undefined) return former;
+    former.dispose();
+    return undefined;
+  }
+
+  /** The change that has these terms in the keyring, from a stored one where they are missing; undefined: it cannot. */
+  async withTerms(terms: ReadonlySet<number>, stored: Uint8Array | undefined): Promise<KeyringChange | undefined> {
+    await this.reload();
+    const { keyring, version } = this.#state;
+    const isMissing = (from: Keyring) => [...terms].some((term) => from.keyOf(term) === undefined);
+    if (!isMissing(keyring)) return { expected: new Map([[KEYRING_KEY, version]]), writes: new Map() };
+    const former = stored && this.former(stored);
+    const next = former && keyring.withTermsOf(former, terms);
+    const change = next && !isMissing(next) ? this.#changeTo(next) : undefined;
+    former?.dispose();
+    return change;
+  }
+
   /** Puts up the fence where there is none yet. Gives the active term: nobody can write under an older one any more. */
   fenced(): Promise<number> {
     return this.#exclusive(async () => {

@@ -8,6 +8,7 @@ import { encodeRestore, RESTORE_KEY } from "../storage/restore-record.ts";
 import type { Storage } from "../storage/storage.ts";
 import { Barrier } from "./barrier.ts";
 import { envelopeTerm } from "./envelope.ts";
+import { KEYRING_KEY } from "./keyring.ts";
 import { ROOT_KEY_KEY } from "./open-keyring.ts";
 import { FENCE_KEY } from "./term-fence.ts";
 
@@ -173,5 +174,25 @@ describe("retiring", () => {
     await commit(one, (tx) => one.retire(tx, 1));
     await expect(get(one, "forgotten")).rejects.toMatchObject({ code: "internal" });
     expect(one.damagedReads).toBe(1);
+  });
+
+  it("can be undone from a keyring of before, as long as that is of the same history and root key", async () => {
+    const { memory, one } = await fixture();
+    const stored = async () => (await memory.get([KEYRING_KEY]))[0]?.value ?? new Uint8Array();
+    await put(one, "a");
+    const before = await stored();
+    await rotate(one);
+    await one.fenceOff();
+    await commit(one, (tx) => one.retire(tx, 1));
+    expect(one.formerKeyring(before)?.terms.map(({ term }) => term)).toEqual([1]);
+    const change = await one.keepTerms(new Set([1, 2]), before);
+    expect(await memory.commit(change)).toBe("committed");
+    expect(await get(one, "a")).toBe("v");
+    expect(one.terms().map(({ term }) => term)).toEqual([1, 2]);
+
+    await expect(one.keepTerms(new Set([7]), before)).rejects.toMatchObject({ code: "invalid_request" });
+    expect(await one.rekey(SecretBytes.random(32), [])).toBe("committed");
+    expect(one.formerKeyring(before)).toBeUndefined();
+    await expect(one.keepTerms(new Set([1, 9]), before)).rejects.toMatchObject({ code: "invalid_request" });
   });
 });

@@ -8,8 +8,7 @@ import { MOUNT_PREFIX, type MountRecord, mountKind } from "../mounts/mount-recor
 import { namespaceKey, namespaceKind } from "../namespaces/namespace-record.ts";
 import { namespacePrefix } from "../namespaces/namespace-transaction.ts";
 import { type PolicyRecord, policyKey, policyKind } from "../policy/policy-kind.ts";
-import { MAC_PURPOSE } from "./format.ts";
-import { isAuthentic } from "./read-snapshot.ts";
+import { requireOwnKeys } from "./own-keys.ts";
 import type { Spool } from "./spool.ts";
 
 /** What one request brings back at most: it is one transaction, and etcd's have limits. */
@@ -24,9 +23,7 @@ export class SnapshotItems {
 
   /** Throws `invalid_request` for a snapshot that was not made under this store's keys. */
   constructor(spool: Spool, barrier: Barrier) {
-    const own = barrier.derivedKey(MAC_PURPOSE, spool.checked.sealed.term);
-    if (!own || !isAuthentic(spool.checked, own.key))
-      throw new CofferError("invalid_request", "the snapshot is not of this store's keys, or it was changed");
+    using _keys = requireOwnKeys(spool, barrier);
     this.#spool = spool;
     this.#barrier = barrier;
   }
@@ -34,13 +31,14 @@ export class SnapshotItems {
   /** The records of these keys, and their plaintexts. Throws `too_large` when there are more than one request may hold. */
   async records(isWanted: (key: string) => boolean): Promise<Records> {
     const found = new Map<string, Uint8Array>();
+    using keys = requireOwnKeys(this.#spool, this.#barrier);
     let bytes = 0;
     for await (const chunk of this.#spool.chunks()) {
       for (const { key, value } of chunk) {
         if (!isWanted(key)) continue;
         bytes += value.length;
         if (found.size >= ITEM_RECORDS_MAX || bytes > ITEM_BYTES_MAX) throw tooMuch();
-        found.set(key, await this.#barrier.reveal(key, value));
+        found.set(key, await this.#barrier.reveal(key, value, keys.former));
       }
     }
     return found;

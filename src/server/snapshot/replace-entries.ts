@@ -4,6 +4,7 @@
 import { randomUUID } from "node:crypto";
 import type { Clock, Millis } from "#common/clock.ts";
 import { CofferError } from "#common/errors.ts";
+import type { KeyringChange } from "../barrier/open-keyring.ts";
 import { compareKeys } from "../storage/key.ts";
 import { encodeRestore, RESTORE_KEY } from "../storage/restore-record.ts";
 import type { Storage, StoredEntry } from "../storage/storage.ts";
@@ -19,6 +20,8 @@ export interface Replacement {
   readonly isKept: (key: string) => boolean;
   /** How long other processes may take to see the mark. */
   readonly graceMillis: Millis;
+  /** A change of the keyring that the mark's commit makes as well, or meets a conflict. */
+  readonly keys?: KeyringChange;
   /** A run that did not come to its end may be taken over. */
   readonly mayTakeOver: boolean;
   progress?(entries: number): void;
@@ -47,14 +50,17 @@ export async function replaceEntries(replacement: Replacement): Promise<void> {
   if (result === "conflict") throw takenOver();
 }
 
-async function putMark({ storage, clock, snapshot, mayTakeOver }: Replacement): Promise<bigint> {
+async function putMark({ storage, clock, snapshot, mayTakeOver, keys }: Replacement): Promise<bigint> {
   const [before] = await storage.get([RESTORE_KEY]);
   if (before !== undefined && !mayTakeOver)
     throw new CofferError("conflict", "another snapshot is being restored to this storage");
   const value = encodeRestore({ run: randomUUID(), snapshot, begun: clock.now() });
-  const expected = new Map([[RESTORE_KEY, before?.version]]);
-  const result = await storage.commit({ expected, writes: new Map([[RESTORE_KEY, value]]) });
+  const expected = new Map([...(keys?.expected ?? []), [RESTORE_KEY, before?.version] as const]);
+  const writes = new Map([...(keys?.writes ?? []), [RESTORE_KEY, value] as const]);
+  const result = await storage.commit({ expected, writes });
   const [now] = await storage.get([RESTORE_KEY]);
+  if (result === "conflict" && now?.version === before?.version)
+    throw new CofferError("conflict", "the keyring changed at this moment, nothing was restored; restore it again");
   if (result === "conflict" || now === undefined || Buffer.compare(now.value, value) !== 0) throw takenOver();
   return now.version;
 }

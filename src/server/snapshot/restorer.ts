@@ -2,7 +2,8 @@
 // holds while every process of the store stands still (restore-watch.ts). Two kinds:
 //
 //   own      made under this store's keyring, as its seal proves. The keyring, the root key and the seals' copies of it
-//            stay as they are now: the newer keyring opens all that an older one wrote.
+//            stay as they are now: the newer keyring opens all that an older one wrote, once it has those terms back
+//            that were retired since.
 //   foreign  of another cluster, only when that is asked for. Everything comes from the snapshot, the keys as well; what
 //            opens the store from then on are the snapshot's seals.
 import type { Clock, Millis } from "#common/clock.ts";
@@ -18,6 +19,7 @@ import type { Seal } from "../seal/seal.ts";
 import { findStorageKind } from "../storage/registry.ts";
 import { type Storage, VALUE_BYTES_MAX } from "../storage/storage.ts";
 import { damaged, MAC_PURPOSE } from "./format.ts";
+import { hasAll, ownKeys } from "./own-keys.ts";
 import { isAuthentic } from "./read-snapshot.ts";
 import { replaceEntries } from "./replace-entries.ts";
 import type { RestoreWatch } from "./restore-watch.ts";
@@ -73,15 +75,18 @@ export class Restorer implements Disposable {
   /** Replaces the store's content; this process and all others stand still meanwhile. */
   async apply({ spool, origin, take }: PreparedRestore): Promise<void> {
     take();
-    const { storage, clock, log, watch } = this.#parts;
+    const { storage, clock, log, watch, barrier } = this.#parts;
     const { id, created } = spool.checked.meta;
     await using _spool = spool;
+    // Before this process stands still, which seals it. The mark is made only while the keyring is still so.
+    const keys = origin === "own" ? await barrier.keepTerms(spool.terms, spool.keyring) : undefined;
     log.warn("a snapshot is being restored; requests are refused until it is done", { snapshot: id, created, origin });
     watch.pause();
     try {
       await replaceEntries({
         ...{ storage, clock, snapshot: id, chunks: spool.chunks(), graceMillis: GRACE_MILLIS, mayTakeOver: false },
         isKept: origin === "own" ? isOfKeys : () => false,
+        ...(keys && { keys }),
       });
       await watch.look();
       await clock.sleep(SETTLE_MILLIS);
@@ -114,11 +119,12 @@ export class Restorer implements Disposable {
 
   async #originOf(spool: Spool, isForced: boolean): Promise<Origin> {
     const { barrier, seals } = this.#parts;
-    const own = barrier.derivedKey(MAC_PURPOSE, spool.checked.sealed.term);
-    if (own && isAuthentic(spool.checked, own.key)) return "own";
+    using keys = ownKeys(spool, barrier);
+    if (keys) return "own";
     const { cluster_name: name, cluster_id: id } = spool.checked.meta;
     if (!isForced) {
-      const message = `the snapshot is not of this store's keys: it says it is of cluster ${name} (${id}), or it was changed`;
+      const isRetired = !hasAll(barrier, spool.terms) ? ", its keys were retired and its root key replaced" : "";
+      const message = `the snapshot is not of this store's keys: it says it is of cluster ${name} (${id})${isRetired}, or it was changed`;
       throw new CofferError("invalid_request", `${message}; to replace this cluster by it use snapshot-force`);
     }
     return foreignOrigin(spool, seals.all);

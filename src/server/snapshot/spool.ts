@@ -7,6 +7,8 @@ import { join } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { CofferError, messageOf } from "#common/errors.ts";
+import { isBarrierKey } from "../barrier/barrier-transaction.ts";
+import { envelopeTerm } from "../barrier/envelope.ts";
 import { KEYRING_KEY } from "../barrier/keyring.ts";
 import { SEAL_KEYS_KEY } from "../core/seal-store.ts";
 import { RESTORE_KEY } from "../storage/restore-record.ts";
@@ -28,6 +30,8 @@ export class Spool implements AsyncDisposable {
   /** What opens the snapshot's own entries: its keyring, and the seals' copies of the key to that. */
   readonly keyring: Uint8Array | undefined;
   readonly sealKeys: Uint8Array | undefined;
+  /** Of the keyring, under which its values are. */
+  readonly terms: ReadonlySet<number>;
   readonly #file: string;
   readonly #folder: string | undefined;
 
@@ -35,6 +39,7 @@ export class Spool implements AsyncDisposable {
     this.checked = found.checked;
     this.keyring = found.keyring;
     this.sealKeys = found.sealKeys;
+    this.terms = found.terms;
     this.#file = file;
     this.#folder = folder;
   }
@@ -96,16 +101,20 @@ interface Found {
   checked: CheckedSnapshot;
   keyring: Uint8Array | undefined;
   sealKeys: Uint8Array | undefined;
+  terms: ReadonlySet<number>;
 }
 
 async function check(file: string, { valueBytesMax }: SpoolLimits): Promise<Found> {
   const reader = new SnapshotReader(createReadStream(file));
   const meta = await reader.meta();
   let [keyring, sealKeys]: readonly Uint8Array[] = [];
+  const terms = new Set<number>();
   for await (const chunk of reader.chunks(meta)) {
     for (const { key, value } of chunk) {
       if (key === KEYRING_KEY) keyring = Buffer.from(value);
       if (key === SEAL_KEYS_KEY) sealKeys = Buffer.from(value);
+      const term = isBarrierKey(key) ? undefined : envelopeTerm(value);
+      if (term !== undefined) terms.add(term);
       if (key === RESTORE_KEY) throw damaged("it was taken of a store that was being restored");
       if (value.length > valueBytesMax) {
         const message = `the snapshot has a value of ${value.length} bytes, and this storage takes ${valueBytesMax}`;
@@ -113,5 +122,5 @@ async function check(file: string, { valueBytesMax }: SpoolLimits): Promise<Foun
       }
     }
   }
-  return { checked: reader.finish(), keyring, sealKeys };
+  return { checked: reader.finish(), keyring, sealKeys, terms };
 }

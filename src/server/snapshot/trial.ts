@@ -13,8 +13,7 @@ import { parseSealKeys, ROOT_PURPOSE } from "../core/seal-store.ts";
 import type { Seal } from "../seal/seal.ts";
 import { findStorageKind } from "../storage/registry.ts";
 import type { Storage } from "../storage/storage.ts";
-import { MAC_PURPOSE } from "./format.ts";
-import { isAuthentic } from "./read-snapshot.ts";
+import { type OwnKeys, requireOwnKeys } from "./own-keys.ts";
 import { replaceEntries } from "./replace-entries.ts";
 import { isOfKeys } from "./restorer.ts";
 import type { Spool } from "./spool.ts";
@@ -36,15 +35,12 @@ export interface TrialResult {
 
 /** Throws `invalid_request` naming the first value that does not open, or for a snapshot of other keys. */
 export async function tryRestore(spool: Spool, parts: TrialParts): Promise<TrialResult> {
-  const { barrier } = parts;
-  const own = barrier.derivedKey(MAC_PURPOSE, spool.checked.sealed.term);
-  if (!own || !isAuthentic(spool.checked, own.key))
-    throw new CofferError("invalid_request", "the snapshot is not of this store's keys, or it was changed");
+  using keys = requireOwnKeys(spool, parts.barrier);
   const folder = await mkdtemp(join(tmpdir(), "coffer-trial-"));
   try {
     const storage = await scratchKind().open({ path: folder }, parts);
     try {
-      return await tryIn(storage, spool, parts);
+      return await tryIn(storage, spool, parts, keys);
     } finally {
       await storage.close();
     }
@@ -60,7 +56,7 @@ function scratchKind() {
   return kind;
 }
 
-async function tryIn(storage: Storage, spool: Spool, parts: TrialParts): Promise<TrialResult> {
+async function tryIn(storage: Storage, spool: Spool, parts: TrialParts, { former }: OwnKeys): Promise<TrialResult> {
   const { meta, trailer } = spool.checked;
   const chunks = spool.chunks();
   const whole = { graceMillis: 0, mayTakeOver: false, isKept: () => false };
@@ -70,7 +66,7 @@ async function tryIn(storage: Storage, spool: Spool, parts: TrialParts): Promise
     for (const { key, value } of batch) {
       entries++;
       if (isOfKeys(key)) continue;
-      if (!parts.barrier.isGenuine(key, value))
+      if (!parts.barrier.isGenuine(key, value, former))
         throw new CofferError("invalid_request", `the snapshot's value at path ${key} does not open`);
       decrypted++;
     }
