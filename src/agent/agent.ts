@@ -16,6 +16,7 @@ import type { Clock, Millis } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import type { Log } from "#common/log.ts";
 import { type ChangeSignal, createDelivery, type Delivery, type DeliveryReport } from "./delivery.ts";
+import { ChangeFeed } from "./events/change-feed.ts";
 import type { RunningProxy } from "./proxy/start-proxy.ts";
 import { signalProcesses } from "./signal-processes.ts";
 import { createSourceReader, type SourceReader, type SourceResults } from "./sources.ts";
@@ -48,6 +49,8 @@ interface Running extends AgentParts {
   readonly keeper: TokenKeeper;
   readonly reader: SourceReader;
   readonly delivery: Delivery;
+  /** Tells changes; undefined where nobody asked to hear of them. */
+  readonly feed: ChangeFeed | undefined;
 }
 
 /** Runs to the end: of the first delivery ("Init") or of the pod ("Sidecar"). Never rejects for the server's sake. */
@@ -64,13 +67,15 @@ export async function runAgent(given: AgentParts): Promise<void> {
     sources: config.sources,
     replaceLeaseAt: config.replaceLeaseAt,
   });
-  const agent: Running = { ...parts, keeper, reader, delivery: createDelivery(config, templates) };
+  const hears = config.mode === "Sidecar" && config.events !== false;
+  const feed = hears ? new ChangeFeed({ client: authorized, clock, log, signal }) : undefined;
+  const agent: Running = { ...parts, keeper, reader, feed, delivery: createDelivery(config, templates) };
   log.info("logging in", { address: config.address, mount: config.auth.mount, role: config.auth.role });
   await keeper.obtain();
   const proxy = await openProxy(parts, keeper, () => ending.abort("quit"));
   const renewing = config.mode === "Sidecar" ? keeper.run() : Promise.resolve();
   const last = await deliverUntilReady(agent);
-  if (last !== undefined && config.mode === "Sidecar") await refreshUntilEnd(agent, last);
+  if (last !== undefined && config.mode === "Sidecar") await Promise.all([refreshUntilEnd(agent, last), feed?.run()]);
   await renewing;
   proxy?.close();
   if (config.revokeOnExit === false) return;
@@ -117,10 +122,11 @@ async function deliverUntilReady(agent: Running): Promise<SourceResults | undefi
 }
 
 async function refreshUntilEnd(agent: Running, first: SourceResults): Promise<void> {
-  const { clock, log, signal } = agent;
+  const { log, reader, feed, signal } = agent;
   let last = first;
   while (!signal.aborted) {
-    await clock.sleep(refreshWaitMillis(agent, last), signal);
+    feed?.watch(reader.kvPaths);
+    await waitForRefresh(agent, last);
     if (signal.aborted) return;
     const round = await deliverOnce(agent);
     if (round === undefined) continue;
@@ -130,13 +136,15 @@ async function refreshUntilEnd(agent: Running, first: SourceResults): Promise<vo
   }
 }
 
-/** The interval, give or take the jitter, but not beyond the end of a lease. */
-function refreshWaitMillis({ config, clock }: AgentParts, last: SourceResults): Millis {
+/** Until a change is told, or the interval is over, give or take the jitter; but not beyond the end of a lease. */
+async function waitForRefresh({ config, clock, feed, signal }: Running, last: SourceResults): Promise<void> {
   const interval = config.refreshIntervalSeconds * 1000;
   const spread = Math.floor((interval * config.jitterPercent) / 100);
   const wait = interval - spread + (spread === 0 ? 0 : randomInt(2 * spread + 1));
   const leaseAt = nextLeaseAt(last);
-  return Math.max(leaseAt === undefined ? wait : Math.min(wait, leaseAt - clock.now()), WAIT_MILLIS_MIN);
+  const until = leaseAt === undefined ? Number.POSITIVE_INFINITY : Math.max(leaseAt - clock.now(), WAIT_MILLIS_MIN);
+  if (feed !== undefined) await feed.wait(Math.max(wait, WAIT_MILLIS_MIN), until);
+  else await clock.sleep(Math.max(Math.min(wait, until), WAIT_MILLIS_MIN), signal);
 }
 
 function nextLeaseAt(results: SourceResults): Millis | undefined {

@@ -40,6 +40,8 @@ const REPLACE_AT = 2 / 3;
 export interface SourceReader {
   /** Reads all that is due. Rejects only when aborted. */
   read(signal: AbortSignal): Promise<SourceResults>;
+  /** Where the API keeps the KV secrets that were read, by all sources and templates so far. */
+  readonly kvPaths: ReadonlySet<string>;
   /** Forgets leased credentials, which end with the token that they were read with. */
   forgetLeases(): void;
 }
@@ -55,11 +57,13 @@ export function createSourceReader(options: {
 }): SourceReader {
   const { client, sources, clock, templates, replaceLeaseAt = REPLACE_AT } = options;
   const leased = new Map<string, SourceResult>();
+  const kvPaths = new Set<string>();
   return {
+    kvPaths,
     forgetLeases: () => leased.clear(),
     async read(signal) {
       const results = new Map<string, SourceResult>();
-      const reading = { client, kv: createKv(client), clock, replaceLeaseAt };
+      const reading = { client, kv: createKv(client), clock, replaceLeaseAt, kvPaths };
       const take = async (name: string, place: Place, read: () => Promise<SourceResult>) => {
         const kept = leased.get(name);
         const result = kept === undefined || isPast(kept, clock) ? await attempt(place, read, signal) : kept;
@@ -90,14 +94,17 @@ export interface Reading {
   readonly kv: Kv;
   readonly clock: Clock;
   readonly replaceLeaseAt: number;
+  /** Paths of KV secrets are added to it. */
+  readonly kvPaths: Set<string>;
 }
 
 /** Rejects as the client does. */
 export async function readOne(reading: Reading, source: SourceConfig, signal: AbortSignal): Promise<SourceResult> {
-  const { client, kv, clock, replaceLeaseAt } = reading;
+  const { client, kv, clock, replaceLeaseAt, kvPaths } = reading;
   if (source.raw) return readRaw(reading, source, signal);
   const mount = await kv.mountOf(source.path, { signal });
   if (mount.kvVersion !== undefined) {
+    kvPaths.add(await kv.locate(source.path, { signal }));
     const { data } = await kv.read(source.path, { version: source.version, signal });
     return { kind: "data", data, readAgainAt: undefined };
   }
@@ -107,7 +114,7 @@ export async function readOne(reading: Reading, source: SourceConfig, signal: Ab
 
 /** A path of the API, or a logical one: on a KV v2 mount "data/" is put in when neither it nor "metadata/" is there. */
 export async function readRaw(
-  { client, kv, clock, replaceLeaseAt }: Reading,
+  { client, kv, clock, replaceLeaseAt, kvPaths }: Reading,
   source: Place,
   signal: AbortSignal,
 ): Promise<SourceResult> {
@@ -117,7 +124,9 @@ export async function readRaw(
   const mount = await mountIfVisible(kv, path, signal);
   const below = mount === undefined ? "" : path.slice(mount.path.length);
   const isLogical = mount?.kvVersion === 2 && !/^(data|metadata)(\/|$)/.test(below);
-  const answer = await client.read(isLogical ? await kv.locate(path, { signal }) : path, { query, signal });
+  const at = isLogical ? await kv.locate(path, { signal }) : path;
+  if (mount?.kvVersion !== undefined) kvPaths.add(at);
+  const answer = await client.read(at, { query, signal });
   return fromAnswer(source, answer, clock, replaceLeaseAt);
 }
 

@@ -85,7 +85,10 @@ export interface ApiClient extends Disposable {
   /** The keys below a path; none when there is nothing. */
   list(path: string, options?: CallOptions): Promise<readonly string[]>;
   /** Text messages that a path sends over a WebSocket, until the signal aborts. Throws ApiError when they end. */
-  messages(path: string, options?: Pick<CallOptions, "query" | "signal">): AsyncIterable<string>;
+  messages(
+    path: string,
+    options?: Pick<CallOptions, "query" | "signal"> & Pick<MessagesRequest, "onOpen">,
+  ): AsyncIterable<string>;
   /** Lines of an answer that goes on, until it ends or the signal aborts. Throws ApiError when it is refused or cut. */
   lines(path: string, options?: Pick<CallOptions, "query" | "signal">): AsyncIterable<string>;
   /** The bytes of an answer of any size. Throws ApiError when it is refused, or cut before its end. */
@@ -136,7 +139,8 @@ function clientOver(transport: Transport, base: URL, options: ApiClientOptions):
     patch: (path, body, call = {}) => verb("PATCH", path, { ...call, body }),
     delete: (path, call = {}) => verb("DELETE", path, call),
     list: (path, call = {}) => listKeys(() => verb("LIST", path, call)),
-    messages: (path, call = {}) => openMessages(streamRequest({ transport, base, options, path, call })),
+    messages: (path, { onOpen, ...call } = {}) =>
+      openMessages({ ...streamRequest({ transport, base, options, path, call }), onOpen }),
     lines: (path, call = {}) => openLines(streamRequest({ transport, base, options, path, call })),
     download: (path, call = {}) => openDownload(streamRequest({ transport, base, options, path, call })),
     upload: (path, bytes, call = {}) => sendUpload(streamRequest({ transport, base, options, path, call }), bytes),

@@ -23,6 +23,8 @@ export interface MessagesRequest {
   /** For the handshake. */
   readonly timeoutMillis: Millis;
   readonly signal?: AbortSignal | undefined;
+  /** Called when the connection is there. */
+  readonly onOpen?: (() => void) | undefined;
 }
 
 /**
@@ -45,6 +47,7 @@ export async function* openMessages(request: MessagesRequest): AsyncGenerator<st
     maxPayload: MESSAGE_BYTES_MAX,
     perMessageDeflate: false,
   });
+  if (request.onOpen) socket.on("open", request.onOpen);
   socket.on("message", (data: Buffer) => {
     waiting.push(data.toString("utf8"));
     if (waiting.length > WAITING_MAX) socket.pause();

@@ -111,6 +111,8 @@ export const agentConfigSchema = object({
   mode: oneOf("Init", "Sidecar"),
   refreshIntervalSeconds: withDefault(number, 300),
   jitterPercent: withDefault(number, 10),
+  /** Whether the server is asked to tell changes of KV secrets, as it is when this is absent. */
+  events: optional(boolean),
   /** Share of a lease after which its credential is replaced; both are valid during the rest. */
   replaceLeaseAt: optional(number),
   /** Whether the token is revoked when the agent ends, as it is when this is absent. */

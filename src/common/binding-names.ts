@@ -9,6 +9,8 @@
 
 /** The mount of the Kubernetes auth method that pods log in to. */
 export const AUTH_MOUNT = "kubernetes";
+/** Where agents hear of changes of the secrets that they read: events of every version of KV. */
+export const CHANGES_PATH = "sys/events/subscribe/kv-*";
 /**
  * Audience of the ServiceAccount tokens that one server takes. Its own for each VaultCluster: what a server is given
  * must not open another one, should somebody have taken it over.

@@ -3,7 +3,7 @@
 import type { ApiClient } from "#client/api-client.ts";
 import { hasStatus } from "#client/api-error.ts";
 import { createKv, type Kv } from "#client/kv.ts";
-import { AUTH_MOUNT, type BindingRole, policyName } from "#common/binding-names.ts";
+import { AUTH_MOUNT, type BindingRole, CHANGES_PATH, policyName } from "#common/binding-names.ts";
 import type { Millis } from "#common/clock.ts";
 import { encodeSorted, isJsonObject, type JsonObject, type JsonValue } from "#common/json.ts";
 import { type BindingSource, type SecretBinding, sourcesOf } from "../../api/secret-binding.ts";
@@ -25,10 +25,18 @@ export async function syncBinding(
   const sources = sourcesOf(binding.spec);
   const located = await Promise.all(sources.map((source) => locate(kv, source, signal)));
   const paths = [...new Set(located.flatMap(({ at }) => (at === undefined ? [] : [at])))].sort();
-  const text = paths.map((path) => `path ${JSON.stringify(path)} {\n  capabilities = ["read"]\n}\n`).join("");
+  const text = bindingPolicy(paths);
   const { namespace, name } = binding.metadata;
   await writePolicy(client, policyName(namespace, name), text, signal);
   return Promise.all(located.map((place) => stateOf(kv, place, now, signal)));
+}
+
+/** Reads the paths, and hears of their changes. "" without any. */
+export function bindingPolicy(paths: readonly string[]): string {
+  if (paths.length === 0) return "";
+  const rule = (path: string, capabilities: string) =>
+    `path ${JSON.stringify(path)} {\n  capabilities = [${capabilities}]\n}\n`;
+  return [...paths.map((path) => rule(path, '"read", "subscribe"')), rule(CHANGES_PATH, '"subscribe"')].join("");
 }
 
 interface Place {

@@ -5,7 +5,7 @@
 // What the operator may do is part of this, and the operator itself may not change it: whoever steals its token can give
 // pods no more than the boundary lets them have, and can read no secret.
 
-import { AUTH_MOUNT, tokenAudience } from "#common/binding-names.ts";
+import { AUTH_MOUNT, CHANGES_PATH, tokenAudience } from "#common/binding-names.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { VaultCluster } from "../../api/vault-cluster.ts";
 import { BOUNDARY_POLICY, OPERATOR_AUTH_MOUNT, OPERATOR_POLICY, OPERATOR_ROLE } from "../../cluster-names.ts";
@@ -99,7 +99,8 @@ export function boundaryPolicy({ spec }: VaultCluster): string {
   const templates = spec.access.rules.flatMap(({ paths }) => paths);
   const paths = templates.flatMap(apiPaths).map((path) => path.replace(NAMESPACE, CALLERS_NAMESPACE));
   return [
-    ...[...new Set(paths)].sort().map((path) => rule(path, ["read"])),
+    ...[...new Set(paths)].sort().map((path) => rule(path, ["read", "subscribe"])),
+    rule(CHANGES_PATH, ["subscribe"]),
     rule("auth/token/lookup-self", ["read"]),
     rule("auth/token/renew-self", ["update"]),
     rule("auth/token/revoke-self", ["update"]),
