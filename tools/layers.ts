@@ -36,7 +36,13 @@ const AREAS: Readonly<Record<string, Area>> = {
   common: { may: [] },
   client: { may: ["common"] },
   kube: { may: ["common"] },
-  operator: { may: ["common", "client", "kube", "operator/api"] },
+  /** Templates of Kubernetes Secrets are the agent's. */
+  operator: {
+    may: [
+      ...["common", "client", "kube", "operator/api"],
+      ...["agent/values.ts", "agent/template/template.ts", "agent/template/values.ts"],
+    ],
+  },
   /** The custom resources' schemas, which the injector reads too. */
   "operator/api": { may: ["common", "kube"] },
   injector: { may: ["common", "client", "kube", "operator/api"] },

@@ -49,7 +49,10 @@ function nameOf(cluster: VaultCluster): string {
 
 function bindingsOf(pod: Pod, { namespace, bindings }: Surroundings): readonly SecretBinding[] {
   const selecting = bindings.filter(
-    (binding) => binding.metadata.deletionTimestamp === undefined && matchesSelector(binding.spec.selector, pod.labels),
+    (binding) =>
+      binding.metadata.deletionTimestamp === undefined &&
+      servesPods(binding) &&
+      matchesSelector(binding.spec.selector, pod.labels),
   );
   const forAccount = selecting.filter(({ spec }) => spec.serviceAccounts?.includes(pod.serviceAccount) ?? true);
   const live = forAccount.filter(({ spec }) => !spec.suspend);
@@ -72,6 +75,11 @@ function bindingsOf(pod: Pod, { namespace, bindings }: Surroundings): readonly S
     "invalid_request",
     `the pod has the label ${INJECT_LABEL}: "true", but no SecretBinding in namespace ${namespace} selects it: create one whose spec.selector matches the pod's labels and whose spec.serviceAccounts, if set, has "${pod.serviceAccount}", or remove the label`,
   );
+}
+
+/** One that only keeps a Kubernetes Secret is nothing to pods. */
+function servesPods({ spec }: SecretBinding): boolean {
+  return spec.secret === undefined || spec.files.length > 0 || spec.env.length > 0;
 }
 
 /** Only what the operator wrote to the server can be read there. A changed binding keeps what it had until then. */

@@ -217,6 +217,9 @@ const two: JsonObject = {
   ],
 };
 
+const kept = (secret: JsonObject): JsonObject => ({ path: "secret/team/db", secret });
+const restarting = { targets: [{ kind: "Deployment", name: "web" }] };
+
 const secretBindings: readonly CrdCase[] = [
   sb("the short one", short),
   sb("variables only", withEnv({ name: "DB_PASSWORD", key: "password" })),
@@ -240,7 +243,7 @@ const secretBindings: readonly CrdCase[] = [
   sb("no refresh", { ...short, refreshInterval: "0s" }),
   sb("neither path nor sources", { files: [{ path: "a" }] }, "set either path, for one secret, or sources"),
   sb("path and sources", { ...short, ...two }, "set either path, for one secret, or sources"),
-  sb("nothing to deliver", { path: "secret/team/db" }, "set files, env or both"),
+  sb("nothing to deliver", { path: "secret/team/db" }, "set files, env or secret"),
   sb("a path from the root", { ...short, path: "/secret/team/db" }, "write the path from its mount on"),
   sb("a path that climbs", { ...short, path: "secret/team/../other" }, "write the path from its mount on"),
   sb("a path with a glob", { ...short, path: "secret/team/*" }, "a path may hold letters, digits and"),
@@ -295,6 +298,61 @@ const secretBindings: readonly CrdCase[] = [
   sb("an empty list of ServiceAccounts", { ...short, serviceAccounts: [] }, "should have at least 1 items"),
   sb("a ServiceAccount that is none", { ...short, serviceAccounts: ["A b"] }, "write the name of a Kubernetes object"),
   sb("a member that does not exist", { ...short, file: [] }, "unknown field"),
+  sb("a Kubernetes Secret alone", { path: "secret/team/db", secret: {} }),
+  sb("all of a Kubernetes Secret", {
+    sources: [
+      { name: "db", path: "secret/team/db" },
+      { name: "tls", path: "secret/team/tls" },
+    ],
+    serviceAccounts: ["web"],
+    secret: {
+      ...{ name: "web", serviceAccountName: "web", type: "kubernetes.io/tls", creationPolicy: "Orphan" },
+      ...{ deletionPolicy: "Retain", immutable: true, labels: { app: "web" }, annotations: { note: "x" } },
+      data: [
+        { key: "tls.crt", source: "tls", from: "cert" },
+        { key: "tls.key", source: "tls", from: "key", decode: "Base64" },
+        { key: "url", template: "{{ .db.user }}" },
+      ],
+      restart: {
+        targets: [{ kind: "Deployment", name: "web" }],
+        minInterval: "1h",
+        window: { days: ["Sat"], start: "22:00", end: "04:00" },
+      },
+    },
+  }),
+  sb("a key from and by a template", kept({ data: [{ key: "a", from: "b", template: "c" }] }), "set either from or"),
+  sb("a key that a Secret cannot have", kept({ data: [{ key: "a/b" }] }), "a key of a Kubernetes Secret may hold"),
+  sb("a source of a key that is none", kept({ data: [{ key: "a", source: "b" }] }), "every source in secret.data"),
+  sb(
+    "several sources and a key of none",
+    {
+      sources: [
+        { name: "a", path: "a/a" },
+        { name: "b", path: "b/b" },
+      ],
+      secret: { data: [{ key: "k" }] },
+    },
+    "say for every key in secret.data which source",
+  ),
+  sb("a token of a ServiceAccount", kept({ type: "kubernetes.io/service-account-token" }), "choose another type"),
+  sb("an annotation of Kubernetes", kept({ annotations: { "kubernetes.io/x": "y" } }), "have a meaning of their own"),
+  sb("a merge with a type", kept({ creationPolicy: "Merge", type: "a/b" }), "the Secret is somebody else's"),
+  sb(
+    "a ServiceAccount that the binding is not for",
+    { ...kept({ serviceAccountName: "a" }), serviceAccounts: ["b"] },
+    "secret.serviceAccountName must be one of",
+  ),
+  sb(
+    "a restart each second",
+    kept({ restart: { ...restarting, minInterval: "1s" } }),
+    "set minInterval to 10s or more",
+  ),
+  sb("a restart of nothing", kept({ restart: { targets: [] } }), "should have at least 1 items"),
+  sb(
+    "a window at no time of the day",
+    kept({ restart: { ...restarting, window: { start: "24:00", end: "01:00" } } }),
+    "write the time as",
+  ),
 ];
 
 export const crdCases: readonly CrdCase[] = [...unsealConfigs, ...vaultClusters, ...secretBindings];

@@ -1,4 +1,5 @@
-// SecretBinding: which secrets which pods of its namespace receive, as files and as environment variables.
+// SecretBinding: which secrets which pods of its namespace receive, as files and as environment variables, and which
+// Kubernetes Secret is kept of them (secret-delivery.ts).
 // One secret is named by `path`; several are listed in `sources` and then named in every file and variable.
 import { ageColumn, conditions, observedGeneration, readyColumns } from "./conditions.ts";
 import { duration } from "./duration.ts";
@@ -19,6 +20,7 @@ import {
 } from "./fields.ts";
 import { labelName, objectName, podSelector } from "./references.ts";
 import type { Definition, Resource } from "./resource.ts";
+import { secretState, secretTarget } from "./secret-delivery.ts";
 
 /** Name of the one source of a binding that has `path`. */
 export const ONLY_SOURCE = "default";
@@ -138,8 +140,8 @@ const rules: readonly Rule[] = [
     message: "set either path, for one secret, or sources, for several",
   },
   {
-    rule: "self.files.size() > 0 || self.env.size() > 0",
-    message: "set files, env or both: without them no pod would receive anything",
+    rule: "self.files.size() > 0 || self.env.size() > 0 || has(self.secret)",
+    message: "set files, env or secret: without them nobody would receive anything",
   },
   {
     rule: "self.mode != 'Sidecar' || !self.refreshInterval.matches('^([0-9]{1,9}[smh])+$') || duration(self.refreshInterval) > duration('0s')",
@@ -147,6 +149,18 @@ const rules: readonly Rule[] = [
   },
   ...sourceRules("files", "file", "x.format == 'Template' || "),
   ...sourceRules("env", "variable"),
+  {
+    rule: `!has(self.secret) || self.secret.data.all(x, !has(x.source) || (has(self.sources) ? self.sources.exists(s, s.name == x.source) : x.source == '${ONLY_SOURCE}'))`,
+    message: "every source in secret.data must be the name of one of spec.sources; with spec.path leave it out",
+  },
+  {
+    rule: "!has(self.secret) || !has(self.sources) || self.sources.size() == 1 || self.secret.data.all(x, has(x.template) || has(x.source))",
+    message: "there are several sources: say for every key in secret.data which source it comes from",
+  },
+  {
+    rule: "!has(self.secret) || !has(self.serviceAccounts) || self.secret.serviceAccountName in self.serviceAccounts",
+    message: "secret.serviceAccountName must be one of serviceAccounts: name it there, or leave serviceAccounts out",
+  },
 ];
 
 const vaultRef = object("A VaultCluster.", {
@@ -218,6 +232,7 @@ const spec = object(
       ),
       "Auto",
     ),
+    secret: optional(secretTarget(sourceName)),
     mountPath,
     containers: names(
       "The containers that receive the secrets; left out, all but init containers.",
@@ -259,6 +274,7 @@ const status = object("What became of the binding.", {
     ),
     [],
   ),
+  secret: optional(secretState),
   lastSyncTime: optional(time("When the server was last seen to agree with the binding.")),
   conditions,
 });
@@ -289,6 +305,8 @@ export const secretBinding: Definition<SecretBindingSpec, SecretBindingStatus> =
   conditions: {
     Ready: "Pods can receive the secrets: Synced, and every secret that is not optional exists.",
     Synced: "The operator accepted the binding; policy and roles are on the server. Pods are injected only then.",
+    Delivered: "The Kubernetes Secret of `spec.secret` holds what it should.",
+    Restarted: "The workloads of `spec.secret.restart` run with the content of the Kubernetes Secret.",
     Reconciling: "A change is being worked on.",
     Stalled: "Nothing will happen until someone changes something; the message says what.",
   },
@@ -301,9 +319,25 @@ export const secretBinding: Definition<SecretBindingSpec, SecretBindingStatus> =
     SecretMissing: "A secret does not exist.",
     AccessDenied: "The server did not let a secret be read.",
     Suspended: "`suspend` is set.",
+    Delivered: "The Kubernetes Secret is as it should be.",
+    NotEnabled: "The operator may not write Secrets in this namespace.",
+    ServiceAccountMissing: "There is no ServiceAccount of that name.",
+    SecretExists: "There is a Secret of that name that is somebody else's.",
+    TargetMissing: "There is no Secret to merge into.",
+    ContentInvalid: "What the Secret should hold cannot be made of the sources.",
+    SecretRefused: "The API server did not take the Secret.",
+    Restarted: "The workloads were restarted since the content changed.",
+    RestartWaiting: "A restart waits for its interval or its window.",
+    RestartFailed: "A workload could not be restarted.",
   },
   columns: [
     { name: "Vault", type: "string", jsonPath: ".status.vault", description: "The VaultCluster in use." },
+    {
+      name: "Secret",
+      type: "string",
+      jsonPath: ".status.secret.name",
+      description: "The Kubernetes Secret that is kept.",
+    },
     ...readyColumns,
     { name: "Last Sync", type: "date", jsonPath: ".status.lastSyncTime", description: "When the server last agreed." },
     ageColumn,

@@ -7,6 +7,7 @@ import { CofferError, messageOf } from "#common/errors.ts";
 import { encodeSorted, isJsonObject } from "#common/json.ts";
 import { createController } from "#kube/controller.ts";
 import { withDeadline } from "#kube/deadline.ts";
+import { isKubeError } from "#kube/kube-error.ts";
 import { type KubeObject, keyOf } from "#kube/kube-object.ts";
 import type { Change } from "#kube/reflector.ts";
 import { CONFIG_MAP } from "#kube/resource-kinds.ts";
@@ -15,11 +16,16 @@ import { resourceKind } from "../../api/resource.ts";
 import { type SecretBinding, secretBinding } from "../../api/secret-binding.ts";
 import type { VaultCluster } from "../../api/vault-cluster.ts";
 import { caBundleName, titleOf } from "../../cluster-names.ts";
-import { managesNamespace } from "../../settings.ts";
+import { createConsumers } from "../../servers/consumers.ts";
+import { keepsSecretsIn, managesNamespace } from "../../settings.ts";
 import type { ControllerParts, ControllerType } from "../controller-type.ts";
 import { createKeyedLock, type KeyedLock } from "../keyed-lock.ts";
 import type { BindingNamespace } from "./access.ts";
-import { decide, entriesOf, FINALIZER, type Outcome, type Plan, plan } from "./decide.ts";
+import { decide, entriesOf, FINALIZER, type Outcome, type Plan, plan, type SourceState } from "./decide.ts";
+import { createContentMac } from "./delivery/content-mac.ts";
+import { type DeliveryParts, deliver } from "./delivery/deliver.ts";
+import type { Delivery } from "./delivery/delivery.ts";
+import { secretNameOf, withdrawSecret } from "./delivery/live-secret.ts";
 import { syncBinding, syncNamespace } from "./server-entries.ts";
 
 const KIND = resourceKind(secretBinding);
@@ -34,6 +40,7 @@ const ROLES_CHECKED_MILLIS: Millis = 600_000;
 const CONCURRENCY = 8;
 
 interface Parts extends ControllerParts {
+  readonly delivery: DeliveryParts;
   /** Roles belong to a namespace, so two bindings of one must not write them at the same time from different states. */
   readonly lock: KeyedLock;
   /** What a namespace's entries were when the server last had them. */
@@ -43,7 +50,9 @@ interface Parts extends ControllerParts {
 export const secretBindingController: ControllerType = {
   name: NAME,
   create(given) {
-    const parts: Parts = { ...given, lock: createKeyedLock(), written: new Map() };
+    const ownVersions = new Map<string, string>();
+    const delivery = deliveryParts(given, ownVersions);
+    const parts: Parts = { ...given, delivery, lock: createKeyedLock(), written: new Map() };
     const { watches, clock, log, metrics } = parts;
     const inNamespace = (namespace: string | undefined) =>
       watches.bindings.list(namespace).map(({ metadata }) => keyOf(metadata));
@@ -63,6 +72,10 @@ export const secretBindingController: ControllerType = {
           reflector: watches.namespaces,
           keysOf: (change) => (changesLabels(change) ? inNamespace(change.object.metadata.name) : []),
         },
+        ...watches.kept.reflectors.map((reflector) => ({
+          reflector,
+          keysOf: (change: Change) => keepersOf(parts, ownVersions, change),
+        })),
       ],
       reconcile: (key, signal) => reconcile(parts, key, signal),
       concurrency: CONCURRENCY,
@@ -72,6 +85,31 @@ export const secretBindingController: ControllerType = {
     });
   },
 };
+
+function deliveryParts(given: ControllerParts, ownVersions: Map<string, string>): DeliveryParts {
+  const { client, servers, clock, settings, watches } = given;
+  const mac = { namespace: settings.namespace, name: `${settings.leaseName}-content-mac` };
+  return {
+    ...{ client, clock },
+    consumers: createConsumers({ client, servers, clock }),
+    mac: createContentMac(client, mac),
+    isEnabled: (namespace) => keepsSecretsIn(settings, namespace),
+    watched: (key) => watches.kept.get(key),
+    wrote: (key, version) => void ownVersions.set(key, version),
+  };
+}
+
+/** The bindings that keep a Secret which somebody else has changed. */
+function keepersOf({ watches }: Parts, ownVersions: Map<string, string>, change: Change): readonly string[] {
+  const { metadata } = change.object;
+  const key = keyOf(metadata);
+  if (change.type === "deleted") ownVersions.delete(key);
+  else if (change.initial || ownVersions.get(key) === metadata.resourceVersion) return [];
+  return watches.bindings
+    .list(metadata.namespace)
+    .filter((binding) => binding.spec.secret !== undefined && secretNameOf(binding) === metadata.name)
+    .map((binding) => keyOf(binding.metadata));
+}
 
 /** A status that was written, or a look without a change: nothing for the other bindings of the namespace. */
 function isOwnMatter({ type, object, previous, initial }: Change): boolean {
@@ -138,7 +176,7 @@ async function carryOut(parts: Parts, binding: SecretBinding, planned: Plan, sig
       await syncRoles(parts, cluster, binding, signal);
       return states;
     });
-    return { kind: "synced", sources };
+    return { kind: "synced", sources, delivery: await keepSecret(parts, binding, cluster, sources, signal) };
   } catch (error) {
     if (!(error instanceof ApiError) && !(error instanceof CofferError && error.code === "unavailable")) throw error;
     const title = `VaultCluster ${titleOf(cluster)}`;
@@ -146,6 +184,25 @@ async function carryOut(parts: Parts, binding: SecretBinding, planned: Plan, sig
       error instanceof ApiError ? `${title} cannot be used at the moment: ${error.message}` : error.message;
     return { kind: "unavailable", message };
   }
+}
+
+async function keepSecret(
+  parts: Parts,
+  binding: SecretBinding,
+  cluster: VaultCluster,
+  sources: readonly SourceState[],
+  signal: AbortSignal,
+): Promise<Delivery | undefined> {
+  const { secret: target } = binding.spec;
+  const former = binding.status?.secret?.name;
+  // Renamed, or no longer wanted: what was made under the former name goes first.
+  if (former !== undefined && (target === undefined || secretNameOf(binding) !== former))
+    await withdrawSecret(parts.client, binding, former, signal);
+  if (target === undefined) return undefined;
+  const named = parts.watches.bindings
+    .list(binding.metadata.namespace)
+    .map(({ metadata, spec }) => ({ name: metadata.name, serviceAccounts: spec.serviceAccounts }));
+  return deliver(parts.delivery, { binding, target, cluster, named, sources }, signal);
 }
 
 /** Clusters of other namespaces have another operator, and with them their bindings. */
@@ -253,6 +310,27 @@ async function remove(parts: Parts, binding: SecretBinding, object: KubeObject, 
       events.record({ regarding: object, type: "Warning", reason: "CleanupFailed", action: "Delete", note });
     }
   }
+  await removeSecret(parts, binding, object, signal);
   await applier.setFinalizer(subject, FINALIZER, false, signal);
   return undefined;
+}
+
+/** Whether it was written down or not: the operator may have ended between the two. */
+async function removeSecret(
+  { client, settings, events }: Parts,
+  binding: SecretBinding,
+  object: KubeObject,
+  signal: AbortSignal,
+): Promise<void> {
+  const { namespace } = binding.metadata;
+  const written = binding.status?.secret?.name;
+  if (written === undefined && (binding.spec.secret === undefined || !keepsSecretsIn(settings, namespace))) return;
+  try {
+    for (const name of new Set([written ?? secretNameOf(binding), secretNameOf(binding)]))
+      await withdrawSecret(client, binding, name, signal);
+  } catch (error) {
+    if (!isKubeError(error, "Forbidden")) throw error;
+    const note = `the Secret is left in namespace ${namespace}, where the operator may not write any more`;
+    events.record({ regarding: object, type: "Warning", reason: "CleanupFailed", action: "Delete", note });
+  }
 }

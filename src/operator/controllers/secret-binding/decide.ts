@@ -3,7 +3,7 @@
 
 import { type BindingRole, policyName, rolesOf, tokenAudience } from "#common/binding-names.ts";
 import type { Millis } from "#common/clock.ts";
-import { type Finding, type Look, type Summary, summaryFindings } from "#kube/conditions.ts";
+import { type Finding, type Look, type Summary, summaryFindings, withoutConditions } from "#kube/conditions.ts";
 import { CONFIG_MAP } from "#kube/resource-kinds.ts";
 import { findCondition, holds } from "../../api/conditions.ts";
 import { durationSeconds } from "../../api/duration.ts";
@@ -13,6 +13,7 @@ import { resolveVault } from "../../api/vault-ref.ts";
 import { caBundleName, ownerReference, titleOf } from "../../cluster-names.ts";
 import { conclude, type Decision, type DesiredObject } from "../decision.ts";
 import { type BindingNamespace, refusal } from "./access.ts";
+import { type Delivery, deliveryFindings, deliverySummary } from "./delivery/delivery.ts";
 
 export const FINALIZER = "coffer.dev/secret-binding";
 
@@ -29,7 +30,12 @@ export type Outcome =
   /** Refused, and nothing of it is on the server any more. */
   | { readonly kind: "withdrawn" }
   | { readonly kind: "unavailable"; readonly message: string }
-  | { readonly kind: "synced"; readonly sources: readonly SourceState[] };
+  | {
+      readonly kind: "synced";
+      readonly sources: readonly SourceState[];
+      /** Of the Kubernetes Secret, when the binding keeps one. */
+      readonly delivery?: Delivery | undefined;
+    };
 
 export interface Observed {
   readonly binding: SecretBinding;
@@ -105,7 +111,8 @@ function nameOf({ metadata }: SecretBinding): string {
 export function decide(observed: Observed): Decision<SecretBindingStatus> {
   const { binding, look, plan: planned, outcome } = observed;
   const findings = findingsOf(observed);
-  const { conditions, events } = conclude(binding.status?.conditions ?? [], look, findings);
+  const known = withoutConditions(binding.status?.conditions ?? [], ...untrueOf(binding));
+  const { conditions, events } = conclude(known, look, findings);
   const base = { objects: objectsOf(observed), removals: [], events };
   const before = binding.status;
   if (planned.kind === "suspended") {
@@ -127,6 +134,7 @@ export function decide(observed: Observed): Decision<SecretBindingStatus> {
     ...(cluster === undefined ? {} : { vault: titleOf(cluster) }),
     ...(isSynced ? { policy: policyName(namespace, name), roles: rolesCarrying(observed) } : kept(observed)),
     sources: isSynced ? outcome.sources : unknownSources(observed),
+    ...secretOf(observed),
     ...(lastSyncTime === undefined ? {} : { lastSyncTime }),
     conditions,
   };
@@ -152,8 +160,11 @@ function findingsOf({ binding, plan: planned, outcome, look }: Observed): readon
     return [...summaryFindings({ state: "stalled", reason, message }), synced("False", reason, message)];
   }
   if (outcome.kind === "synced") {
-    const summary = summariseSources(binding, outcome.sources);
-    return [...summaryFindings(summary), synced("True", "Synced", "policy and roles are on the server")];
+    const summary = summariseSources(binding, outcome.sources, outcome.delivery);
+    const { delivery } = outcome;
+    const told = delivery === undefined ? [] : deliveryFindings(delivery);
+    const decisive = summary.state === "ready" && delivery ? (deliverySummary(delivery) ?? summary) : summary;
+    return [...summaryFindings(decisive), synced("True", "Synced", "policy and roles are on the server"), ...told];
   }
   const message =
     outcome.kind === "unavailable" ? outcome.message : `VaultCluster ${titleOf(planned.cluster)} does not serve yet`;
@@ -164,7 +175,11 @@ function findingsOf({ binding, plan: planned, outcome, look }: Observed): readon
   return stands ? summary : [...summary, synced("False", "VaultNotReady", message)];
 }
 
-function summariseSources(binding: SecretBinding, states: readonly SourceState[]): Summary {
+function summariseSources(
+  binding: SecretBinding,
+  states: readonly SourceState[],
+  delivery: Delivery | undefined,
+): Summary {
   const stateOf = (name: string) => states.find((source) => source.name === name)?.state;
   const needed = sourcesOf(binding.spec).filter(({ optional }) => !optional);
   const missing = needed.filter(({ name }) => stateOf(name) === "Missing");
@@ -179,7 +194,8 @@ function summariseSources(binding: SecretBinding, states: readonly SourceState[]
     const message = `the server does not let the operator see whether there is a secret at ${which}: is an engine mounted there, and was the server initialised with these access rules?`;
     return { state: "failing", reason: "AccessDenied", message };
   }
-  return { state: "ready", reason: "Synced", message: "pods receive the secrets" };
+  const message = delivery === undefined ? "pods receive the secrets" : "the secrets are delivered";
+  return { state: "ready", reason: "Synced", message };
 }
 
 /** Moves only when something did, or once a refresh interval: a status that changes at each look would be noise. */
@@ -192,6 +208,20 @@ function syncTime({ binding, look, outcome }: Observed): string {
     JSON.stringify(binding.status.sources) === JSON.stringify(outcome.sources);
   if (before !== undefined && isSame && look.now - Date.parse(before) < interval) return before;
   return new Date(look.now).toISOString().replace(/\.\d+Z$/, "Z");
+}
+
+/** Conditions that mean nothing any more since the spec does not ask for what they tell. */
+function untrueOf({ spec }: SecretBinding): readonly string[] {
+  if (spec.secret === undefined) return ["Delivered", "Restarted"];
+  return spec.secret.restart === undefined ? ["Restarted"] : [];
+}
+
+/** What was written stays known until it is taken back. */
+function secretOf({ binding, outcome }: Observed): Pick<SecretBindingStatus, "secret"> {
+  if (outcome.kind === "synced" && outcome.delivery?.kind === "delivered") return { secret: outcome.delivery.state };
+  const before = binding.status?.secret;
+  const isGone = outcome.kind === "synced" && binding.spec.secret === undefined;
+  return before === undefined || isGone ? {} : { secret: before };
 }
 
 function rolesCarrying({ binding, bindings }: Observed): readonly string[] {
@@ -222,8 +252,12 @@ function requeueAfter(observed: Observed): Millis {
   if (planned.kind === "refused") return kept(observed).policy === undefined ? SELDOM_MILLIS : MISSING_MILLIS;
   if (outcome.kind !== "synced") return UNAVAILABLE_MILLIS;
   const interval = durationSeconds(binding.spec.refreshInterval) * 1000 || SELDOM_MILLIS;
-  const isWaiting = outcome.sources.some(({ state }) => state === "Missing" || state === "Denied");
-  return isWaiting ? Math.min(interval, MISSING_MILLIS) : interval;
+  const { delivery } = outcome;
+  const isWaiting =
+    outcome.sources.some(({ state }) => state === "Missing" || state === "Denied") || delivery?.kind === "blocked";
+  const restart = delivery?.kind === "delivered" ? delivery.restart : undefined;
+  const until = restart?.kind === "waiting" ? restart.inMillis : Number.POSITIVE_INFINITY;
+  return Math.min(interval, until, isWaiting ? MISSING_MILLIS : interval);
 }
 
 /** The CA's certificate for the pods of this namespace; it goes with the last of the namespace's bindings. */
