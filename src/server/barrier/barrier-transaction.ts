@@ -105,7 +105,7 @@ export class BarrierTransaction implements Transaction {
       if (cached !== undefined) return cached;
     }
     const record = decodeRecord(kind, key, await this.#decrypt(key, entry));
-    if (kind.cached) this.#cache.set(kind, key, entry.version, record);
+    if (kind.cached && entry.value.length <= kind.cachedBytesMax) this.#cache.set(kind, key, entry.version, record);
     return record;
   }
 

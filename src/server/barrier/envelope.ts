@@ -90,7 +90,7 @@ export function sealBytes(
 ): Buffer {
   assert(nonce.length === NONCE_BYTES, "a nonce has 12 bytes");
   const ciphertextAt = head.length + NONCE_BYTES;
-  const out = Buffer.allocUnsafeSlow(ciphertextAt + plaintext.length + TAG_BYTES);
+  const out = Buffer.allocUnsafe(ciphertextAt + plaintext.length + TAG_BYTES);
   out.set(head);
   out.set(nonce, head.length);
   const cipher = createCipheriv(ALGORITHM, key, nonce, GCM);

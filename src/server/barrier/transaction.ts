@@ -12,9 +12,11 @@ export interface RecordKind<T> {
   readonly schema: Schema<T>;
   /**
    * Decoded records may be kept in memory while their version is current (invariant I2): for what authorises and
-   * routes. Never for secret values.
+   * routes, and what every read of a secret needs beside it. Never for secret values.
    */
   readonly cached: boolean;
+  /** Longer ones are read anew each time. */
+  readonly cachedBytesMax: number;
 }
 
 export interface Transaction {
@@ -44,8 +46,15 @@ export interface Transaction {
 /** A mount's own part of a transaction: the same operations below a prefix that it cannot leave. */
 export type StorageView = Pick<Transaction, "get" | "prefetch" | "put" | "delete" | "list" | "read" | "write">;
 
-export function recordKind<T>(name: string, schema: Schema<T>, options: { cached?: boolean } = {}): RecordKind<T> {
-  return { name, schema, cached: options.cached ?? false };
+export function recordKind<T>(
+  name: string,
+  schema: Schema<T>,
+  {
+    cached = false,
+    cachedBytesMax = Number.POSITIVE_INFINITY,
+  }: Partial<Pick<RecordKind<T>, "cached" | "cachedBytesMax">> = {},
+): RecordKind<T> {
+  return { name, schema, cached, cachedBytesMax };
 }
 
 /** JSON objects as they are, for backends whose records are the client's own data. */

@@ -51,9 +51,9 @@ seal status                    2    2     0     0       0      0     0      0   
 KV v1 read                     3    9     0     0       0      0     5      2           0           1          2
 KV v1 write                    3    9     0     0       1      1     7      2           1           1          2
 KV v1 list                     2    8     1     0       0      0     4      2           0           0          2
-KV v2 read                     4   10     0     0       0      0     7      2           0           2          2
-KV v2 read, batch token        5   10     0     0       0      0     8      2           0           3          2
-KV v2 write                    4   10     0     0       1      2     9      2           2           2          2
+KV v2 read                     4   10     0     0       0      0     7      2           0           1          2
+KV v2 read, batch token        5   10     0     0       0      0     8      2           0           2          2
+KV v2 write                    4   10     0     0       1      2     9      2           2           1          2
 KV v2 list                     2    8     1     0       0      0     4      2           0           0          2
 cubbyhole read                 3    9     0     0       0      0     3      2           0           0          2
 AppRole login                  7   12     0     0       1      4    12      7           4           4          2

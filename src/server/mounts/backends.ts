@@ -25,6 +25,8 @@ export class Backends {
   readonly #registries: BackendRegistries;
   readonly #host: BackendHost;
   readonly #made = new Map<string, HostedBackend>();
+  /** Of a mount's record, which is the same object while its version is current: every request asks. */
+  readonly #ofMounts = new WeakMap<MountRecord, HostedBackend>();
   constructor(registries: BackendRegistries, host: BackendHost) {
     this.#registries = registries;
     this.#host = host;
@@ -32,6 +34,14 @@ export class Backends {
 
   /** The backend of a mount. Throws `unsupported_path` for a type that this version does not have. */
   of(mount: MountRecord): HostedBackend {
+    const ofMount = this.#ofMounts.get(mount);
+    if (ofMount) return ofMount;
+    const hosted = this.#ofOptions(mount);
+    this.#ofMounts.set(mount, hosted);
+    return hosted;
+  }
+
+  #ofOptions(mount: MountRecord): HostedBackend {
     const key = `${mount.path.startsWith("auth/")} ${mount.type} ${JSON.stringify(mount.options)}`;
     const known = this.#made.get(key);
     if (known) return known;

@@ -8,32 +8,46 @@ import type { PolicyRecord } from "./policy-kind.ts";
 /** Enough for the combinations of policies and identities in use at once on a busy node; about ten kilobytes each. */
 export const ACL_CACHE_MAX = 2_000;
 
-interface Entry {
-  readonly records: readonly (PolicyRecord | undefined)[];
+export class CompiledAcl {
   readonly acl: Acl;
+  /** Names of the policies that storage was asked for, and what it had. */
+  readonly stored: readonly string[];
+  readonly #records: readonly (PolicyRecord | undefined)[];
+  /** Without templates: the same for everybody with these policies. */
+  readonly isPlain: boolean;
+  constructor(acl: Acl, stored: readonly string[], records: readonly (PolicyRecord | undefined)[], isPlain: boolean) {
+    this.acl = acl;
+    this.stored = stored;
+    this.#records = records;
+    this.isPlain = isPlain;
+  }
+
+  /** Undefined when these are not the records that it was made of, or a rule has run out. */
+  aclIfCurrent(records: readonly (PolicyRecord | undefined)[], now: Millis): Acl | undefined {
+    if (this.acl.validUntilMillis <= now || records.length !== this.#records.length) return undefined;
+    return records.every((record, i) => record === this.#records[i]) ? this.acl : undefined;
+  }
 }
 
 export class AclCache {
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new Map<string, CompiledAcl>();
 
   get size(): number {
     return this.#entries.size;
   }
 
-  get(key: string, records: readonly (PolicyRecord | undefined)[], now: Millis): Acl | undefined {
+  get(key: string, records: readonly (PolicyRecord | undefined)[], now: Millis): CompiledAcl | undefined {
     const entry = this.#entries.get(key);
-    if (!entry || entry.acl.validUntilMillis <= now) return undefined;
-    if (entry.records.length !== records.length || entry.records.some((record, i) => record !== records[i]))
-      return undefined;
+    if (!entry?.aclIfCurrent(records, now)) return undefined;
     // Last used last: a Map keeps the order of insertion.
     this.#entries.delete(key);
     this.#entries.set(key, entry);
-    return entry.acl;
+    return entry;
   }
 
-  set(key: string, records: readonly (PolicyRecord | undefined)[], acl: Acl): void {
+  set(key: string, compiled: CompiledAcl): void {
     this.#entries.delete(key);
-    this.#entries.set(key, { records, acl });
+    this.#entries.set(key, compiled);
     if (this.#entries.size <= ACL_CACHE_MAX) return;
     const oldest = this.#entries.keys().next();
     if (oldest.done !== true) this.#entries.delete(oldest.value);

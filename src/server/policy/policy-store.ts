@@ -5,7 +5,7 @@ import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../barrier/transaction.ts";
 import { namespaceIdOf } from "../namespaces/namespace-transaction.ts";
 import { type Acl, compileAcl, ROOT_POLICY, rootAcl } from "./acl.ts";
-import { AclCache } from "./acl-cache.ts";
+import { AclCache, CompiledAcl } from "./acl-cache.ts";
 import { boundAcl } from "./bounded-acl.ts";
 import { BUILTIN_TEXTS, DEFAULT_POLICY, IMMUTABLE_POLICIES } from "./builtin-policies.ts";
 import { parsePolicy } from "./parse-policy.ts";
@@ -37,10 +37,26 @@ export interface PolicyIdentity {
   resolve(variable: string): string | undefined;
 }
 
+interface AclOptions {
+  readonly boundaries?: readonly (readonly string[])[] | undefined;
+  readonly resolve?: Resolve | undefined;
+}
+
+/** What was compiled for a holder, and for which of the things that its record does not say. */
+interface HolderAcl {
+  readonly namespace: string;
+  readonly inherited: readonly string[];
+  readonly compiled: CompiledAcl;
+}
+
+const ROOT = new CompiledAcl(rootAcl, [], [], true);
+
 export class PolicyStore {
   readonly #clock: Clock;
   readonly #cache = new AclCache();
   readonly #parsed = new WeakMap<PolicyRecord, ParsedPolicy>();
+  /** Of holders whose policies have no templates. A token's record is the same object while its version is current. */
+  readonly #ofHolders = new WeakMap<PolicyHolder, HolderAcl>();
   readonly #builtin: ReadonlyMap<string, ParsedPolicy>;
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -111,31 +127,38 @@ export class PolicyStore {
   }
 
   /** The ACL of a token: its policies and its identity's, within all its boundaries. */
-  aclOfToken(tx: Reader, token: PolicyHolder, identity?: PolicyIdentity): Promise<Acl> {
+  async aclOfToken(tx: Reader, token: PolicyHolder, identity?: PolicyIdentity): Promise<Acl> {
     // An identity never makes root: that is a token's own.
     const inherited = (identity?.policies ?? []).filter((name) => name !== ROOT_POLICY);
-    return this.aclFor(tx, [...token.policies, ...inherited], {
+    const namespace = namespaceIdOf(tx);
+    const known = this.#ofHolders.get(token);
+    if (known && known.namespace === namespace && areSame(known.inherited, inherited)) {
+      const acl = known.compiled.aclIfCurrent(await this.#recordsOf(tx, known.compiled.stored), this.#clock.now());
+      if (acl) return acl;
+    }
+    const compiled = await this.#compiledFor(tx, [...token.policies, ...inherited], {
       boundaries: token.boundaries,
       resolve: variablesOf(token, identity),
     });
+    if (compiled.isPlain) this.#ofHolders.set(token, { namespace, inherited, compiled });
+    return compiled.acl;
   }
 
   /**
    * The ACL of policies by name; names that do not exist grant nothing. With boundaries, only what each of them allows
    * as well. `resolve` answers template variables.
    */
-  async aclFor(
-    tx: Reader,
-    names: readonly string[],
-    options: { boundaries?: readonly (readonly string[])[] | undefined; resolve?: Resolve | undefined } = {},
-  ): Promise<Acl> {
+  async aclFor(tx: Reader, names: readonly string[], options: AclOptions = {}): Promise<Acl> {
+    return (await this.#compiledFor(tx, names, options)).acl;
+  }
+
+  async #compiledFor(tx: Reader, names: readonly string[], options: AclOptions): Promise<CompiledAcl> {
     const { boundaries = [], resolve = () => undefined } = options;
-    if (boundaries.length === 0 && names.includes(ROOT_POLICY)) return rootAcl;
+    if (boundaries.length === 0 && names.includes(ROOT_POLICY)) return ROOT;
     const sets = [names, ...boundaries].map((set) => [...new Set(set)].sort());
     const all = [...new Set(sets.flat())];
     const stored = all.filter((name) => !IMMUTABLE_POLICIES.includes(name));
-    await tx.prefetch(stored.map(policyKey));
-    const records = await Promise.all(stored.map((name) => tx.read(policyKind, policyKey(name))));
+    const records = await this.#recordsOf(tx, stored);
     const policies = new Map(all.map((name) => [name, this.#parsedOf(name, records[stored.indexOf(name)])]));
     const values = valuesOf([...policies.values()], resolve);
     const key = JSON.stringify([namespaceIdOf(tx), sets, [...values]]);
@@ -143,8 +166,18 @@ export class PolicyStore {
     const cached = this.#cache.get(key, records, now);
     if (cached) return cached;
     const acl = compileSets(sets, policies, values, now);
-    this.#cache.set(key, records, acl);
-    return acl;
+    const compiled = new CompiledAcl(acl, stored, records, values.size === 0);
+    this.#cache.set(key, compiled);
+    return compiled;
+  }
+
+  async #recordsOf(tx: Reader, stored: readonly string[]): Promise<readonly (PolicyRecord | undefined)[]> {
+    const keys = stored.map(policyKey);
+    await tx.prefetch(keys);
+    const records: (PolicyRecord | undefined)[] = [];
+    // One after the other: they are here already, and a promise for each all at once costs more than it brings.
+    for (const key of keys) records.push(await tx.read(policyKind, key));
+    return records;
   }
 
   /**
@@ -166,6 +199,10 @@ export class PolicyStore {
     this.#parsed.set(record, parsed);
     return parsed;
   }
+}
+
+function areSame(some: readonly string[], others: readonly string[]): boolean {
+  return some.length === others.length && some.every((name, i) => name === others[i]);
 }
 
 /** A stored text was parsed when it was written, so a failure now is the server's. */

@@ -146,9 +146,9 @@ class FileDevice implements AuditDevice {
   }
 
   async write(lines: readonly string[]): Promise<void> {
-    const text = linesText(lines);
+    const bytes = Buffer.from(this.#isRagged ? NEWLINE + linesText(lines) : linesText(lines));
     try {
-      await this.#file?.appendFile(this.#isRagged ? NEWLINE + text : text);
+      await writeWhole(this.#file, bytes);
     } catch (error) {
       this.#lookedAt = Number.NEGATIVE_INFINITY;
       this.#isRagged = true; // perhaps a part is there; an empty line more does no harm
@@ -156,11 +156,16 @@ class FileDevice implements AuditDevice {
     }
     this.#isRagged = false;
     this.#hasWritten = true;
-    this.#size += Buffer.byteLength(text);
+    this.#size += bytes.length;
   }
 
   async close(): Promise<void> {
     await this.#file?.close();
     this.#file = undefined;
   }
+}
+
+/** A write may take a part only, as when the disk is nearly full; the rest is tried until one fails. */
+async function writeWhole(file: FileHandle | undefined, bytes: Buffer): Promise<void> {
+  for (let at = 0; file && at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten;
 }

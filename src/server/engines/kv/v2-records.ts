@@ -47,7 +47,9 @@ const keySchema = object({
   versions: map(versionSchema),
 });
 export type Key = Infer<typeof keySchema>;
-const keyKind = recordKind("kv key", keySchema);
+/** Ten versions without custom metadata: all the keys that a cache holds are some tens of megabytes at most. */
+const CACHED_KEY_BYTES_MAX = 1_024;
+const keyKind = recordKind("kv key", keySchema, { cached: true, cachedBytesMax: CACHED_KEY_BYTES_MAX });
 
 type Stored = Pick<Context, "storage">;
 
