@@ -150,8 +150,9 @@ function endingOf(
 }
 
 function sealWrapOf(parts: ServerParts, barrier: Barrier, seals: SealSet, backends: () => Backends): SealWrap {
-  const { storage, clock, log, siblings } = parts;
-  return new SealWrap({ storage, barrier, seals, clock, log, backends, shared: siblings?.unseal.dataKeys });
+  const { storage, clock, log, siblings, claimSeconds } = parts;
+  const shared = siblings?.unseal.dataKeys;
+  return new SealWrap({ storage, barrier, seals, clock, log, backends, shared, claimSeconds });
 }
 
 const SYS = "sys/";

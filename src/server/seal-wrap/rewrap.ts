@@ -37,6 +37,8 @@ export interface RewrapDependencies {
   readonly barrier: Barrier;
   readonly clock: Clock;
   readonly log: Log;
+  /** 30 by default. */
+  readonly claimSeconds?: number | undefined;
 }
 
 /** "none": nothing to do. "more": the next slice can follow at once. "later": it is another's, or has to wait. */
@@ -53,11 +55,13 @@ interface Slice {
 export class RewrapWork {
   readonly #deps: RewrapDependencies;
   readonly #holder = randomUUID();
+  readonly #claimSeconds: number;
   #seen: Rewrap | undefined;
   /** No slice before this; seconds. */
   #restUntil = 0;
   constructor(dependencies: RewrapDependencies) {
     this.#deps = dependencies;
+    this.#claimSeconds = dependencies.claimSeconds ?? CLAIM_SECONDS;
   }
 
   /** How far it was at the last look of this process. */
@@ -100,7 +104,7 @@ export class RewrapWork {
       failed: job.failed + failed,
       ...(lastError !== undefined && { lastError }),
       ...(isWhole && { counting: sum(current.counting ?? noCoverage(), counted) }),
-      claim: { holder: this.#holder, untilSeconds: this.#nowSeconds() + CLAIM_SECONDS },
+      claim: { holder: this.#holder, untilSeconds: this.#nowSeconds() + this.#claimSeconds },
     };
     if (slice.cursor !== undefined) writeRewrap(tx, { ...after, cursor: slice.cursor });
     else this.#finish(tx, after, keys, isWhole);

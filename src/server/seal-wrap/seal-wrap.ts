@@ -36,6 +36,8 @@ export interface SealWrapDependencies {
   readonly log: Log;
   /** Of the server's other workers. */
   readonly shared?: SharedDataKeys | undefined;
+  /** Of claims on the rewrap. */
+  readonly claimSeconds?: number | undefined;
   /** For marking mounts of old; not where there is no background work. Made later than this. */
   backends?(): Backends;
 }
