@@ -1,34 +1,272 @@
 // SecretBindings that keep Kubernetes Secrets: the operator as a process with the chart's rights, a real API server, a real
 // server.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { systemClock } from "#common/clock.ts";
+import type { JsonObject } from "#common/json.ts";
+import { createKubeClient } from "#kube/kube-client.ts";
+import { isKubeError } from "#kube/kube-error.ts";
+import type { KubeObject } from "#kube/kube-object.ts";
+import { DEPLOYMENT, SECRET } from "#kube/resource-kinds.ts";
+import { requestToken } from "#kube/service-account-tokens.ts";
 import { findKubePrograms } from "#test/kit/kube-api.ts";
-import { conditionOf, type OperatorProcess, startWorld, until, type World } from "#test/operator/world.ts";
+import {
+  BINDING,
+  conditionOf,
+  OPERATOR,
+  type OperatorProcess,
+  objectAt,
+  SYSTEM,
+  startWorld,
+  until,
+  type World,
+} from "#test/operator/world.ts";
 import { findHelm } from "#test/parts/helm.ts";
 
 const programs = findHelm(process.env) === undefined ? undefined : findKubePrograms(process.env);
+const isLive = ({ metadata }: KubeObject) => metadata.deletionTimestamp === undefined;
+const encoded = (text: string) => Buffer.from(text).toString("base64");
 
 describe.skipIf(programs === undefined)("a Kubernetes Secret that a binding keeps", () => {
   let world: World;
   let operator: OperatorProcess;
   beforeAll(async () => {
     world = await startWorld(programs ?? "", { operator: { secretNamespaces: ["team"] } });
-    await world.namespace("team");
+    await world.namespace("team", ["web"]);
+    await world.namespace("other");
     operator = await world.startOperator();
   });
   afterAll(async () => {
     await world[Symbol.asyncDispose]();
   });
 
-  const ready = (name: string, expected = "True Synced", type = "Ready") =>
+  const at = (name: string) => ({ namespace: "team", name });
+  const becomes = (name: string, expected: string, type = "Ready", namespace = "team") =>
     until(`${name} is ${expected}`, async () => {
-      const found = conditionOf(await world.binding("team", name), type);
+      const found = conditionOf(await world.binding(namespace, name), type);
       return found === expected || `${found}\n${operator.output().slice(-2000)}`;
     });
+  const holds = (name: string, expected: Readonly<Record<string, string>> | undefined) =>
+    until(`the Secret ${name} holds ${JSON.stringify(expected)}`, async () => {
+      const found = await world.secret("team", name);
+      return JSON.stringify(found) === JSON.stringify(expected) || JSON.stringify(found ?? null);
+    });
+  const write = (path: string, data: JsonObject) => world.admin.write(`secret/data/team/${path}`, { data });
+  const look = async (name: string) => {
+    const annotations = { "coffer.dev/reconcile-at": String(systemClock.now()) };
+    await world.kube.mergePatch(BINDING, at(name), { metadata: { annotations } });
+  };
+  const versionOf = async (name: string) => (await world.kube.get(SECRET, at(name)))?.metadata.resourceVersion;
 
-  it("holds every key of a secret", async () => {
-    await world.admin.write("secret/data/team/db", { data: { user: "u", password: "p" } });
-    await world.bind("team", "db", { path: "secret/team/db", secret: {} });
-    await ready("db");
-    expect(await world.secret("team", "db")).toEqual({ user: "u", password: "p" });
+  it("holds every key of a secret, and follows it", async () => {
+    await write("db", { user: "u", password: "p" });
+    await world.bind("team", "db", { path: "secret/team/db", secret: {}, refreshInterval: "10s" });
+    await becomes("db", "True Synced");
+    expect(await world.secret("team", "db")).toEqual({ password: "p", user: "u" });
+    const made = await world.kube.get(SECRET, at("db"));
+    expect(made?.metadata).toMatchObject({
+      labels: { "coffer.dev/secret": "Owner" },
+      ownerReferences: [{ kind: "SecretBinding", name: "db" }],
+    });
+    const { contentMAC, version } = objectAt(objectAt(await world.binding("team", "db"), "status"), "secret");
+    expect(version).toBe(made?.metadata.resourceVersion);
+    expect(contentMAC).toMatch(/^v1:/);
+    await write("db", { user: "u", password: "q" });
+    await holds("db", { password: "q", user: "u" });
+  });
+
+  it("is made of several sources, by templates and decoded, with type, labels and annotations", async () => {
+    await write("tls", { cert: "C", key: encoded("K") });
+    await world.bind("team", "web", {
+      sources: [
+        { name: "db", path: "secret/team/db" },
+        { name: "tls", path: "secret/team/tls" },
+        { name: "none", path: "secret/team/none", optional: true },
+      ],
+      serviceAccounts: ["web"],
+      secret: {
+        ...{ name: "web-tls", serviceAccountName: "web", type: "kubernetes.io/tls" },
+        ...{ labels: { app: "web" }, annotations: { "example.com/note": "n" } },
+        data: [
+          { key: "tls.crt", source: "tls", from: "cert" },
+          { key: "tls.key", source: "tls", from: "key", decode: "Base64" },
+          { key: "url", template: "{{ .db.user }}:{{ .db.password }}" },
+          { key: "absent", source: "none", from: "x" },
+        ],
+      },
+    });
+    await becomes("web", "True Synced");
+    expect(await world.secret("team", "web-tls")).toEqual({ "tls.crt": "C", "tls.key": "K", url: "u:q" });
+    const made = await world.kube.get(SECRET, at("web-tls"));
+    expect(made).toMatchObject({
+      type: "kubernetes.io/tls",
+      metadata: { labels: { app: "web" }, annotations: { "example.com/note": "n" } },
+    });
+  });
+
+  it("is repaired when somebody edits, adds, unlabels or deletes it", async () => {
+    const expected = { password: "q", user: "u" };
+    await world.kube.mergePatch(SECRET, at("db"), { data: { user: encoded("mallory") } });
+    await holds("db", expected);
+    await world.kube.mergePatch(SECRET, at("db"), { data: { extra: encoded("x") } });
+    await holds("db", expected);
+    await world.kube.mergePatch(SECRET, at("db"), { metadata: { labels: { "coffer.dev/secret": null } } });
+    await until("the label is back", async () => {
+      return (await world.kube.get(SECRET, at("db")))?.metadata.labels?.["coffer.dev/secret"] === "Owner";
+    });
+    await world.kube.delete(SECRET, at("db"));
+    await holds("db", expected);
+  });
+
+  it("is made anew where it cannot be changed: another type, and an immutable one", async () => {
+    const spec = { path: "secret/team/fixed", refreshInterval: "10s" };
+    await write("fixed", { a: "1" });
+    await world.bind("team", "fixed", { ...spec, secret: { immutable: true } });
+    await holds("fixed", { a: "1" });
+    await write("fixed", { a: "2" });
+    await look("fixed");
+    await holds("fixed", { a: "2" });
+    await world.bind("team", "fixed", { ...spec, secret: { immutable: true, type: "example.com/x" } });
+    await until(
+      "it has the type",
+      async () => (await world.kube.get(SECRET, at("fixed")))?.["type"] === "example.com/x",
+    );
+  });
+
+  it("leaves a Secret alone that nobody said it may write, and takes one over that says so", async () => {
+    await world.kube.create(SECRET, { metadata: at("theirs"), data: { a: encoded("theirs"), b: encoded("b") } });
+    await world.bind("team", "theirs", { path: "secret/team/db", secret: {} });
+    await becomes("theirs", "False SecretExists");
+    expect(await world.secret("team", "theirs")).toEqual({ a: "theirs", b: "b" });
+    const annotations = { "coffer.dev/secret-binding": "theirs" };
+    await world.kube.mergePatch(SECRET, at("theirs"), { metadata: { annotations } });
+    await look("theirs");
+    await holds("theirs", { password: "q", user: "u" });
+  });
+
+  it("merges its keys into a Secret of somebody else and takes back those alone", async () => {
+    const merge = { path: "secret/team/db", secret: { creationPolicy: "Merge", name: "shared" } };
+    await world.bind("team", "merged", merge);
+    await becomes("merged", "False TargetMissing");
+    const annotations = { "coffer.dev/secret-binding": "merged" };
+    await world.kube.create(SECRET, { metadata: { ...at("shared"), annotations }, data: { own: encoded("o") } });
+    await look("merged");
+    await holds("shared", { own: "o", password: "q", user: "u" });
+    await world.kube.mergePatch(SECRET, at("shared"), { data: { own: encoded("o2"), user: encoded("x") } });
+    await holds("shared", { own: "o2", password: "q", user: "u" });
+    await world.kube.delete(BINDING, at("merged"));
+    await holds("shared", { own: "o2" });
+  });
+
+  it("goes with its binding, or stays, and moves with its name", async () => {
+    await world.bind("team", "moving", { path: "secret/team/db", secret: { name: "first" } });
+    await holds("first", { password: "q", user: "u" });
+    await world.bind("team", "moving", {
+      path: "secret/team/db",
+      secret: { name: "second", creationPolicy: "Orphan" },
+    });
+    await holds("second", { password: "q", user: "u" });
+    await holds("first", undefined);
+    await world.bind("team", "staying", { path: "secret/team/db", secret: { deletionPolicy: "Retain" } });
+    await becomes("staying", "True Synced");
+    expect((await world.kube.get(SECRET, at("staying")))?.metadata.ownerReferences).toBeUndefined();
+    for (const name of ["moving", "staying"]) await world.kube.delete(BINDING, at(name));
+    await holds("second", undefined);
+    await until("the bindings are gone", async () => (await world.binding("team", "staying")) === undefined);
+    expect(await world.secret("team", "staying")).toEqual({ password: "q", user: "u" });
+  });
+
+  it("restarts workloads when the content changed, and not sooner than it may", async () => {
+    const template = { metadata: { labels: { app: "x" } }, spec: { containers: [{ name: "c", image: "i" }] } };
+    const spec = { selector: { matchLabels: { app: "x" } }, template };
+    await world.kube.create(DEPLOYMENT, { metadata: at("app"), spec });
+    const restart = { targets: [{ kind: "Deployment", name: "app" }], minInterval: "1h" };
+    await write("restarting", { a: "1" });
+    await world.bind("team", "restarting", { path: "secret/team/restarting", secret: { restart } });
+    await becomes("restarting", "True Synced");
+    const restarts = async () => {
+      const found = objectAt(objectAt(await world.kube.get(DEPLOYMENT, at("app")), "spec"), "template");
+      return JSON.stringify(objectAt(objectAt(found, "metadata"), "annotations"));
+    };
+    expect(await restarts()).toBe("{}");
+    await write("restarting", { a: "2" });
+    await look("restarting");
+    await until("it is restarted", async () => (await restarts()).includes("v1:"));
+    const once = await restarts();
+    await write("restarting", { a: "3" });
+    await look("restarting");
+    await becomes("restarting", "False RestartWaiting", "Restarted");
+    expect(await world.secret("team", "restarting")).toEqual({ a: "3" });
+    expect(await restarts()).toBe(once);
+  });
+
+  it("says what is wrong: no right in the namespace, no ServiceAccount, no content", async () => {
+    await world.admin.write("secret/data/other/db", { data: { a: "1" } });
+    await world.bind("other", "db", { path: "secret/other/db", secret: {} });
+    await becomes("db", "False NotEnabled", "Ready", "other");
+    await world.bind("team", "nobody", { path: "secret/team/db", secret: { serviceAccountName: "nobody" } });
+    await becomes("nobody", "False ServiceAccountMissing");
+    await world.bind("team", "wrong", { path: "secret/team/db", secret: { data: [{ key: "x" }] } });
+    await becomes("wrong", "False ContentInvalid");
+    await world.bind("team", "early", { path: "secret/team/early", secret: {} });
+    await becomes("early", "False SecretMissing");
+    await world.bind("team", "foreign", { path: "secret/other/db", secret: {} });
+    await becomes("foreign", "True PathNotAllowed", "Stalled");
+    for (const name of ["nobody", "wrong", "early", "foreign"]) await world.kube.delete(BINDING, at(name));
+  });
+
+  it("is written by nobody else's rights: the operator's token reaches neither the API server nor other Secrets", async () => {
+    const { url, ca } = world.api;
+    const token = await world.tokenOf(SYSTEM, OPERATOR);
+    using thief = await createKubeClient({ source: { from: "values", server: url, ca, token }, fieldManager: "thief" });
+    // Messages about Secrets are kept short by the client; the reasons are in the details.
+    const refused = async (attempt: Promise<unknown>, why: string) => {
+      const error = await attempt.then(
+        () => "it was allowed",
+        (thrown: unknown) => thrown,
+      );
+      if (!isKubeError(error)) throw new Error(String(error));
+      expect(`${error.message} ${JSON.stringify(error.details)}`).toContain(why);
+    };
+    const account = { namespace: "team", name: "web" };
+    const take = (audiences: readonly string[]) => requestToken(thief, account, { audiences, expirationSeconds: 600 });
+    for (const audiences of [[], ["https://kubernetes.default.svc.cluster.local"], ["coffer.a.b", "x"]])
+      await refused(take(audiences), "for Coffer servers only");
+    expect((await take(["coffer.coffer-system.main"])).token).toContain(".");
+    const plain = { metadata: { namespace: "team", name: "plain" }, data: {} };
+    const unnamed = "annotation coffer.dev/secret-binding";
+    await refused(thief.create(SECRET, plain), unnamed);
+    await world.kube.create(SECRET, plain);
+    await refused(thief.mergePatch(SECRET, at("plain"), { data: { a: "YQ==" } }), unnamed);
+    await refused(thief.delete(SECRET, at("plain")), unnamed);
+    const annotations = { "coffer.dev/secret-binding": "x", "kubernetes.io/service-account.name": "web" };
+    const type = "kubernetes.io/service-account-token";
+    await refused(
+      thief.create(SECRET, { metadata: { namespace: "team", name: "mint", annotations }, type }),
+      "let into",
+    );
+    const image = { spec: { template: { spec: { containers: [{ name: "c", image: "evil" }] } } } };
+    await refused(thief.mergePatch(DEPLOYMENT, at("app"), image), "annotations of the pod template only");
+    await refused(thief.get(SECRET, { namespace: "other", name: "x" }), "Forbidden");
+  });
+
+  it("is not written, and no status either, because the operator starts again", async () => {
+    await becomes("web", "True Synced");
+    const versions = async () =>
+      JSON.stringify({
+        secrets: await Promise.all(["db", "web-tls", "fixed"].map(versionOf)),
+        bindings: (await world.kube.list(BINDING)).items.map(({ metadata }) => metadata.resourceVersion),
+      });
+    // Bindings that were deleted above take a moment to go.
+    await until("the deleted are gone", async () => (await world.kube.list(BINDING)).items.every(isLive));
+    await operator.stop();
+    const before = await versions();
+    operator = await world.startOperator();
+    await until("it leads", async () => operator.output().includes('"leading"'));
+    await until("it has looked at everything", async () => {
+      const metrics = await (await fetch(`${operator.health}/metrics`)).text();
+      const looks = [...metrics.matchAll(/reconciles_total\{controller="secret-binding",result="\w+"\} (\d+)/g)];
+      return looks.reduce((sum, [, count]) => sum + Number(count), 0) >= 8;
+    });
+    expect(await versions()).toBe(before);
   });
 });

@@ -25,7 +25,7 @@ import { decide, entriesOf, FINALIZER, type Outcome, type Plan, plan, type Sourc
 import { createContentMac } from "./delivery/content-mac.ts";
 import { type DeliveryParts, deliver } from "./delivery/deliver.ts";
 import type { Delivery } from "./delivery/delivery.ts";
-import { secretNameOf, withdrawSecret } from "./delivery/live-secret.ts";
+import { isOurs, secretNameOf, withdrawSecret } from "./delivery/live-secret.ts";
 import { syncBinding, syncNamespace } from "./server-entries.ts";
 
 const KIND = resourceKind(secretBinding);
@@ -103,11 +103,15 @@ function deliveryParts(given: ControllerParts, ownVersions: Map<string, string>)
 function keepersOf({ watches }: Parts, ownVersions: Map<string, string>, change: Change): readonly string[] {
   const { metadata } = change.object;
   const key = keyOf(metadata);
+  const isNews = change.type === "deleted" || ownVersions.get(key) !== metadata.resourceVersion;
   if (change.type === "deleted") ownVersions.delete(key);
-  else if (change.initial || ownVersions.get(key) === metadata.resourceVersion) return [];
+  if (change.initial) return [];
   return watches.bindings
     .list(metadata.namespace)
-    .filter((binding) => binding.spec.secret !== undefined && secretNameOf(binding) === metadata.name)
+    .filter((binding) => {
+      const isKept = binding.spec.secret !== undefined && secretNameOf(binding) === metadata.name;
+      return isKept ? isNews : isOurs(change.object, binding);
+    })
     .map((binding) => keyOf(binding.metadata));
 }
 
@@ -194,15 +198,22 @@ async function keepSecret(
   signal: AbortSignal,
 ): Promise<Delivery | undefined> {
   const { secret: target } = binding.spec;
-  const former = binding.status?.secret?.name;
-  // Renamed, or no longer wanted: what was made under the former name goes first.
-  if (former !== undefined && (target === undefined || secretNameOf(binding) !== former))
-    await withdrawSecret(parts.client, binding, former, signal);
+  // Renamed, or no longer wanted: what was made under former names goes first.
+  const wanted = target === undefined ? undefined : secretNameOf(binding);
+  for (const name of writtenNames(parts, binding))
+    if (name !== wanted) await withdrawSecret(parts.client, binding, name, signal);
   if (target === undefined) return undefined;
   const named = parts.watches.bindings
     .list(binding.metadata.namespace)
     .map(({ metadata, spec }) => ({ name: metadata.name, serviceAccounts: spec.serviceAccounts }));
   return deliver(parts.delivery, { binding, target, cluster, named, sources }, signal);
+}
+
+/** Names of the Secrets that were written for the binding, in its status or not: an operator may end between the two. */
+function writtenNames({ watches }: Parts, binding: SecretBinding): ReadonlySet<string> {
+  const found = watches.kept.list(binding.metadata.namespace).filter((secret) => isOurs(secret, binding));
+  const written = binding.status?.secret?.name;
+  return new Set([...found.map(({ metadata }) => metadata.name), ...(written === undefined ? [] : [written])]);
 }
 
 /** Clusters of other namespaces have another operator, and with them their bindings. */
@@ -315,18 +326,17 @@ async function remove(parts: Parts, binding: SecretBinding, object: KubeObject, 
   return undefined;
 }
 
-/** Whether it was written down or not: the operator may have ended between the two. */
 async function removeSecret(
-  { client, settings, events }: Parts,
+  parts: Parts,
   binding: SecretBinding,
   object: KubeObject,
   signal: AbortSignal,
 ): Promise<void> {
+  const { client, settings, events } = parts;
   const { namespace } = binding.metadata;
-  const written = binding.status?.secret?.name;
-  if (written === undefined && (binding.spec.secret === undefined || !keepsSecretsIn(settings, namespace))) return;
+  const own = binding.spec.secret !== undefined && keepsSecretsIn(settings, namespace) ? [secretNameOf(binding)] : [];
   try {
-    for (const name of new Set([written ?? secretNameOf(binding), secretNameOf(binding)]))
+    for (const name of new Set([...writtenNames(parts, binding), ...own]))
       await withdrawSecret(client, binding, name, signal);
   } catch (error) {
     if (!isKubeError(error, "Forbidden")) throw error;

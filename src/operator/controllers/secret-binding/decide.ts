@@ -51,6 +51,8 @@ export interface Observed {
 /** What is missing is looked for this often, so that a secret that is written late does not hold pods up for long. */
 const MISSING_MILLIS: Millis = 10_000;
 const UNAVAILABLE_MILLIS: Millis = 5000;
+/** How long "last synced" may lag behind. */
+const HEARTBEAT_MILLIS: Millis = 3_600_000;
 /** refreshInterval 0s stops the agents, not the operator: roles and policies are still looked after. */
 const SELDOM_MILLIS: Millis = 600_000;
 
@@ -198,15 +200,17 @@ function summariseSources(
   return { state: "ready", reason: "Synced", message };
 }
 
-/** Moves only when something did, or once a refresh interval: a status that changes at each look would be noise. */
+/**
+ * Moves only when something did, or about once an hour: with thousands of bindings a status that changes at each look
+ * would keep the API server busy for nothing.
+ */
 function syncTime({ binding, look, outcome }: Observed): string {
   const before = binding.status?.lastSyncTime;
-  const interval = Math.max(durationSeconds(binding.spec.refreshInterval) * 1000, 60_000) * 0.9;
   const isSame =
     outcome.kind === "synced" &&
     binding.status?.observedGeneration === look.generation &&
     JSON.stringify(binding.status.sources) === JSON.stringify(outcome.sources);
-  if (before !== undefined && isSame && look.now - Date.parse(before) < interval) return before;
+  if (before !== undefined && isSame && look.now - Date.parse(before) < HEARTBEAT_MILLIS) return before;
   return new Date(look.now).toISOString().replace(/\.\d+Z$/, "Z");
 }
 

@@ -162,7 +162,8 @@ function whyNotOurs(
 
 function blockedBy(error: unknown, { binding, target }: DeliveryInput): Delivery | undefined {
   const { namespace } = binding.metadata;
-  if (error instanceof CofferError && (error.code === "invalid_request" || error.code === "not_found"))
+  const isContent = error instanceof CofferError && !isKubeError(error);
+  if (isContent && (error.code === "invalid_request" || error.code === "not_found"))
     return { kind: "blocked", reason: "ContentInvalid", message: error.message };
   if (hasStatus(error, 403) || hasStatus(error, 400))
     return {
