@@ -1,5 +1,5 @@
 // The reference page of the configuration file, as Markdown, made from the tables that the parser reads.
-import type { ConfigFields } from "./config-fields.ts";
+import type { ConfigFields } from "#common/hcl/config-fields.ts";
 import { REQUEST_STANZA, STANZAS, type StanzaDescription, TOP_FIELDS } from "./config-schema.ts";
 
 /** Markdown of all settings and stanzas. */

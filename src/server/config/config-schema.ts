@@ -12,7 +12,7 @@ import {
   textMap,
   texts,
   word,
-} from "./config-fields.ts";
+} from "#common/hcl/config-fields.ts";
 
 /** 768 h: Vault's default for both lease times. */
 export const LEASE_TTL_SECONDS_DEFAULT = 768 * 3600;

@@ -1,7 +1,7 @@
 // One listener stanza, typed and checked. Files are named here and read by whoever opens the listener.
 import { assertBlocks } from "#common/cidr.ts";
+import { readFields } from "#common/hcl/config-fields.ts";
 import { blocksOf, type HclBlock, hclError } from "#common/hcl/syntax-tree.ts";
-import { readFields } from "./config-fields.ts";
 import { LISTENER_FIELDS, LISTENER_TELEMETRY_FIELDS } from "./config-schema.ts";
 
 export type TlsVersion = "TLSv1.2" | "TLSv1.3";

@@ -1,11 +1,11 @@
 // A server's configuration from its files, typed and checked. What settings there are is config-schema.ts; the types
 // of storage, seals and audit devices check their own members.
 import { CofferError } from "#common/errors.ts";
+import { readFields } from "#common/hcl/config-fields.ts";
 import { parseHcl } from "#common/hcl/parser.ts";
 import { blocksOf, type HclBlock, type HclObject, hclError, keyOf, toJson } from "#common/hcl/syntax-tree.ts";
 import { isJsonObject, type JsonObject } from "#common/json.ts";
 import type { LogLevel } from "#common/log.ts";
-import { readFields } from "./config-fields.ts";
 import {
   AUDIT_FIELDS,
   REQUEST_FIELDS,

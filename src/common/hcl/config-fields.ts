@@ -1,9 +1,9 @@
 // Kinds of settings in a configuration file: how each is spelled, checked and documented. Reads values with their
-// positions, so that every error says the line. Which settings there are is config-schema.ts.
-import { parseDurationSeconds } from "#common/duration.ts";
-import { type HclObject, type HclValue, hclError, keyOf, toJson } from "#common/hcl/syntax-tree.ts";
-import { isJsonObject, type JsonObject, type JsonValue } from "#common/json.ts";
+// positions, so that every error says the line. Which settings there are is said where they belong to.
+import { parseDurationSeconds } from "../duration.ts";
+import { isJsonObject, type JsonObject, type JsonValue } from "../json.ts";
 import { didYouMean } from "./near-miss.ts";
+import { type HclObject, type HclValue, hclError, keyOf, toJson } from "./syntax-tree.ts";
 
 /** One setting. */
 export interface ConfigField<T> {
