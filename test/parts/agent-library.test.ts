@@ -66,9 +66,10 @@ it(`serves ${PODS} pods from one process in ${RESIDENT_MIB_MAX} MiB, each with i
   timeout: 90_000,
 }, async () => {
   const program = await bundled("test/kit/many-agents.ts", join(folder, "bundle"));
+  // Started as the injector starts an agent.
   child = spawn(
     process.execPath,
-    ["--disable-warning=ExperimentalWarning", program, server.address, folder, `${PODS}`],
+    ["--lite-mode", "--disable-warning=ExperimentalWarning", program, server.address, folder, `${PODS}`],
     {
       stdio: ["pipe", "pipe", "inherit"],
     },
