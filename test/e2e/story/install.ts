@@ -82,8 +82,8 @@ export async function serverComesUp(story: Story): Promise<void> {
 export async function columnsAndEvents(story: Story): Promise<void> {
   const { place, kubectl } = story;
   const servers = rows(await story.show("get", "vc", "-n", place.namespace));
-  expect(servers[0]).toEqual(["NAME", "REPLICAS", "SERVING", "SEALED", "READY", "REASON", "AGE"]);
-  expect(servers[1]?.slice(0, 6)).toEqual([place.name, "1", "1", "false", "True", "Running"]);
+  expect(servers[0]).toEqual(["NAME", "STORAGE", "REPLICAS", "SERVING", "SEALED", "READY", "REASON", "AGE"]);
+  expect(servers[1]?.slice(0, 7)).toEqual([place.name, "embedded", "1", "1", "false", "True", "Running"]);
   const seals = rows(await story.show("get", "uc", "-n", place.namespace));
   expect(seals[0]).toEqual(["NAME", "PROVIDER", "KEY", "READY", "REASON", "AGE"]);
   expect(seals[1]?.slice(1, 5)).toEqual(["awsKms", "alias/coffer", "True", "KeyAccessible"]);

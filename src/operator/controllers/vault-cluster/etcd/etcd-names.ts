@@ -58,9 +58,10 @@ export function etcdAddress(cluster: Named): string {
 /** The names that the members' certificate is for. */
 export function etcdNames(cluster: Named): readonly string[] {
   const { namespace } = cluster.metadata;
-  // Each by itself: a member looks the names of a caller's certificate up, which it cannot with a wildcard.
-  const members = Array.from({ length: MEMBERS_MAX }, (_, ordinal) =>
-    memberHost(cluster, memberName(cluster, ordinal)),
-  );
+  // Each by itself and in full: before 3.5 a member asks DNS for the names of the address that calls it, and for the
+  // addresses of the names that its certificate has. The first is right as soon as the pod has an address; the second may
+  // be half a minute old.
+  const hosts = Array.from({ length: MEMBERS_MAX }, (_, ordinal) => memberHost(cluster, memberName(cluster, ordinal)));
+  const members = hosts.flatMap((host) => [host, `${host}.cluster.local`]);
   return [...members, `${etcdClientName(cluster)}.${namespace}.svc`, "localhost"];
 }
