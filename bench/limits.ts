@@ -1,5 +1,5 @@
-// The two physical limits that figures stand beside: a server of node:http that does nothing, and the storage without a
-// server: commits of the same bytes, so many at once.
+// The limits that figures stand beside: a server of node:http that does nothing, one that does what an audited read
+// cannot be without, and the storage without a server: commits of the same bytes, so many at once.
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -22,10 +22,7 @@ export interface BareResponder extends Disposable {
 }
 
 export async function startResponder(): Promise<BareResponder> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "responder.ts")], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const place = { host: "127.0.0.1", port: await portOf(child), pid: child.pid };
+  const { child, ...place } = await startProgram("responder.ts");
   const read = requestBytes("GET", "/v1/bench", "token", "");
   const write = requestBytes("POST", "/v1/bench", "token", JSON.stringify({ data: { password: "x".repeat(64) } }));
   return {
@@ -33,6 +30,18 @@ export async function startResponder(): Promise<BareResponder> {
     POST: { ...place, request: () => write },
     [Symbol.dispose]: () => void child.kill(),
   };
+}
+
+/** What an audited read of a secret in LMDB cannot be without. */
+export async function startNecessaryRead(): Promise<Target & Disposable> {
+  const { child, ...place } = await startProgram("necessary-read.ts");
+  const read = requestBytes("GET", "/v1/bench-v2/data/k1", "hvs.AAAAAAAAAAAAAAAAAAAAAAAAAAAA", "");
+  return { ...place, request: () => read, [Symbol.dispose]: () => void child.kill() };
+}
+
+async function startProgram(file: string) {
+  const child = spawn(process.execPath, [join(import.meta.dirname, file)], { stdio: ["ignore", "pipe", "inherit"] });
+  return { child, host: "127.0.0.1", port: await portOf(child), pid: child.pid };
 }
 
 async function portOf(child: ChildProcess): Promise<number> {

@@ -1,6 +1,6 @@
 // `npm run bench`: how many requests of each kind a server answers in a second, how long they take, and how much
-// processor time the server needs for them, beside the two physical limits of the same run on the same machine: a bare
-// node:http responder, and the storage without a server (limits.ts). The server runs as in production: durable storage,
+// processor time the server needs for them, beside limits of the same run on the same machine: a bare node:http
+// responder, one that does what a read cannot be without, and the storage without a server (limits.ts). The server runs as in production: durable storage,
 // a file audit device, TLS left out; or it is any server of this API by its address, configured by whoever started it,
 // its root token in BENCH_TOKEN. Servers and load are processes of their own. Closed loop: a client sends the next
 // request when the last one is answered, so latencies are those of this load and no other.
@@ -12,7 +12,7 @@ import { requireStorageKind } from "#server/storage/registry.ts";
 import { startShamirServer } from "#test/kit/server.ts";
 import { type BenchOptions, parseArguments } from "./arguments.ts";
 import { drawChart } from "./chart.ts";
-import { type BareResponder, openRawStorage, type RawStorage, startResponder } from "./limits.ts";
+import { type BareResponder, openRawStorage, type RawStorage, startNecessaryRead, startResponder } from "./limits.ts";
 import { type Measured, measure, type Target } from "./load.ts";
 import { formatTable, type Row } from "./table.ts";
 import { prepareWorkloads, type ServerToAsk, type Workload } from "./workloads.ts";
@@ -24,10 +24,11 @@ interface ServerToMeasure extends ServerToAsk {
 const options = parseArguments(process.argv.slice(2));
 await using ends = new AsyncDisposableStack();
 using bare = await startResponder();
+using necessary = await startNecessaryRead();
 const raw = ends.use(await openRawStorage(options.storage));
 const server = options.address === undefined ? await startOwn(options) : running(options.address, options.pid);
 const workloads = await prepareWorkloads(server, options.workloads);
-const rows = await measureAll({ server, bare, raw }, workloads);
+const rows = await measureAll({ server, bare, necessary, raw }, workloads);
 console.log(formatTable(rows));
 if (options.write) await keep(rows);
 
@@ -59,10 +60,12 @@ function running(address: string, pid: number | undefined): ServerToMeasure {
 interface Measurable {
   readonly server: ServerToMeasure;
   readonly bare: BareResponder;
+  readonly necessary: Target;
   readonly raw: RawStorage | undefined;
 }
 
-async function measureAll({ server, bare, raw }: Measurable, all: readonly Workload[]): Promise<readonly Row[]> {
+async function measureAll(limitsAnd: Measurable, all: readonly Workload[]): Promise<readonly Row[]> {
+  const { server, bare, necessary, raw } = limitsAnd;
   const rows: Row[] = [];
   const { hostname, port } = new URL(server.address);
   const place = { host: hostname, port: Number(port), pid: server.pid };
@@ -71,25 +74,38 @@ async function measureAll({ server, bare, raw }: Measurable, all: readonly Workl
       GET: await measure(bare.GET, workers, options.seconds),
       POST: await measure(bare.POST, workers, options.seconds),
     };
+    const read = await measure(necessary, workers, options.seconds);
     const commits = await raw?.measure(workers, options.seconds);
     rows.push({ workload: "bare GET", ...limits.GET }, { workload: "bare POST", ...limits.POST });
+    rows.push(compared({ name: "necessary read", commits: false }, read, { bare: limits.GET }));
     if (commits) rows.push({ workload: `${options.storage} commit`, ...commits });
     for (const workload of all) {
       const target: Target = { ...place, request: () => workload.next() };
       const measured = await measure(target, workers, options.seconds);
-      rows.push(compared(workload, measured, limits[workload.yardstick], commits));
+      rows.push(compared(workload, measured, { bare: limits[workload.yardstick], raw: commits, necessary: read }));
     }
   }
   return rows;
 }
 
-function compared({ name, commits }: Workload, measured: Measured, bare: Measured, raw: Measured | undefined): Row {
+interface Limits {
+  readonly bare: Measured;
+  readonly raw?: Measured | undefined;
+  readonly necessary?: Measured;
+}
+
+function compared(
+  { name, commits, isNecessaryRead }: Pick<Workload, "name" | "commits" | "isNecessaryRead">,
+  measured: Measured,
+  { bare, raw, necessary }: Limits,
+): Row {
   return {
     workload: name,
     ...measured,
     ofBare: measured.requestsPerSecond / bare.requestsPerSecond,
     cpuOfBare: measured.cpuMicros / bare.cpuMicros,
     ...(commits && raw && { ofRaw: measured.requestsPerSecond / raw.requestsPerSecond }),
+    ...(isNecessaryRead && necessary && { cpuOfNecessary: measured.cpuMicros / necessary.cpuMicros }),
   };
 }
 

@@ -9,11 +9,13 @@ export interface Row extends Measured {
   readonly ofRaw?: number;
   /** Processor time of a request as a multiple of the bare responder's. */
   readonly cpuOfBare?: number;
+  /** The same of a server that does only what an audited read cannot be without. */
+  readonly cpuOfNecessary?: number;
 }
 
 const HEAD = [
   ...["workload", "clients", "requests/s", "p50 ms", "p99 ms"],
-  ...["CPU s/1000", "of bare", "of raw", "CPU of bare"],
+  ...["CPU s/1000", "of bare", "of raw", "CPU of bare", "of necessary"],
 ];
 
 export function formatTable(rows: readonly Row[]): string {
@@ -36,13 +38,18 @@ function cells(row: Row): string[] {
     shown(row.cpuMicros / 1_000, (value) => value.toFixed(3)),
     shown(row.ofBare, percent),
     shown(row.ofRaw, percent),
-    shown(row.cpuOfBare, (value) => `${value.toFixed(1)}x`),
+    shown(row.cpuOfBare, times),
+    shown(row.cpuOfNecessary, times),
   ];
 }
 
 /** Nothing where it was not measured: the processor time of a server whose process is not known. */
 function shown(value: number | undefined, format: (value: number) => string): string {
   return value === undefined || !Number.isFinite(value) ? "" : format(value);
+}
+
+function times(multiple: number): string {
+  return `${multiple.toFixed(1)}x`;
 }
 
 function percent(part: number): string {
