@@ -225,6 +225,19 @@ describe("requests that take too long", () => {
     await closeWith(started.listener, started.clock);
     expect(await text).toContain("HTTP/1.1 200");
   });
+
+  it("that arrive on an idle connection as the server begins to close are answered, and the client is told to leave", async () => {
+    const started = await start();
+    const { socket, until } = dial(started);
+    socket.write("GET /v1/first HTTP/1.1\r\nHost: a\r\n\r\n");
+    expect(await until(/\r\n\r\n.*\}/s)).not.toContain("Connection: close");
+    const closing = closeWith(started.listener, started.clock);
+    socket.write("GET /v1/last HTTP/1.1\r\nHost: a\r\n\r\n");
+    expect(await until(/HTTP\/1\.1 200.*HTTP\/1\.1 200.*\}/s)).toContain("Connection: close");
+    await closed(socket);
+    await closing;
+    opened.splice(opened.indexOf(started), 1);
+  });
 });
 
 describe("every answer", () => {

@@ -32,6 +32,12 @@ const CHECK_MILLIS = 2_000;
 /** Requests under way have this long to end when the server stops; Kubernetes kills after 30 s. */
 const CLOSE_MILLIS_MAX = 20_000;
 const CLOSE_POLL_MILLIS = 25;
+/**
+ * A client may have sent a request on an idle connection before it hears that it was closed, and must then take a write
+ * for one that may have been done (RFC 9112 9.3.1). So connections are first told to end, by the answers, for as long as
+ * a busy client takes between two requests.
+ */
+const LINGER_MILLIS = 250;
 
 export interface Listener {
   /** "https://127.0.0.1:8200", with the port that was really taken. */
@@ -70,10 +76,15 @@ export async function listen(config: ListenerConfig, services: ListenerServices)
   };
   const lineStreams = new LineStreams(log);
   const api = apiOptions(config, services, { deadlines, lineStreams });
+  const closing = new AbortController();
   const handler = makeHandler(services, api, config.unauthenticatedMetrics);
+  const answer: typeof handler = (message, response) => {
+    if (closing.signal.aborted) response.setHeader("Connection", "close");
+    handler(message, response);
+  };
   const server = config.tls
-    ? createTlsServer({ ...options, ...(await readTlsOptions(config.tls)) }, handler)
-    : createServer(options, handler);
+    ? createTlsServer({ ...options, ...(await readTlsOptions(config.tls)) }, answer)
+    : createServer(options, answer);
   acceptListMethod(server);
   const webSockets = new WebSockets(server, { ...api, clock });
   const watcher =
@@ -92,6 +103,8 @@ export async function listen(config: ListenerConfig, services: ListenerServices)
     reload: () => watcher?.look(),
     async close() {
       watcher?.[Symbol.dispose]();
+      closing.abort();
+      if ((await connectionsOf(server)) > 0) await clock.sleep(LINGER_MILLIS);
       webSockets.close();
       lineStreams.close();
       await closeServer(server, clock);
@@ -164,6 +177,13 @@ function shown(host: string): string {
 function portOf(server: Server): number {
   const address: AddressInfo | string | null = server.address();
   return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+function connectionsOf(server: Server): Promise<number> {
+  const { promise, resolve } = Promise.withResolvers<number>();
+  // An error means that it is not listening any more.
+  server.getConnections((error, count) => resolve(error === null ? count : 0));
+  return promise;
 }
 
 /** Connections that become idle are closed as they do; those that do not, after a while. */
