@@ -48,19 +48,19 @@ const NAME_WIDTH = 27;
 const EXPECTED = `
                             gets keys lists scans commits writes hmacs hashes encryptions decryptions auditLines
 seal status                    2    2     0     0       0      0     0      0           0           0          0
-KV v1 read                     3    9     0     0       0      0     5      2           0           1          2
-KV v1 write                    3    9     0     0       1      1     7      2           1           1          2
-KV v1 list                     2    8     1     0       0      0     4      2           0           0          2
-KV v2 read                     4   10     0     0       0      0     7      2           0           1          2
+KV v1 read                     2    9     0     0       0      0     5      2           0           1          2
+KV v1 write                    2    9     0     0       1      1     7      2           1           1          2
+KV v1 list                     1    8     1     0       0      0     4      2           0           0          2
+KV v2 read                     3   10     0     0       0      0     7      2           0           1          2
 KV v2 read, batch token        5   10     0     0       0      0     8      2           0           2          2
-KV v2 write                    4   10     0     0       1      2     9      2           2           1          2
-KV v2 list                     2    8     1     0       0      0     4      2           0           0          2
-cubbyhole read                 3    9     0     0       0      0     3      2           0           0          2
+KV v2 write                    3   10     0     0       1      2     9      2           2           1          2
+KV v2 list                     1    8     1     0       0      0     4      2           0           0          2
+cubbyhole read                 2    9     0     0       0      0     3      2           0           0          2
 AppRole login                  7   12     0     0       1      4    12      7           4           4          2
 AppRole login, batch token     8   13     0     0       0      0    12      6           1           4          2
-token lookup-self              2    8     0     0       0      0    14      2           0           0          2
+token lookup-self              1    8     0     0       0      0    14      2           0           0          2
 token create                   3    7     0     0       1      6     9      3           6           0          2
-token renew-self               2    8     0     0       1      1     8      2           1           1          2
+token renew-self               1    8     0     0       1      1     8      2           1           1          2
 token revoke-self              4    9     2     1       1      6     5      3           0           1          2
 refused by policy              7    9     0     0       0      0     4      2           1           0          2
 `;

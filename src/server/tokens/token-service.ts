@@ -6,6 +6,7 @@ import type { Transaction } from "../barrier/transaction.ts";
 import { suffixOf } from "../namespaces/namespace-scope.ts";
 import { namespaceIdOf, namespaceView } from "../namespaces/namespace-transaction.ts";
 import { BATCH_PREFIX, BATCH_TOKEN_LENGTH_MAX, BatchTokens } from "./batch-token.ts";
+import { ForeseenRights } from "./foreseen-rights.ts";
 import { SEALED_TEXT_KEY, writeSealedTextKey } from "./sealed-text.ts";
 import { newAccessor, newServiceToken, SALT_KEY, TokenHasher, writeTokenSalt } from "./token-hash.ts";
 import { type TokenRecord, tokenKey } from "./token-record.ts";
@@ -29,6 +30,7 @@ export class TokenService {
   readonly #clock: Clock;
   readonly #hasher = new TokenHasher();
   readonly #batch = new BatchTokens();
+  readonly #foreseen = new ForeseenRights();
   readonly #standIns = new WeakMap<Transaction, { readonly text: string; readonly record: TokenRecord }>();
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -84,7 +86,7 @@ export class TokenService {
   foresee(tx: Transaction, token: string): readonly string[] {
     if (token.startsWith(BATCH_PREFIX)) return [SEALED_TEXT_KEY];
     const hash = token === "" ? undefined : this.#hasher.foresee(tx, token);
-    return hash === undefined ? [SALT_KEY] : [SALT_KEY, tokenKey(hash)];
+    return hash === undefined ? [SALT_KEY] : [SALT_KEY, tokenKey(hash), ...this.#foreseen.keysOf(hash)];
   }
 
   hash(tx: Transaction, token: string): Promise<string> {
@@ -101,6 +103,7 @@ export class TokenService {
     const record = token.startsWith(BATCH_PREFIX)
       ? await this.#batch.open(tx, token)
       : await readToken(tx, await this.#hasher.hash(tx, token));
+    if (record) this.#foreseen.note(record);
     return record && this.#living(tx, record);
   }
 
