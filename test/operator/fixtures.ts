@@ -87,6 +87,7 @@ export function observed(parts: Partial<Observed> = {}): Observed {
     storageSecret: undefined,
     etcd: undefined,
     rollout: undefined,
+    volumes: undefined,
     pods: [{ name: "main-0", trouble: undefined, isFailing: false }],
     members: [answered()],
     boundary: { kind: "same" },

@@ -45,10 +45,18 @@ export class Replicated {
     await story.build(IMAGE, "coffer.tar");
     await story.build(KMS_IMAGE, "kms.tar", "--entry", "test/kit/aws/main.ts");
     await story.build(LOAD_IMAGE, "load.tar", "--entry", "test/e2e/replicated/load.ts");
-    const etcd = (await run("sh", ["-c", "command -v etcd"])).trim();
+    const etcd = await this.#etcdProgram();
     const words = ["--name", ETCD_IMAGE, "--program", `${etcd}:/usr/local/bin/etcd`];
     await run("tools/image/oci-image", [...words, "-o", join(story.folder, "etcd.tar")]);
     for (const archive of ["coffer.tar", "kms.tar", "load.tar", "etcd.tar"]) await story.load(archive);
+  }
+
+  /** The one of the cluster's own control plane, which is newer than Debian's; where that cannot be reached, the machine's. */
+  async #etcdProgram(): Promise<string> {
+    const { machineAddress, kubectlCommand } = this.story.cluster;
+    if (machineAddress === undefined) return (await run("sh", ["-c", "command -v etcd"])).trim();
+    const find = 'readlink -f "/proc/$(pgrep -xo etcd)/exe"';
+    return (await run(kubectlCommand[0], ["exec", "sh", "-c", find])).trim();
   }
 
   /** The chart, in a namespace that lets in nothing but "restricted" pods. */

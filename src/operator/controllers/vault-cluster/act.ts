@@ -7,7 +7,7 @@ import { type ControllerSource, createController } from "#kube/controller.ts";
 import { type KubeObject, keyOf } from "#kube/kube-object.ts";
 import type { Reflector } from "#kube/reflector.ts";
 import { resourceKind } from "../../api/resource.ts";
-import { storageTypeOf, type VaultCluster, vaultCluster } from "../../api/vault-cluster.ts";
+import { runsEtcd, storageTypeOf, type VaultCluster, vaultCluster } from "../../api/vault-cluster.ts";
 import {
   BOUNDARY_POLICY,
   CLUSTER_LABEL,
@@ -36,6 +36,7 @@ import { type EtcdState, lookAtEtcd } from "./etcd/act-etcd.ts";
 import { etcdName } from "./etcd/etcd-names.ts";
 import { objectsIn, type PodFacts, podFacts, statusOf } from "./pod-facts.ts";
 import { storageSecret } from "./server-storage.ts";
+import { growVolumes } from "./volumes.ts";
 
 const KIND = resourceKind(vaultCluster);
 const NAME = "vault-cluster";
@@ -138,6 +139,7 @@ async function observe(parts: ControllerParts, cluster: VaultCluster, signal: Ab
     storageSecret: needs && (await readSecretFacts(client, { namespace, name: needs.name }, signal)),
     etcd: etcd && { ...etcd, templateSize: templateSizeOf(etcdSet) },
     rollout: rolloutOf(workload),
+    volumes: hasAll ? await volumesOf(parts, cluster, signal) : undefined,
     pods,
     boundary: await boundaryOf(parts, cluster, members, signal),
     look: { now: clock.now(), generation },
@@ -153,6 +155,15 @@ function podsOf({ watches }: ControllerParts, cluster: VaultCluster): readonly P
     .filter(({ metadata }) => isEmbedded || metadata.deletionTimestamp === undefined)
     .map(podFacts)
     .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** Volumes of the servers, or of their etcd members. */
+function volumesOf({ client, watches }: ControllerParts, cluster: VaultCluster, signal: AbortSignal) {
+  const { namespace, name } = cluster.metadata;
+  const component = runsEtcd(cluster) ? "etcd" : "server";
+  const set = component === "etcd" ? etcdName(cluster) : name;
+  const templateSize = templateSizeOf(watches.statefulSets.get(keyOf({ namespace, name: set })));
+  return growVolumes(client, cluster, { component, templateSize }, signal);
 }
 
 /** How far the pods of the workload are new; undefined while there is none. */

@@ -14,10 +14,11 @@ import type { CertificateState } from "./certificates.ts";
 import type { EtcdPlan } from "./etcd/decide-etcd.ts";
 import { etcdObjects } from "./etcd/etcd-objects.ts";
 import { type Assessment, assess, membersOf } from "./members.ts";
-import { grownClaims, supportingObjects } from "./objects.ts";
+import { supportingObjects } from "./objects.ts";
 import type { PodFacts } from "./pod-facts.ts";
 import { serverConfig } from "./server-config.ts";
 import { storageSecret } from "./server-storage.ts";
+import { type VolumeState, volumeFinding } from "./volumes.ts";
 import { type WorkloadSettings, workload } from "./workload.ts";
 
 /** Of the boundary policy on the server, against the access rules. */
@@ -39,6 +40,8 @@ export interface Observed {
   readonly storageSecret: SecretFacts | undefined;
   /** Of the etcd members that the operator runs; undefined when it runs none, or may not look yet. */
   readonly etcd: EtcdSeen | undefined;
+  /** Of volumes that are to be larger than they were made; undefined when none is. */
+  readonly volumes: VolumeState | undefined;
   /** Undefined while there are no server pods to be made. */
   readonly rollout: Rollout | undefined;
   readonly pods: readonly PodFacts[];
@@ -82,6 +85,7 @@ export function decide(observed: Observed): Decision<VaultClusterStatus> {
     ...tlsFinding(observed),
     ...(assessment?.findings ?? []),
     ...(observed.etcd === undefined ? [] : [observed.etcd.plan.finding]),
+    ...(observed.volumes === undefined ? [] : [volumeFinding(observed.volumes)]),
     ...rolloutFindings(observed),
   ];
   const { conditions, events } = conclude(cluster.status?.conditions ?? [], look, findings);
@@ -211,7 +215,6 @@ function objectsOf(observed: Observed): Decision<unknown>["objects"] {
     ...supportingObjects({ cluster, config, caBundle: certificate.caBundle, owner }),
     ...(etcd === undefined ? [] : etcdObjects({ cluster, image, settings, owner, ...etcd })),
     ...(canServe ? [workload({ ...inputs, storageSecret: observed.storageSecret })] : []),
-    ...grownClaims(cluster, templateSize),
   ];
 }
 

@@ -3,12 +3,11 @@ import type { JsonObject } from "#common/json.ts";
 import {
   CLUSTER_ROLE_BINDING,
   CONFIG_MAP,
-  PERSISTENT_VOLUME_CLAIM,
   POD_DISRUPTION_BUDGET,
   SERVICE,
   SERVICE_ACCOUNT,
 } from "#kube/resource-kinds.ts";
-import { storageTypeOf, type VaultCluster } from "../../api/vault-cluster.ts";
+import type { VaultCluster } from "../../api/vault-cluster.ts";
 import {
   authDelegatorName,
   caBundleName,
@@ -19,7 +18,6 @@ import {
 } from "../../cluster-names.ts";
 import type { DesiredObject } from "../decision.ts";
 import { CONFIG_FILE } from "./server-config.ts";
-import { DATA_VOLUME } from "./workload.ts";
 
 /** Everything but the pods. `caBundle`: the authority's certificate, unless clients trust the system's authorities. */
 export function supportingObjects(inputs: {
@@ -80,19 +78,4 @@ function disruptionBudget(cluster: VaultCluster, metadata: JsonObject): DesiredO
   const selector = { matchLabels: selectorLabels(cluster) };
   const spec = { maxUnavailable: 1, unhealthyPodEvictionPolicy: "AlwaysAllow", selector };
   return { kind: POD_DISRUPTION_BUDGET, object: { metadata, spec } };
-}
-
-/** The claims of existing pods, grown to the wanted size; the StatefulSet's own template cannot change. */
-export function grownClaims(
-  { metadata, spec }: VaultCluster,
-  templateSize: string | undefined,
-): readonly DesiredObject[] {
-  if (templateSize === undefined || templateSize === spec.storage.size || storageTypeOf(spec) !== "embedded") return [];
-  return Array.from({ length: spec.replicas }, (_, ordinal) => ({
-    kind: PERSISTENT_VOLUME_CLAIM,
-    object: {
-      metadata: { name: `${DATA_VOLUME}-${metadata.name}-${ordinal}`, namespace: metadata.namespace },
-      spec: { resources: { requests: { storage: spec.storage.size } } },
-    },
-  }));
 }

@@ -176,13 +176,13 @@ describe("several servers", () => {
     });
   });
 
-  it("grow members' volumes without touching the template", () => {
+  it("leave the template of the members' volumes as it is when they are to grow, and tell of it", () => {
     const grown = { ...whole, cluster: several({ size: "2Gi" }), etcd: { ...etcd(), templateSize: "1Gi" } };
-    const claims = decide(grown).objects.filter(({ kind }) => kind.kind === "PersistentVolumeClaim");
-    expect(claims.map(({ object }) => at(object, "metadata", "name"))).toEqual(
-      [0, 1, 2].map((ordinal) => `data-main-etcd-${ordinal}`),
-    );
-    const set = objectOf(decide(grown), "StatefulSet", "main-etcd");
+    const decision = decide({ ...grown, volumes: { growing: ["data-main-etcd-0"], refusal: undefined } });
+    const set = objectOf(decision, "StatefulSet", "main-etcd");
     expect(at(set, "spec", "volumeClaimTemplates", 0, "spec", "resources", "requests", "storage")).toBe("1Gi");
+    expect(shown(decision.status.conditions)).toEqual(
+      expect.arrayContaining(["Ready=True Running", "VolumesSized=False VolumeResizing"]),
+    );
   });
 });

@@ -37,7 +37,7 @@ export interface WorkloadInputs {
 const USER_ID = 65_532;
 /** Requests that are under way end, and LMDB closes, in well below this. */
 const GRACE_SECONDS = 30;
-export const DATA_VOLUME = "data";
+const DATA_VOLUME = "data";
 
 /** Endpoints forget a pod that ends within a second or two; until then it goes on serving. */
 const DRAIN_SECONDS = 5;

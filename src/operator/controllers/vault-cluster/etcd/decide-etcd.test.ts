@@ -145,7 +145,7 @@ describe("how far members have come", () => {
     expect(decided(fresh).replicas).toBe(3);
     expect(decided(fresh).finding.reason).toBe("EtcdStarting");
     const started = { ...fresh, phases: phases("new", "new", "new"), pods: [pod(0), pod(1), dead(2)] };
-    const late = decided({ ...started, members: [member(0), member(1), member(2, { name: "" })] });
+    const late = decided({ ...started, members: healthy.members });
     expect(kinds(late)).toEqual(["new", "new", "new"]);
     expect(late.step).toBeUndefined();
     const whole = decided({ ...started, pods: healthy.pods, members: healthy.members });

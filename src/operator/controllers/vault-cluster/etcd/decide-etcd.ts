@@ -3,6 +3,7 @@
 // two of them goes on with the second. Members change one at a time, and only while enough others work. Pure.
 import type { Finding } from "#kube/conditions.ts";
 import type { VaultCluster, VaultClusterStatus } from "../../../api/vault-cluster.ts";
+import { quantityBytes } from "../quantity.ts";
 import type { EtcdMember, EtcdStatus } from "./etcd-api.ts";
 import { memberName, ordinalOf, peerUrl } from "./etcd-names.ts";
 import type { Phase } from "./member-config.ts";
@@ -87,8 +88,8 @@ function phasesOf({ cluster, phases: before, hasVolumes, members, pods }: EtcdOb
   const all = members
     .flatMap((one) => nameOf(cluster, one) ?? [])
     .filter((name) => ordinalOf(cluster, name) !== undefined);
-  // A founder that is late would be refused as a stranger: they are done together.
-  const founded = names.every((name) => known.get(name)?.kind !== "new" || isVoter(members, name));
+  // The list has the founders from the beginning; one has data when it answers. They are done together.
+  const founded = names.every((name) => known.get(name)?.kind !== "new" || hasArrived({ members, pods }, name));
   const next = new Map<string, Phase>();
   for (const name of new Set([...known.keys(), ...all])) {
     const phase = known.get(name) ?? { kind: "joined" };
@@ -113,8 +114,9 @@ function settledPhase(phase: Phase, pod: EtcdPod | undefined): Phase {
   return phase.kind === "joining" && pod?.answer === undefined ? phase : { kind: "joined" };
 }
 
-function isVoter(members: readonly EtcdMember[], name: string): boolean {
-  return members.some((one) => one.name === name && !one.isLearner);
+function hasArrived({ members, pods }: { members: readonly EtcdMember[]; pods: readonly EtcdPod[] }, name: string) {
+  const id = pods.find((pod) => pod.name === name)?.answer?.header.member_id;
+  return members.some((one) => one.name === name && one.ID === id);
 }
 
 /** Its own name, or before it has started the one that its address tells. */
@@ -343,11 +345,6 @@ function findingOf(facts: {
   return finding("False", "EtcdDegraded", listed);
 }
 
-/** Units of Kubernetes' quantities that make sense for a volume. */
-const UNITS: Readonly<Record<string, number>> = {
-  ...{ "": 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15 },
-  ...{ Ki: 1024, Mi: 1024 ** 2, Gi: 1024 ** 3, Ti: 1024 ** 4, Pi: 1024 ** 5 },
-};
 /** Beyond, etcd warns (etcd.io: dev-guide/limit). */
 const QUOTA_BYTES_MAX = 8 * 1024 ** 3;
 /** The rest of the volume is for the log, for a snapshot that a member receives, and for the copy that defragmentation makes. */
@@ -355,7 +352,6 @@ const QUOTA_PART = 0.4;
 
 /** How large the database may get: a part of the volume. */
 export function quotaBytes({ spec: { storage } }: VaultCluster): number {
-  const [, digits = "", unit = ""] = /^([0-9.]+)([A-Za-z]*)$/.exec(storage.size) ?? [];
-  const bytes = Number(digits) * (UNITS[unit] ?? 1);
-  return Math.max(1024 ** 2, Math.min(QUOTA_BYTES_MAX, Math.floor(bytes * QUOTA_PART) || 0));
+  const bytes = quantityBytes(storage.size) ?? 0;
+  return Math.max(1024 ** 2, Math.min(QUOTA_BYTES_MAX, Math.floor(bytes * QUOTA_PART)));
 }

@@ -2,14 +2,7 @@
 // pods and volumes, what limits disruption. Pods satisfy the Pod Security Standard "restricted".
 import { createHash } from "node:crypto";
 import type { JsonObject } from "#common/json.ts";
-import {
-  CONFIG_MAP,
-  PERSISTENT_VOLUME_CLAIM,
-  POD_DISRUPTION_BUDGET,
-  SERVICE,
-  SERVICE_ACCOUNT,
-  STATEFUL_SET,
-} from "#kube/resource-kinds.ts";
+import { CONFIG_MAP, POD_DISRUPTION_BUDGET, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET } from "#kube/resource-kinds.ts";
 import type { VaultCluster } from "../../../api/vault-cluster.ts";
 import { objectLabels, selectorLabels } from "../../../cluster-names.ts";
 import type { OperatorSettings } from "../../../settings.ts";
@@ -69,7 +62,6 @@ export function etcdObjects(inputs: EtcdInputs): readonly DesiredObject[] {
     service(etcdClientName(cluster), { type: "ClusterIP", ports: [client] }),
     { kind: POD_DISRUPTION_BUDGET, object: { metadata: meta(etcdName(cluster)), spec: budget } },
     { kind: STATEFUL_SET, object: { metadata: meta(etcdName(cluster)), spec: statefulSetSpec(inputs) } },
-    ...grownClaims(inputs),
   ];
 }
 
@@ -173,20 +165,4 @@ function container(cluster: VaultCluster, image: string, settings: EtcdInputs["s
       { name: DATA_VOLUME, mountPath: DATA_DIRECTORY },
     ],
   };
-}
-
-/** The claims of existing members, grown to the wanted size. */
-function grownClaims({ cluster, plan, templateSize }: EtcdInputs): readonly DesiredObject[] {
-  const { size } = cluster.spec.storage;
-  if (templateSize === undefined || templateSize === size) return [];
-  return Array.from({ length: plan.replicas }, (_, ordinal) => ({
-    kind: PERSISTENT_VOLUME_CLAIM,
-    object: {
-      metadata: {
-        name: `${DATA_VOLUME}-${etcdName(cluster)}-${ordinal}`,
-        namespace: cluster.metadata.namespace,
-      },
-      spec: { resources: { requests: { storage: size } } },
-    },
-  }));
 }
