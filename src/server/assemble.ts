@@ -164,11 +164,11 @@ function takesStream({ paths }: ReturnType<typeof sysBackend>, path: string): bo
 
 /** The seals' copies of the keys, and who sees to them. */
 function lookAfterSeals(
-  { storage, clock, log }: ServerParts,
+  { storage, clock, log, siblings }: ServerParts,
   { seals, node, barrier, sealWrap }: { seals: SealSet; node: Node; barrier: Barrier; sealWrap: SealWrap },
 ) {
   const copies = new SealCopies({ storage, barrier, clock });
-  const sealWatch = new SealWatch({ seals, copies, node, clock, log });
+  const sealWatch = new SealWatch({ seals, copies, node, clock, log, shared: siblings?.seals });
   sealWatch.onRenewed(sealWrap);
   return { copies, sealWatch };
 }

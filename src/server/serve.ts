@@ -63,7 +63,14 @@ export async function serve(config: ServerConfig, start: Start): Promise<number>
   server.snapshots.scheduler?.countBy(parts.metrics);
   registerStorageMetrics(parts.metrics, parts.storage);
   // Before it listens: a worker that is started again is unsealed when it gets its first request.
-  await link?.attach({ node: server.services.node, inFlight: server.inFlight, log, metrics: parts.metrics });
+  const sealHealth = () => server.sealWatch.ownHealth;
+  await link?.attach({
+    node: server.services.node,
+    inFlight: server.inFlight,
+    log,
+    metrics: parts.metrics,
+    sealHealth,
+  });
   const worker = String(link?.place.number ?? 1);
   const counted = (request: Request) => {
     requests.add({ worker });

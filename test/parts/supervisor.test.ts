@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { startAwsResponder } from "#test/kit/aws/responder.ts";
 import { at } from "#test/kit/client.ts";
 import { connect } from "#test/kit/connection.ts";
-import { startServer, untilUnsealed, writeConfig } from "#test/kit/server.ts";
+import { type RunningServer, startServer, untilUnsealed, writeConfig } from "#test/kit/server.ts";
 import {
   bootstrapped,
   connectToBoth,
@@ -34,6 +34,10 @@ describe("a seal that opens by itself", () => {
     try {
       await until(() => count(server.output(), /unsealed worker=/g) === 3, "all are unsealed", server);
       expect(calls()).toEqual([1, 0]);
+      await until(async () => (await probedAt(server)).every(Boolean), "all tell of the probe that one made", server);
+      // The one that looks after the seals probes at its start, and again once it is unsealed.
+      expect(aws.requests().get("Encrypt coffer:purpose=probe")).toBeLessThanOrEqual(2);
+      expect(new Set(await probedAt(server)).size).toBe(1);
       await server.stop();
       ({ server } = await start(extra, folder));
       await until(() => count(server.output(), /unsealed worker=/g) === 3, "all are unsealed again", server);
@@ -87,6 +91,16 @@ describe("a seal that opens by itself", () => {
     }
   });
 });
+
+/** When the seal was probed last, as several connections are told. */
+function probedAt({ address }: RunningServer): Promise<readonly (string | undefined)[]> {
+  const ask = async () => {
+    using client = connect(address);
+    const { text } = await client.call("GET", "sys/seal-backend-status");
+    return /"last_probe":"([^"]+)"/.exec(text)?.[1];
+  };
+  return Promise.all(Array.from({ length: 6 }, ask));
+}
 
 describe("the supervisor", () => {
   it("takes the workers with it when it is killed, so that the next start has port and store to itself", async () => {

@@ -84,7 +84,7 @@ describe("a seal that was added", () => {
     const { watch, node, clock } = watchOf(storage, [testSeal("one", 1), two.seal]);
     await node.tryAutoUnseal();
     expect(await watch.look(never)).toBe(false);
-    expect(watch.health()).toMatchObject([
+    expect(await watch.health()).toMatchObject([
       { name: "one", isHealthy: true },
       { name: "two", isHealthy: false, fault: "Unreachable", message: "it is unplugged", sinceMillis: clock.now() },
     ]);
@@ -196,12 +196,12 @@ describe("the loop", () => {
     one.state.down = false;
     watch.wake();
     await advance(0);
-    expect([one.state.probes, watch.health()[0]?.isHealthy]).toEqual([4, true]);
+    expect([one.state.probes, (await watch.health())[0]?.isHealthy]).toEqual([4, true]);
     one.state.hangs = true;
     watch.wake();
     await advance(0);
     await advance(PROBE_MILLIS_MAX);
-    expect(watch.health()).toMatchObject([{ isHealthy: false, message: "it has not answered in time" }]);
+    expect(await watch.health()).toMatchObject([{ isHealthy: false, message: "it has not answered in time" }]);
     stop.abort();
     await watch.stopped();
   });
@@ -218,7 +218,7 @@ describe("the loop", () => {
       for (let j = 0; j < 10; j++) await new Promise((resolve) => setImmediate(resolve));
       expect(node.state).toBe("unsealed");
     }
-    expect(watch.health()).toMatchObject([{ isHealthy: false, sinceMillis: down }]);
+    expect(await watch.health()).toMatchObject([{ isHealthy: false, sinceMillis: down }]);
     expect(one.state.probes).toBeGreaterThan(30);
     const restarted = watchOf(storage, [one.seal]);
     expect(await restarted.node.tryAutoUnseal()).toBe(false);

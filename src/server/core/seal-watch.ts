@@ -1,10 +1,12 @@
 // Looks after the seals while the server runs: probes each by wrapping and unwrapping a nonce, and wraps the keys anew by
 // a seal that was added, has come back with a copy that is over, or uses another key than before; forgets the copies of
 // seals that were disabled. A probe that fails is told and counted and changes nothing else: a server that is unsealed
-// needs no seal to go on. Every process looks for itself; their commits check versions.
+// needs no seal to go on. Of the workers of a server one does it, and tells the others who ask (siblings.ts); servers on
+// one store each look for themselves, and their commits check versions.
 import { randomInt } from "node:crypto";
 import { type Clock, type Millis, within } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
+import type { JsonObject } from "#common/json.ts";
 import type { Log } from "#common/log.ts";
 import { type AutoSeal, SealError } from "../seal/seal.ts";
 import type { Node } from "./node.ts";
@@ -12,6 +14,7 @@ import type { SealFollower } from "./seal-change.ts";
 import { isComplete, type SealCopies } from "./seal-copies.ts";
 import type { SealSet } from "./seal-set.ts";
 import type { SealKeys } from "./seal-store.ts";
+import type { SharedSealWatch } from "./siblings.ts";
 
 /** Between two looks while all is well: each costs two calls of a KMS and two lines in its log. */
 const HEALTHY_MILLIS = 600_000;
@@ -35,6 +38,8 @@ export interface SealHealth {
   readonly latencyMillis: Millis | undefined;
   readonly fault: string | undefined;
   readonly message: string | undefined;
+  /** What is known of the machines behind the seal. */
+  readonly machinery: JsonObject | undefined;
 }
 
 export interface SealWatchDependencies {
@@ -43,6 +48,8 @@ export interface SealWatchDependencies {
   readonly node: Pick<Node, "state" | "reload">;
   readonly clock: Clock;
   readonly log: Log;
+  /** Of the server's other workers. */
+  readonly shared?: SharedSealWatch | undefined;
   /** 0 (included) to 1 (excluded); for tests. */
   readonly random?: () => number;
 }
@@ -71,9 +78,22 @@ export class SealWatch {
     this.#follower = follower;
   }
 
-  /** Of the seals that open by themselves and are not disabled, in order of priority. */
-  health(): readonly SealHealth[] {
-    return this.#deps.seals.autos.map((seal) => this.#health.get(seal) ?? unknown(seal, this.#deps.clock.now()));
+  /** Of the seals that open by themselves and are not disabled, in order of priority; as this process found them. */
+  get ownHealth(): readonly SealHealth[] {
+    return this.#deps.seals.autos.map((seal) => ({
+      ...(this.#health.get(seal) ?? unknown(seal, this.#deps.clock.now())),
+      machinery: seal.machinery?.(),
+    }));
+  }
+
+  /** The same as the worker found them that looks after the seals. */
+  async health(): Promise<readonly SealHealth[]> {
+    const told = this.#isMine ? undefined : await this.#deps.shared?.health();
+    return this.ownHealth.map((own) => told?.find(({ name }) => name === own.name) ?? own);
+  }
+
+  get #isMine(): boolean {
+    return this.#deps.shared?.mine.aborted ?? true;
   }
 
   /** Runs until the signal aborts. */
@@ -93,9 +113,11 @@ export class SealWatch {
   async #run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       this.#wake = new AbortController();
-      const isWell = await this.look(signal);
+      const isWell = this.#isMine ? await this.look(signal) : await this.#follow();
       if (signal.aborted) return;
-      await this.#deps.clock.sleep(this.#pause(isWell), AbortSignal.any([signal, this.#wake.signal]));
+      const { shared, clock } = this.#deps;
+      const appointed = shared && !shared.mine.aborted ? [shared.mine] : [];
+      await clock.sleep(this.#pause(isWell), AbortSignal.any([signal, this.#wake.signal, ...appointed]));
     }
   }
 
@@ -104,6 +126,17 @@ export class SealWatch {
     const random = this.#deps.random ?? (() => randomInt(RANDOM_STEPS) / RANDOM_STEPS);
     const base = isWell ? HEALTHY_MILLIS : UNHEALTHY_MILLIS;
     return Math.round(base * (0.75 + random() / 2));
+  }
+
+  /** What a worker does while another one looks after the seals. True when it worked. Never throws. */
+  async #follow(): Promise<boolean> {
+    try {
+      if (this.#deps.node.state === "unsealed") await this.#deps.node.reload();
+      return true;
+    } catch (error) {
+      this.#deps.log.debug("cannot read what the seals have wrapped", { error: messageOf(error) });
+      return false;
+    }
   }
 
   /** One look at all seals. True when all are well and have their copies. Never throws. */
@@ -146,7 +179,7 @@ export class SealWatch {
     const late = new AbortController();
     const now = clock.now();
     const since = (isHealthy: boolean) => (before?.isHealthy === isHealthy ? before.sinceMillis : now);
-    const common = { name: seal.name, type: seal.type, probedMillis: now };
+    const common = { name: seal.name, type: seal.type, probedMillis: now, machinery: undefined };
     try {
       const found = await within(clock, PROBE_MILLIS_MAX, seal.probe(AbortSignal.any([signal, late.signal])));
       if (found === "late") throw new SealError("Unreachable", "it has not answered in time", { transient: true });
@@ -207,5 +240,6 @@ export class SealWatch {
 
 function unknown({ name, type }: AutoSeal, now: Millis): SealHealth {
   const nothing = { probedMillis: undefined, latencyMillis: undefined, fault: undefined, message: undefined };
-  return { name, type, isHealthy: undefined, sinceMillis: now, keyId: "", ...nothing };
+  const machinery = undefined;
+  return { name, type, isHealthy: undefined, sinceMillis: now, keyId: "", machinery, ...nothing };
 }

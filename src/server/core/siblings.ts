@@ -8,6 +8,7 @@ import type { EventRelay } from "../events/event-relay.ts";
 import type { RateCounter } from "../quotas/rate-limiter.ts";
 import type { Turn } from "./background.ts";
 import type { FlightNote, InFlight } from "./in-flight.ts";
+import type { SealHealth } from "./seal-watch.ts";
 import { ownProgress, type UnsealProgress } from "./unseal-progress.ts";
 
 /**
@@ -40,6 +41,14 @@ export interface SealTrouble {
   readonly sinceMillis: number;
 }
 
+/** One worker looks after the seals for all, so that a KMS is asked once for each server. */
+export interface SharedSealWatch {
+  /** Aborts when this worker is the one. */
+  readonly mine: AbortSignal;
+  /** What that one found; undefined when it has not answered yet. */
+  health(): Promise<readonly SealHealth[] | undefined>;
+}
+
 /** What belongs to the server as a whole, from all its processes. */
 export interface WholeServer {
   metrics(): Promise<MetricsSnapshot>;
@@ -58,6 +67,7 @@ export interface Siblings {
   /** When this worker's background work has its turn. */
   readonly turn: Turn;
   readonly unseal: SharedUnseal;
+  readonly seals: SharedSealWatch;
   readonly whole: WholeServer;
   readonly events: EventRelay;
   readonly rates: RateCounter;

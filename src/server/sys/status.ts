@@ -56,11 +56,11 @@ function troublesOf({ node }: StatusServices): readonly JsonObject[] {
   }));
 }
 
-/** Whether the seals that open by themselves can, and hold the keys. Times are of this process. */
+/** Whether the seals that open by themselves can, and hold the keys. */
 export async function sealBackendStatus({ node, seals, sealWatch, copies }: SysServices): Promise<JsonObject> {
   await node.refresh();
   const keys = node.config ? (await copies.stored()).keys : undefined;
-  const health = sealWatch.health();
+  const health = await sealWatch.health();
   const down = health.filter(({ isHealthy }) => isHealthy === false);
   const since = Math.min(...down.map(({ sinceMillis }) => sinceMillis));
   const isWrapped = health.every(({ name, keyId }) => keys !== undefined && isWrappedBy(keys, name, keyId));
@@ -69,7 +69,7 @@ export async function sealBackendStatus({ node, seals, sealWatch, copies }: SysS
     ...(down.length > 0 && { unhealthy_since: new Date(since).toISOString() }),
     fully_wrapped: isWrapped,
     backends: [
-      ...health.map((each) => ({ ...backend(each, keys), ...machineryOf(seals, each.name) })),
+      ...health.map((each) => backend(each, keys)),
       ...seals.retired.map(({ name, type }) => ({
         name,
         type,
@@ -88,7 +88,7 @@ function isWrappedBy(keys: SealKeys, name: string, keyId: string): boolean {
 }
 
 function backend(health: SealHealth, keys: SealKeys | undefined): JsonObject {
-  const { name, type, isHealthy, sinceMillis, probedMillis, keyId, latencyMillis, fault, message } = health;
+  const { name, type, isHealthy, sinceMillis, probedMillis, keyId, latencyMillis, fault, message, machinery } = health;
   return {
     ...{ name, type, configured: true, disabled: false, healthy: isHealthy !== false },
     ...(isHealthy === false && {
@@ -100,13 +100,8 @@ function backend(health: SealHealth, keys: SealKeys | undefined): JsonObject {
     ...(latencyMillis !== undefined && { latency_ms: latencyMillis }),
     ...(keyId !== "" && { key_id: keyId }),
     ...copyOf(keys, name),
+    ...(machinery !== undefined && { machinery }),
   };
-}
-
-/** What the seal knows of the machines behind it. */
-function machineryOf({ autos }: SysServices["seals"], name: string): JsonObject {
-  const machinery = autos.find((seal) => seal.name === name)?.machinery?.();
-  return machinery === undefined ? {} : { machinery };
 }
 
 /** What stands in the store by that seal. */

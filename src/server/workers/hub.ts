@@ -8,6 +8,7 @@ import type { Log, LogLevel } from "#common/log.ts";
 import type { Metrics } from "#common/metrics.ts";
 import { countsOf, type MetricsSnapshot, mergeMetrics } from "#common/metrics-snapshot.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
+import type { SealHealth } from "../core/seal-watch.ts";
 import type { SealTrouble } from "../core/siblings.ts";
 import { EnteredShares } from "../core/unseal-progress.ts";
 import { RateLimiter } from "../quotas/rate-limiter.ts";
@@ -76,6 +77,9 @@ export class Hub {
   /** Somebody sealed the server: nobody asks the seals until it is unsealed again. */
   #isSealedByHand = false;
   #lead: Member | undefined;
+  /** Who looks after the seals, for as long as it lives, and what it said when it was asked last. */
+  #watcher: Member | undefined;
+  #sealHealth: readonly SealHealth[] | undefined;
   #level: LogLevel | undefined;
   #troubles: readonly SealTrouble[] = [];
   /** What workers counted that have ended. */
@@ -122,6 +126,8 @@ export class Hub {
         return this.#allMetrics();
       case "all-in-flight":
         return this.#allInFlight();
+      case "seal-health":
+        return this.#askSealHealth();
       case "level":
         this.#level = message.level;
         return this.#toOthers(undefined, message);
@@ -144,6 +150,7 @@ export class Hub {
     this.#ended = mergeMetrics([this.#ended, countsOf(seat.metrics)]);
     if (this.#lead === member) this.#lead = undefined;
     this.#appointLead();
+    if (this.#watcher === member) this.#appointWatcher();
     void this.#tellWanted();
   }
 
@@ -190,10 +197,12 @@ export class Hub {
     seat.told = this.#wantedBeside(member);
     const isSealed = this.#rootKey === undefined && !this.#isSealedByHand;
     if (isSealed) this.#lead ??= member;
+    this.#watcher ??= member;
     return {
       kind: "attached",
       rootKey: this.#rootKey?.expose(),
       lead: this.#lead === member,
+      watch: this.#watcher === member,
       level: this.#level,
       wanted: seat.told,
       troubles: this.#troubles,
@@ -252,6 +261,19 @@ export class Hub {
     const [next] = this.#seats.keys();
     this.#lead = next;
     next?.channel.tell({ kind: "lead" });
+  }
+
+  #appointWatcher(): void {
+    const [next] = this.#seats.keys();
+    this.#watcher = next;
+    next?.channel.tell({ kind: "watch" });
+  }
+
+  /** One that is slow to answer has the seals as it said the last time. */
+  async #askSealHealth(): Promise<Answer> {
+    const answer = this.#watcher && (await this.#gather(this.#watcher, { kind: "seal-health" }));
+    if (answer?.kind === "seal-health") this.#sealHealth = answer.health;
+    return { kind: "seal-health", health: this.#sealHealth };
   }
 
   /** Resolves when all have followed or are ended. */

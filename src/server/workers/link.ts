@@ -10,7 +10,8 @@ import { SecretBytes } from "#common/secret-bytes.ts";
 import type { Turn } from "../core/background.ts";
 import type { FlightNote, InFlight } from "../core/in-flight.ts";
 import type { Node } from "../core/node.ts";
-import type { SharedUnseal, Siblings, WholeServer } from "../core/siblings.ts";
+import type { SealHealth } from "../core/seal-watch.ts";
+import type { SharedSealWatch, SharedUnseal, Siblings, WholeServer } from "../core/siblings.ts";
 import type { ServerEvent } from "../events/event.ts";
 import type { EventRelay } from "../events/event-relay.ts";
 import type { RateCounter } from "../quotas/rate-limiter.ts";
@@ -26,6 +27,8 @@ export interface WorkerParts {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly inFlight: InFlight;
+  /** As this process found them. */
+  sealHealth?(): readonly SealHealth[];
 }
 
 export interface ClosablePort extends Port {
@@ -35,6 +38,7 @@ export interface ClosablePort extends Port {
 export class Link implements Siblings {
   readonly #channel: Channel<ToSupervisor, ToWorker, Answer>;
   readonly #leading = new AbortController();
+  readonly #watching = new AbortController();
   readonly #started: Promise<WorkerStart>;
   #onStart: (start: WorkerStart) => void = () => {};
   #parts: WorkerParts | undefined;
@@ -46,6 +50,7 @@ export class Link implements Siblings {
   #place: Omit<WorkerStart, "files"> = { number: 1, count: 1, server: "" };
 
   readonly unseal: SharedUnseal;
+  readonly seals: SharedSealWatch;
   readonly whole: WholeServer;
   readonly events: EventRelay;
   readonly rates: RateCounter;
@@ -59,6 +64,7 @@ export class Link implements Siblings {
     });
     this.#channel = new Channel(port, clock, (message) => this.#receive(message));
     this.unseal = this.#sharedUnseal();
+    this.seals = { mine: this.#watching.signal, health: () => this.#sealHealth() };
     this.whole = this.#wholeServer();
     this.events = this.#eventRelay();
     this.rates = { take: (client, allowance) => this.#take({ kind: "take", client, allowance }) };
@@ -98,6 +104,7 @@ export class Link implements Siblings {
     if (answer.level) parts.log.threshold.change(answer.level);
     parts.node.adoptTroubles(answer.troubles);
     if (answer.lead) this.#leading.abort("appointed");
+    if (answer.watch) this.#watching.abort("appointed");
     // A server beside this one may have replaced the key: then the seals know the new one.
     if (answer.rootKey) await this.#open(answer.rootKey).catch(() => this.#leading.abort("the key is over"));
   }
@@ -132,6 +139,8 @@ export class Link implements Siblings {
         return { kind: "metrics", snapshot: this.#parts?.metrics.snapshot() ?? [], seconds: 0 };
       case "in-flight":
         return { kind: "in-flight", notes: this.#parts?.inFlight.list() ?? [] };
+      case "seal-health":
+        return { kind: "seal-health", health: this.#parts?.sealHealth?.() };
       case "ping":
         return done;
       default:
@@ -140,11 +149,16 @@ export class Link implements Siblings {
     }
   }
 
-  #note(message: Exclude<ToWorker, { kind: "start" | "open" | "seal" | "metrics" | "in-flight" | "ping" }>): void {
+  #note(
+    message: Exclude<ToWorker, { kind: "start" | "open" | "seal" | "metrics" | "in-flight" | "seal-health" | "ping" }>,
+  ): void {
     const log = this.#parts?.log;
     switch (message.kind) {
       case "lead":
         this.#leading.abort("appointed");
+        return;
+      case "watch":
+        this.#watching.abort("appointed");
         return;
       case "troubles":
         this.#parts?.node.adoptTroubles(message.troubles);
@@ -239,6 +253,12 @@ export class Link implements Siblings {
     const answer = await this.#ask({ kind: "all-in-flight" });
     if (answer.kind !== "in-flight") throw unexpected(answer);
     return answer.notes;
+  }
+
+  async #sealHealth(): Promise<readonly SealHealth[] | undefined> {
+    const answer = await this.#ask({ kind: "seal-health" });
+    if (answer.kind !== "seal-health") throw unexpected(answer);
+    return answer.health;
   }
 
   #eventRelay(): EventRelay {

@@ -8,6 +8,7 @@ import type { LogLevel } from "#common/log.ts";
 import type { MetricsSnapshot } from "#common/metrics-snapshot.ts";
 import type { ConfigFile } from "../config/server-config.ts";
 import type { FlightNote } from "../core/in-flight.ts";
+import type { SealHealth } from "../core/seal-watch.ts";
 import type { SealTrouble } from "../core/siblings.ts";
 import type { ProgressStatus } from "../core/unseal-progress.ts";
 import type { ServerEvent } from "../events/event.ts";
@@ -48,6 +49,8 @@ export type ToSupervisor =
   | { readonly kind: "take"; readonly client: string; readonly allowance: Allowance }
   /** This worker has read the configuration again; all are to. */
   | { readonly kind: "reread" }
+  /** How the seals are, of the worker that looks after them. */
+  | { readonly kind: "seal-health" }
   | { readonly kind: "all-metrics" }
   | { readonly kind: "all-in-flight" };
 
@@ -70,6 +73,9 @@ export type ToWorker =
   | { readonly kind: "ping" }
   /** This one of the workers asks the seals. */
   | { readonly kind: "lead" }
+  /** This one looks after the seals. */
+  | { readonly kind: "watch" }
+  | { readonly kind: "seal-health" }
   | { readonly kind: "troubles"; readonly troubles: readonly SealTrouble[] }
   | { readonly kind: "wanted"; readonly wanted: Wanted }
   | { readonly kind: "event"; readonly event: ServerEvent }
@@ -84,6 +90,7 @@ export interface Attached {
   readonly kind: "attached";
   readonly rootKey: Uint8Array | undefined;
   readonly lead: boolean;
+  readonly watch: boolean;
   readonly level: LogLevel | undefined;
   readonly wanted: Wanted;
   readonly troubles: readonly SealTrouble[];
@@ -97,6 +104,7 @@ export type Answer =
   | { readonly kind: "progress"; readonly progress: ProgressStatus }
   | { readonly kind: "verdict"; readonly verdict: RateVerdict }
   | { readonly kind: "metrics"; readonly snapshot: MetricsSnapshot; readonly seconds: number }
-  | { readonly kind: "in-flight"; readonly notes: readonly FlightNote[] };
+  | { readonly kind: "in-flight"; readonly notes: readonly FlightNote[] }
+  | { readonly kind: "seal-health"; readonly health: readonly SealHealth[] | undefined };
 
 export const done: Answer = { kind: "done" };

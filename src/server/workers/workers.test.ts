@@ -10,10 +10,12 @@ import { requestOf, testSeal } from "#test/kit/core.ts";
 import { Barrier } from "../barrier/barrier.ts";
 import { InFlight } from "../core/in-flight.ts";
 import { Node } from "../core/node.ts";
+import { SealCopies } from "../core/seal-copies.ts";
 import { SealSet } from "../core/seal-set.ts";
+import { SealWatch } from "../core/seal-watch.ts";
 import type { ServerEvent } from "../events/event.ts";
 import { Events } from "../events/events.ts";
-import type { Seal } from "../seal/seal.ts";
+import { type Seal, SealError } from "../seal/seal.ts";
 import { createShamirSeal } from "../seal/shamir/shamir-seal.ts";
 import { openMemoryStorage } from "../storage/memory/memory-storage.ts";
 import { Backoff, LIVED_MILLIS, WAIT_MILLIS_MAX } from "./backoff.ts";
@@ -53,6 +55,7 @@ function portPair() {
 interface TestWorker {
   readonly node: Node;
   readonly link: Link;
+  readonly watch: SealWatch;
   readonly events: Events;
   readonly lines: string[];
   readonly log: ReturnType<typeof createLog>;
@@ -97,16 +100,19 @@ function startServer(makeSeals: () => readonly Seal[] = () => [createShamirSeal(
     const lines: string[] = [];
     const log = createLog({ level: "info", format: "text", write: (line) => void lines.push(line), now: () => 0 });
     const barrier = new Barrier({ storage, clock, log });
-    const node = new Node({ storage, barrier, seals: new SealSet(makeSeals()), clock, log, shared: link.unseal });
+    const seals = new SealSet(makeSeals());
+    const node = new Node({ storage, barrier, seals, clock, log, shared: link.unseal });
+    const copies = new SealCopies({ storage, barrier, clock });
+    const watch = new SealWatch({ seals, copies, node, clock, log, shared: link.seals, random: () => 0.5 });
     const own = createMetrics();
     own.gaugeOf("x_unsealed", "X.", () => (node.state === "unsealed" ? 1 : 0), "min");
     const requests = own.counter("x_total", "X.", ["worker"]);
     channel.tell({ kind: "start", number, count: 2, server: "test", files: [] });
     await link.started();
     const inFlight = new InFlight(clock);
-    await link.attach({ node, log, metrics: own, inFlight });
+    await link.attach({ node, log, metrics: own, inFlight, sealHealth: () => watch.ownHealth });
     const events = new Events(clock, link.events);
-    return { node, link, events, lines, log, requests, inFlight, isKilled: () => killed, end, hang: pair.cut };
+    return { node, link, watch, events, lines, log, requests, inFlight, isKilled: () => killed, end, hang: pair.cut };
   };
   return { storage, clock, hub, supervisorLog, memberOf, startWorker };
 }
@@ -140,6 +146,71 @@ async function settle<T>(clock: FakeClock, work: Promise<T>): Promise<T> {
   for (let i = 0; i < 100 && !isDone; i++) await clock.advance(1_000);
   return work;
 }
+
+describe("one look at the seals for all workers", () => {
+  const TEN_MINUTES = 600_000;
+  /** A server of three workers, and the seal's probes by worker in the order of their start. */
+  async function startWatching() {
+    const probes: number[] = [];
+    const state = { down: false };
+    const makeSeals = (): readonly Seal[] => {
+      const inner = testSeal();
+      if (inner.kind !== "auto") throw new Error("the static seal opens by itself");
+      const own = probes.push(0) - 1;
+      const probe = async () => {
+        probes[own] = (probes[own] ?? 0) + 1;
+        if (state.down) throw new SealError("Unreachable", "it is unplugged", { transient: true });
+        return inner.probe();
+      };
+      return [{ ...inner, probe, machinery: () => ({ kind: "test", worker: own + 1 }) }];
+    };
+    const server = startServer(makeSeals);
+    const end = new AbortController();
+    const workers: TestWorker[] = [];
+    for (const number of [1, 2, 3]) workers.push(await server.startWorker(number));
+    for (const { watch } of workers) watch.start(end.signal);
+    await server.clock.advance(0);
+    const pass = async (millis: number) => {
+      for (let passed = 0; passed < millis; passed += 30_000) await server.clock.advance(30_000);
+    };
+    return { ...server, workers, probes, state, pass, stop: () => end.abort() };
+  }
+
+  it("is made by one of them, and told by all", async () => {
+    const { workers, probes, state, pass, stop } = await startWatching();
+    await pass(3 * TEN_MINUTES);
+    expect(probes).toEqual([4, 0, 0]);
+    state.down = true;
+    await pass(TEN_MINUTES);
+    const [first, ...others] = await Promise.all(workers.map(({ watch }) => watch.health()));
+    expect(first).toMatchObject([{ isHealthy: false, fault: "Unreachable", machinery: { worker: 1 } }]);
+    for (const health of others) expect(health).toEqual(first);
+    stop();
+  });
+
+  it("is made by another one when that ends, at once", async () => {
+    const { workers, probes, pass, stop } = await startWatching();
+    workers[0]?.end();
+    await pass(30_000);
+    expect(probes[1]).toBe(1);
+    workers[2]?.end();
+    await pass(TEN_MINUTES);
+    expect(probes.slice(1)).toEqual([2, 0]);
+    stop();
+  });
+
+  it("is remembered when the one that made it does not answer", async () => {
+    const { workers, clock, state, stop } = await startWatching();
+    const [one, two] = workers;
+    const before = await two?.watch.health();
+    expect(before).toMatchObject([{ isHealthy: true, machinery: { worker: 1 } }]);
+    state.down = true;
+    one?.hang();
+    const asked = two?.watch.health() ?? Promise.reject(new Error("there is no second worker"));
+    expect(await settle(clock, asked)).toEqual(before);
+    stop();
+  });
+});
 
 describe("one unseal for all workers", () => {
   it("takes shares at any of them, and opens all with the last one", async () => {

@@ -28,13 +28,11 @@ export function createPkcs11Seal(config: Pkcs11Config, dependencies: Dependencie
   const client = new HsmClient(config, clock);
   const watch = clusterWatch(config, dependencies);
   const wrap = async (key: SecretBytes, purpose: string, signal?: AbortSignal): Promise<WrappedKey> => {
-    watch?.start();
     const binding = bindingOf(config.clusterName, purpose);
     const { keyId, blob } = await client.ask({ kind: "wrap", key: key.expose(), binding }, "wrapped", signal);
     return { seal: config.name, keyId, ciphertext: Buffer.from(blob).toString("base64") };
   };
   const unwrap = async (wrapped: WrappedKey, purpose: string, signal?: AbortSignal): Promise<SecretBytes> => {
-    watch?.start();
     const blob = Buffer.from(wrapped.ciphertext, "base64");
     if (blob.length > BLOB_BYTES_MAX)
       throw new SealError("InvalidCiphertext", `seal ${config.name}: the wrapped key is too long to be one`, {
@@ -51,6 +49,7 @@ export function createPkcs11Seal(config: Pkcs11Config, dependencies: Dependencie
     wrap,
     unwrap,
     probe: async (signal) => {
+      watch?.start();
       const start = clock.now();
       using nonce = SecretBytes.random(PROBE_BYTES);
       const wrapped = await wrap(nonce, PROBE_PURPOSE, signal);
@@ -68,7 +67,7 @@ export function createPkcs11Seal(config: Pkcs11Config, dependencies: Dependencie
   };
 }
 
-/** Begins with the first call, so that a seal that nobody uses contacts nothing. */
+/** Begins with the first probe: those are made by one worker of a server, for all. */
 function clusterWatch({ name, cloudHsm }: Pkcs11Config, { clock, background }: Dependencies): ClusterWatch | undefined {
   if (cloudHsm === undefined || background === undefined) return undefined;
   return new ClusterWatch({ seal: name, plane: new ControlPlane(cloudHsm, clock), clock, background });
