@@ -67,7 +67,7 @@ export async function compareStores({ empty, large, secrets, seconds }: CompareO
 
 async function measureStore(store: Store, secrets: number, seconds: number): Promise<StoreFigures> {
   const startedAt = performance.now();
-  const server = await start(store);
+  const server = await startOn(store);
   try {
     await untilUnsealed(server);
     const unsealedMillis = performance.now() - startedAt;
@@ -83,7 +83,7 @@ async function measureStore(store: Store, secrets: number, seconds: number): Pro
 
 /** Reads, second by second, while all leases of the store end, and as long again afterwards. */
 export async function expireAtOnce(store: Store, secrets: number, leases: number): Promise<Expiry> {
-  const server = await start(store);
+  const server = await startOn(store);
   try {
     await untilUnsealed(server);
     const startedAt = performance.now();
@@ -104,17 +104,17 @@ export async function expireAtOnce(store: Store, secrets: number, leases: number
   }
 }
 
-async function start({ folder, key }: Store): Promise<RunningServer> {
+export async function startOn({ folder, key }: Store): Promise<RunningServer> {
   const seal = { static: { current_key: key.toString("base64"), current_key_id: "scale" } };
   return startServer([`-config=${await writeConfig(folder, { seal, workers: 1 })}`]);
 }
 
-function targetOf({ address, pid }: RunningServer, request: Target["request"]): Target {
+export function targetOf({ address, pid }: RunningServer, request: Target["request"]): Target {
   const { hostname, port } = new URL(address);
   return { host: hostname, port: Number(port), pid, request };
 }
 
-function readTarget(server: RunningServer, { rootToken }: Store, secrets: number): Target {
+export function readTarget(server: RunningServer, { rootToken }: Store, secrets: number): Target {
   const path = (n: number) => `/v1/secret/data/${secretPath((n * STRIDE) % secrets)}`;
   return targetOf(server, (n) => requestBytes("GET", path(n), rootToken, ""));
 }
@@ -132,12 +132,22 @@ async function hasLeases(server: RunningServer, store: Store): Promise<boolean> 
   return (await call(server, store, "GET", path)) !== undefined;
 }
 
-async function call({ address }: RunningServer, { rootToken }: Store, method: string, path: string) {
-  const response = await fetch(`${address}/v1/${path}`, { method, headers: { "X-Vault-Token": rootToken } });
+export async function call(
+  { address }: RunningServer,
+  { rootToken }: Store,
+  method: string,
+  path: string,
+  body?: object,
+) {
+  const headers = { "X-Vault-Token": rootToken };
+  const response = await fetch(`${address}/v1/${path}`, {
+    ...{ method, headers },
+    ...(body && { body: JSON.stringify(body) }),
+  });
   const text = await response.text();
   if (response.status === 404) return undefined;
   if (!response.ok) throw new Error(`${path} answered ${response.status} ${text}`);
-  return parseJson(text);
+  return text === "" ? undefined : parseJson(text);
 }
 
 function dataOf(answer: JsonValue | undefined): JsonObject {
@@ -147,7 +157,7 @@ function dataOf(answer: JsonValue | undefined): JsonObject {
 }
 
 /** Resident memory that is the process's own: without LMDB's map, which the kernel takes back when it needs to. */
-async function privateMemoryMiB(pid: number): Promise<number> {
+export async function privateMemoryMiB(pid: number): Promise<number> {
   const status = await readFile(join("/proc", String(pid), "status"), "utf8");
   const kib = /^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1];
   return Math.round(Number(kib) / KIB_PER_MIB);

@@ -24,8 +24,13 @@ export class CompiledAcl {
 
   /** Undefined when these are not the records that it was made of, or a rule has run out. */
   aclIfCurrent(records: readonly (PolicyRecord | undefined)[], now: Millis): Acl | undefined {
-    if (this.acl.validUntilMillis <= now || records.length !== this.#records.length) return undefined;
-    return records.every((record, i) => record === this.#records[i]) ? this.acl : undefined;
+    const areSame = records.length === this.#records.length && records.every((each, i) => each === this.#records[i]);
+    return areSame ? this.aclUntil(now) : undefined;
+  }
+
+  /** For who knows that the records are the same; undefined when a rule has run out. */
+  aclUntil(now: Millis): Acl | undefined {
+    return this.acl.validUntilMillis > now ? this.acl : undefined;
   }
 }
 

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { FakeClock } from "#common/clock.ts";
 import { silentLog } from "#common/log.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
@@ -7,6 +7,7 @@ import type { Transaction } from "../barrier/transaction.ts";
 import { openMemoryStorage } from "../storage/memory/memory-storage.ts";
 import { ACL_CACHE_MAX } from "./acl-cache.ts";
 import { DEFAULT_POLICY_TEXT } from "./builtin-policies.ts";
+import { markIfPolicyKey, UNGUARDED_POLICIES_MAX } from "./policy-guard.ts";
 import { policyKey } from "./policy-kind.ts";
 import { PolicyStore, policyTextOf } from "./policy-store.ts";
 import { POLICY_NAME_LENGTH_MAX } from "./policy-write.ts";
@@ -54,6 +55,31 @@ describe("policies in storage", () => {
     expect((await policies.get(barrier.begin(), "ROOT"))?.text).toBe("");
     await set("default", READ_X);
     expect((await policies.get(barrier.begin(), "default"))?.text).toBe(READ_X);
+  });
+
+  it("are not all read again for each request of a token that has very many of them", async () => {
+    const { barrier, policies, set, commit } = await fixture();
+    const names = Array.from({ length: UNGUARDED_POLICIES_MAX + 1 }, (_, n) => `p${n}`);
+    for (const name of names) await set(name, READ_X);
+    const token = { policies: names, boundaries: [] };
+    const keysRead = async () => {
+      const tx = barrier.begin();
+      const read = vi.spyOn(tx, "read");
+      const acl = await policies.aclOfToken(tx, token);
+      return { count: read.mock.calls.length, allowed: acl.check({ operation: "read", path: "x", data: {} }).allowed };
+    };
+    expect((await keysRead()).count).toBeGreaterThan(names.length);
+    expect(await keysRead()).toEqual({ count: 1, allowed: true });
+    for (const name of names) await commit((tx) => policies.delete(tx, name));
+    expect((await keysRead()).allowed).toBe(false);
+    await set("p0", READ_X);
+    expect((await keysRead()).allowed).toBe(true);
+    expect(await keysRead()).toEqual({ count: 1, allowed: true });
+    await commit((tx) => {
+      tx.delete(policyKey("p0"));
+      markIfPolicyKey(tx, policyKey("p0"), 0);
+    });
+    expect((await keysRead()).allowed).toBe(false);
   });
 
   it("can be written against a version", async () => {

@@ -10,6 +10,7 @@ import { boundAcl } from "./bounded-acl.ts";
 import { BUILTIN_TEXTS, DEFAULT_POLICY, IMMUTABLE_POLICIES } from "./builtin-policies.ts";
 import { parsePolicy } from "./parse-policy.ts";
 import type { ParsedPolicy } from "./parsed-policy.ts";
+import { markPoliciesChanged, readPolicyGuard, UNGUARDED_POLICIES_MAX } from "./policy-guard.ts";
 import { POLICY_PREFIX, type PolicyRecord, policyKey, policyKind, policyNameOf } from "./policy-kind.ts";
 import { type PolicyWrite, policyRecordOf } from "./policy-write.ts";
 import { applyTemplates } from "./templates.ts";
@@ -47,6 +48,8 @@ interface HolderAcl {
   readonly namespace: string;
   readonly inherited: readonly string[];
   readonly compiled: CompiledAcl;
+  /** Where there are so many policies that it is read in their place. */
+  readonly guard: object | undefined;
 }
 
 const ROOT = new CompiledAcl(rootAcl, [], [], true);
@@ -84,6 +87,7 @@ export class PolicyStore {
     const before = await this.#stored(tx, name.toLowerCase());
     const record = policyRecordOf(name, { ...wanted, text }, before, this.#clock.now());
     tx.write(policyKind, policyKey(record.name), record);
+    markPoliciesChanged(tx, this.#clock.now());
     return record;
   }
 
@@ -97,11 +101,13 @@ export class PolicyStore {
   }
 
   /** Deletes a policy; one that is not there is no error. Throws `invalid_request` for "default" and fixed ones. */
-  delete(tx: Pick<Transaction, "delete">, name: string): void {
+  delete(tx: Pick<Transaction, "delete" | "write">, name: string): void {
     const key = name.toLowerCase();
     if (key === DEFAULT_POLICY) throw invalid("cannot delete default policy");
     if (IMMUTABLE_POLICIES.includes(key)) throw invalid(`cannot delete ${JSON.stringify(key)} policy`);
-    if (key !== "") tx.delete(policyKey(key));
+    if (key === "") return;
+    tx.delete(policyKey(key));
+    markPoliciesChanged(tx, this.#clock.now());
   }
 
   /** All names that can be given to tokens, sorted. Those that have run out are deleted on the way. */
@@ -132,16 +138,24 @@ export class PolicyStore {
     const inherited = (identity?.policies ?? []).filter((name) => name !== ROOT_POLICY);
     const namespace = namespaceIdOf(tx);
     const known = this.#ofHolders.get(token);
-    if (known && known.namespace === namespace && areSame(known.inherited, inherited)) {
-      const acl = known.compiled.aclIfCurrent(await this.#recordsOf(tx, known.compiled.stored), this.#clock.now());
-      if (acl) return acl;
-    }
+    const isKnown = known && known.namespace === namespace && areSame(known.inherited, inherited);
+    const acl = isKnown ? await this.#currentOf(tx, known) : undefined;
+    if (acl) return acl;
+    // Before the policies: what changes between the two is then seen at the next request.
+    const isGuarded = token.policies.length + inherited.length > UNGUARDED_POLICIES_MAX;
+    const guard = isGuarded ? await readPolicyGuard(tx) : undefined;
     const compiled = await this.#compiledFor(tx, [...token.policies, ...inherited], {
       boundaries: token.boundaries,
       resolve: variablesOf(token, identity),
     });
-    if (compiled.isPlain) this.#ofHolders.set(token, { namespace, inherited, compiled });
+    if (compiled.isPlain) this.#ofHolders.set(token, { namespace, inherited, compiled, guard });
     return compiled.acl;
+  }
+
+  async #currentOf(tx: Reader, { compiled, guard }: HolderAcl): Promise<Acl | undefined> {
+    const now = this.#clock.now();
+    if (guard && guard === (await readPolicyGuard(tx))) return compiled.aclUntil(now);
+    return compiled.aclIfCurrent(await this.#recordsOf(tx, compiled.stored), now);
   }
 
   /**

@@ -8,6 +8,7 @@ import type { PrivilegedContext } from "../framework/context.ts";
 import { field, withDefault } from "../framework/fields.ts";
 import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, listReply, noContent, type Reply } from "../framework/reply.ts";
+import { markIfPolicyKey } from "../policy/policy-guard.ts";
 import {
   assertRawCompression,
   assertRawEncoding,
@@ -55,7 +56,9 @@ export function rawPaths() {
         delete: {
           summary: "Delete it.",
           handler: (context) => {
-            context.transaction.delete(keyOf(context));
+            const key = keyOf(context);
+            context.transaction.delete(key);
+            markIfPolicyKey(context.transaction, key, context.clock.now());
             return noContent;
           },
         },
@@ -118,6 +121,7 @@ async function writeRaw(context: PrivilegedContext, values: RawValues): Promise<
       ? before !== undefined && isCompressed(before)
       : values.compression_type !== "";
   transaction.put(key, compress ? await compressed(bytes) : bytes);
+  markIfPolicyKey(transaction, key, context.clock.now());
   if (!compress) return noContent;
   return { data: null, warnings: ["the value is stored compressed, which no part of the server itself can read"] };
 }

@@ -3,6 +3,7 @@
 // request. Who needs a record reads it from the transaction as ever.
 import { entityKey } from "../identity/identity-records.ts";
 import { IMMUTABLE_POLICIES } from "../policy/builtin-policies.ts";
+import { UNGUARDED_POLICIES_MAX } from "../policy/policy-guard.ts";
 import { policyKey } from "../policy/policy-kind.ts";
 import type { TokenRecord } from "./token-record.ts";
 
@@ -20,7 +21,9 @@ export class ForeseenRights {
   /** Of tokens of the root namespace; those of others have their policies elsewhere. */
   note({ type, hash, namespace, policies, entityId }: TokenRecord): void {
     if (type === "batch" || namespace !== "" || this.#keys.has(hash)) return;
-    const stored = policies.filter((name) => !IMMUTABLE_POLICIES.includes(name)).map(policyKey);
+    // So many are not read one by one (policy-guard.ts).
+    const asked = policies.length > UNGUARDED_POLICIES_MAX ? [] : policies;
+    const stored = asked.filter((name) => !IMMUTABLE_POLICIES.includes(name)).map(policyKey);
     this.#keys.set(hash, entityId === "" ? stored : [...stored, entityKey(entityId)]);
     if (this.#keys.size <= TOKENS_MAX) return;
     const oldest = this.#keys.keys().next();
