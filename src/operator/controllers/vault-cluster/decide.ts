@@ -107,16 +107,18 @@ function etcdSummary({ etcd }: Observed): Summary | undefined {
 }
 
 /** An update that is under way, done, or halted; then Stalled says so although what there is serves. */
-function rolloutFindings({ rollout }: Observed): readonly Finding[] {
+function rolloutFindings({ rollout, pods }: Observed): readonly Finding[] {
   if (rollout === undefined) return [];
   const { updated, total, halted } = rollout;
+  const failing = pods.find(({ isFailing }) => isFailing);
+  const why = failing === undefined ? "" : `; ${failing.name}: ${failing.trouble}`;
   const type = "UpToDate";
   if (halted !== undefined)
     return [
-      { type, status: "False", reason: "UpdateHalted", message: halted },
-      { type: "Stalled", status: "True", reason: "UpdateHalted", message: halted },
+      { type, status: "False", reason: "UpdateHalted", message: `${halted}${why}` },
+      { type: "Stalled", status: "True", reason: "UpdateHalted", message: `${halted}${why}` },
     ];
-  const message = `${updated} of ${total} server pods are as the spec says`;
+  const message = `${updated} of ${total} server pods are as the spec says${why}`;
   return updated === total
     ? [{ type, status: "True", reason: "Updated", message }]
     : [{ type, status: "False", reason: "UpdateRunning", message }];

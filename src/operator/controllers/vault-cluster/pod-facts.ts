@@ -41,8 +41,8 @@ function lastWords(container: JsonObject): string {
   return typeof code === "number" ? ` (ended with code ${code}; see the pod's log)` : "";
 }
 
-/** The last lines of the log of a container that has ended and has not begun again; "" when none has. */
-export function endingOf(pod: KubeObject): string {
+/** The last lines of the log of a container that has ended and has not begun again; undefined when none has. */
+export function endingOf(pod: KubeObject): string | undefined {
   for (const container of containersOf(pod)) {
     const state = isJsonObject(container["state"]) ? container["state"] : {};
     const before = isJsonObject(container["lastState"]) ? container["lastState"] : {};
@@ -50,7 +50,7 @@ export function endingOf(pod: KubeObject): string {
     for (const ended of [state["terminated"], before["terminated"]])
       if (isJsonObject(ended)) return textOf(ended["message"]);
   }
-  return "";
+  return undefined;
 }
 
 export function isReady(pod: KubeObject): boolean {

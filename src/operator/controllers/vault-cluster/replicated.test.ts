@@ -100,6 +100,9 @@ describe("several servers", () => {
       expect.arrayContaining(["Ready=True Running", "Stalled=True UpdateHalted", "UpToDate=False UpdateHalted"]),
     );
     expect(events).toContainEqual(expect.objectContaining({ type: "Warning", reason: "UpdateHalted" }));
+    const broken = { name: "main-3", trouble: "ImagePullBackOff: no such image", isFailing: true };
+    const early = decide({ ...whole, pods: [...three, broken], rollout: { updated: 1, total: 4, halted: undefined } });
+    expect(early.status.conditions.find(({ type }) => type === "UpToDate")?.message).toContain("main-3: ImagePull");
     const running = decide({ ...whole, rollout: { updated: 1, total: 4, halted: undefined } }).status.conditions;
     expect(shown(running)).toEqual(expect.arrayContaining(["Stalled=False Running", "UpToDate=False UpdateRunning"]));
   });

@@ -2,12 +2,13 @@
 import { messageOf } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { Log } from "#common/log.ts";
-import { POD } from "#kube/resource-kinds.ts";
+import { PERSISTENT_VOLUME_CLAIM, POD } from "#kube/resource-kinds.ts";
 import { runsEtcd, type VaultCluster } from "../../../api/vault-cluster.ts";
 import { titleOf } from "../../../cluster-names.ts";
 import type { CertificateParts } from "../certificates.ts";
 import { decideEtcd, type EtcdPlan, type EtcdStep } from "./decide-etcd.ts";
 import { ensureEtcdCertificates, readEtcdTrust } from "./etcd-certificates.ts";
+import { claimName } from "./etcd-objects.ts";
 import { type EtcdCaller, type EtcdParts, observeEtcd } from "./observe-etcd.ts";
 
 export interface EtcdState {
@@ -79,8 +80,11 @@ async function carryOut(
   step: EtcdStep,
   { callerOf, asked, signal }: { callerOf: EtcdCaller; asked: string; signal: AbortSignal },
 ): Promise<void> {
-  if (step.kind === "restart") {
-    await client.delete(POD, { namespace: cluster.metadata.namespace, name: step.name }, { signal });
+  const { namespace } = cluster.metadata;
+  if (step.kind === "discard")
+    await client.delete(PERSISTENT_VOLUME_CLAIM, { namespace, name: claimName(step.name) }, { signal });
+  if (step.kind === "restart" || step.kind === "discard") {
+    await client.delete(POD, { namespace, name: step.name }, { signal });
     return;
   }
   const api = callerOf(asked);

@@ -22,12 +22,12 @@ const answer = (ordinal: number, more: Partial<EtcdStatus> = {}): EtcdStatus => 
 });
 
 const pod = (ordinal: number, more: Partial<EtcdPod> = {}): EtcdPod => ({
-  ...{ name: name(ordinal), trouble: undefined, lostData: false, isCurrent: true, isReady: true },
+  ...{ name: name(ordinal), trouble: undefined, lostData: false, hasEnded: false, isCurrent: true, isReady: true },
   ...{ answer: answer(ordinal), silence: undefined },
   ...more,
 });
 const lost = (ordinal: number) =>
-  pod(ordinal, { lostData: true, isReady: false, answer: undefined, silence: "refused" });
+  pod(ordinal, { lostData: true, hasEnded: true, isReady: false, answer: undefined, silence: "refused" });
 const dead = (ordinal: number) => pod(ordinal, { isReady: false, answer: undefined, silence: "refused" });
 
 const phases = (...kinds: readonly Phase["kind"][]): ReadonlyMap<string, Phase> =>
@@ -53,6 +53,16 @@ describe("one step at a time with etcd members", () => {
       "it has left the list",
       { pods: [pod(0), pod(1), lost(2)], members: [member(0), member(1)] },
       { kind: "add", name: name(2) },
+    ],
+    [
+      "one that is not in the list has data of a former member",
+      { pods: [pod(0), pod(1), { ...dead(2), hasEnded: true }], members: [member(0), member(1)] },
+      { kind: "discard", name: name(2) },
+    ],
+    [
+      "one that is not in the list has not said yet what it has",
+      { pods: [pod(0), pod(1), dead(2)], members: [member(0), member(1)] },
+      undefined,
     ],
     [
       "it has left the list, and one of the two others is gone",

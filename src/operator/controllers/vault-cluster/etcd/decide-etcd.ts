@@ -13,6 +13,8 @@ export interface EtcdPod {
   readonly name: string;
   /** Why it does not run, in the kubelet's or the scheduler's words. */
   readonly trouble: string | undefined;
+  /** It has ended, for whatever reason, and does not run. */
+  readonly hasEnded: boolean;
   /** It ended because its disk holds no data where there should be some. */
   readonly lostData: boolean;
   /** It runs what the StatefulSet says now. */
@@ -39,6 +41,8 @@ export type EtcdStep =
   | { readonly kind: "promote" | "remove"; readonly id: string; readonly name: string }
   /** The pod is made anew, so that it reads its configuration anew. */
   | { readonly kind: "restart"; readonly name: string; readonly why: string }
+  /** Its volume goes, and the pod with it, to be made anew: it holds what a former member of this name has left. */
+  | { readonly kind: "discard"; readonly name: string }
   | { readonly kind: "defragment"; readonly name: string }
   | { readonly kind: "disarm"; readonly name: string; readonly id: string };
 
@@ -114,9 +118,12 @@ function settledPhase(phase: Phase, pod: EtcdPod | undefined): Phase {
   return phase.kind === "joining" && pod?.answer === undefined ? phase : { kind: "joined" };
 }
 
+/** It has data, or has had some. */
 function hasArrived({ members, pods }: { members: readonly EtcdMember[]; pods: readonly EtcdPod[] }, name: string) {
-  const id = pods.find((pod) => pod.name === name)?.answer?.header.member_id;
-  return members.some((one) => one.name === name && one.ID === id);
+  const pod = pods.find((one) => one.name === name);
+  return members.some(
+    (one) => one.name === name && (pod?.lostData === true || one.ID === pod?.answer?.header.member_id),
+  );
 }
 
 /** Its own name, or before it has started the one that its address tells. */
@@ -188,7 +195,10 @@ function absence({ cluster, members, pods, wanted }: Situation): EtcdStep | unde
   const ordinal = Array.from({ length: wanted }, (_, i) => i).find((i) => !known.has(memberName(cluster, i)));
   if (ordinal === undefined) return undefined;
   const name = memberName(cluster, ordinal);
-  return { kind: "add", name, peer: peerUrl(cluster, name) };
+  const pod = pods.find((one) => one.name === name);
+  // Under a new number only an empty disk will do. A pod that is still starting has not said yet what it has.
+  if (pod === undefined || pod.lostData) return { kind: "add", name, peer: peerUrl(cluster, name) };
+  return pod.hasEnded ? { kind: "discard", name } : undefined;
 }
 
 /** The last member beyond those that are wanted. */
@@ -318,6 +328,7 @@ function sentenceOf(step: EtcdStep): string {
   if (step.kind === "promote") return `${step.name} gets its vote when it has caught up`;
   if (step.kind === "remove") return `removing ${step.name} from the list of members`;
   if (step.kind === "restart") return `restarting ${step.name}: ${step.why}`;
+  if (step.kind === "discard") return `emptying the volume of ${step.name}, which is a former member's`;
   return step.kind === "defragment" ? `defragmenting ${step.name}` : "letting writes in again";
 }
 

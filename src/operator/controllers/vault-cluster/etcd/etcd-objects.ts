@@ -38,6 +38,11 @@ const USER_ID = 65_532;
 const GRACE_SECONDS = 30;
 const DATA_VOLUME = "data";
 
+/** The volume of a member's pod. */
+export function claimName(member: string): string {
+  return `${DATA_VOLUME}-${member}`;
+}
+
 export function etcdObjects(inputs: EtcdInputs): readonly DesiredObject[] {
   const { cluster, owner } = inputs;
   const { namespace } = cluster.metadata;

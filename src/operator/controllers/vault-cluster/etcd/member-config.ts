@@ -24,8 +24,11 @@ export const DATA_DIRECTORY = "/etcd/data";
 /** Stands where an empty member would look for itself. */
 const NOBODY = "has-data=https://has-data.invalid:2380";
 
-/** How etcd ends that was told to start without data and without a list that it is on. */
-export const DATA_LOST = /couldn't find local (?:name|member)/;
+/**
+ * How etcd ends that was told to start without data and without a list that it is on; and a founder without data that
+ * the others know to have had some.
+ */
+export const DATA_LOST = /couldn't find local (?:name|member)|has already been bootstrapped/;
 
 export function configFileName(member: string): string {
   return `${member}.yaml`;

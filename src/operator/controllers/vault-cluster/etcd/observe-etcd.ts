@@ -57,10 +57,11 @@ export async function observeEtcd(
 async function look(pod: KubeObject, revision: string | undefined, api: EtcdApi | undefined): Promise<EtcdPod> {
   const { answer, silence } = await ask(api);
   const { name, trouble } = podFacts(pod);
+  const ending = endingOf(pod);
   const own = pod.metadata.labels?.["controller-revision-hash"];
   return {
     ...{ name, trouble, answer, silence },
-    lostData: DATA_LOST.test(endingOf(pod)),
+    ...{ hasEnded: ending !== undefined, lostData: DATA_LOST.test(ending ?? "") },
     isCurrent: revision === undefined || own === revision,
     isReady: isReady(pod),
   };
