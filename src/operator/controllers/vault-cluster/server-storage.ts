@@ -2,8 +2,8 @@
 // is in the stanza: passwords are environment variables, certificates files.
 import type { JsonObject, JsonValue } from "#common/json.ts";
 import { runsEtcd, storageTypeOf, type VaultCluster } from "../../api/vault-cluster.ts";
-import { quotaBytes } from "./etcd/decide-etcd.ts";
 import { etcdAddress, etcdClientTlsName } from "./etcd/etcd-names.ts";
+import { quotaBytes } from "./etcd/quota.ts";
 
 export const DATA_DIRECTORY = "/coffer/data";
 const ETCD_DIRECTORY = "/coffer/etcd";

@@ -1,9 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { cluster } from "#test/operator/fixtures.ts";
-import { decideEtcd, type EtcdObserved, type EtcdPod, quotaBytes } from "./decide-etcd.ts";
+import { decideEtcd } from "./decide-etcd.ts";
 import type { EtcdMember, EtcdStatus } from "./etcd-api.ts";
 import { memberName, peerUrl } from "./etcd-names.ts";
+import type { EtcdObserved, EtcdPod } from "./etcd-observed.ts";
 import { configFileName, memberConfig, type Phase, readPhases } from "./member-config.ts";
+import { quotaBytes } from "./quota.ts";
 
 const three = cluster({ spec: { replicas: 3 } });
 const five = cluster({ spec: { replicas: 3, storage: { etcd: { members: 5 } } } });

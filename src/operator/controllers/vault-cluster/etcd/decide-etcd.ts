@@ -2,39 +2,13 @@
 // step that is taken now. Steps are so small that each is seen in the next look, so an operator that is killed between
 // two of them goes on with the second. Members change one at a time, and only while enough others work. Pure.
 import type { Finding } from "#kube/conditions.ts";
-import type { VaultCluster, VaultClusterStatus } from "../../../api/vault-cluster.ts";
-import { quantityBytes } from "../quantity.ts";
+import type { VaultClusterStatus } from "../../../api/vault-cluster.ts";
 import type { EtcdMember, EtcdStatus } from "./etcd-api.ts";
 import { memberName, ordinalOf, peerUrl } from "./etcd-names.ts";
+import { type EtcdObserved, type EtcdPod, isLeader, isWorking, nameOf } from "./etcd-observed.ts";
+import { findingOf, sentenceOf, statesOf } from "./etcd-status.ts";
 import type { Phase } from "./member-config.ts";
-
-/** A member's pod, as far as it matters here. */
-export interface EtcdPod {
-  readonly name: string;
-  /** Why it does not run, in the kubelet's or the scheduler's words. */
-  readonly trouble: string | undefined;
-  /** It has ended, for whatever reason, and does not run. */
-  readonly hasEnded: boolean;
-  /** It ended because its disk holds no data where there should be some. */
-  readonly lostData: boolean;
-  /** It runs what the StatefulSet says now. */
-  readonly isCurrent: boolean;
-  readonly isReady: boolean;
-  readonly answer: EtcdStatus | undefined;
-  /** Why there is none. */
-  readonly silence: string | undefined;
-}
-
-export interface EtcdObserved {
-  readonly cluster: VaultCluster;
-  /** As the ConfigMap has them; undefined while there is none. */
-  readonly phases: ReadonlyMap<string, Phase> | undefined;
-  /** Whether there are volumes of members, of this cluster or of one of the same name before it. */
-  readonly hasVolumes: boolean;
-  readonly pods: readonly EtcdPod[];
-  /** What the members say of themselves; undefined while no majority works. */
-  readonly members: readonly EtcdMember[] | undefined;
-}
+import { quotaBytes } from "./quota.ts";
 
 export type EtcdStep =
   | { readonly kind: "add"; readonly peer: string; readonly name: string }
@@ -126,19 +100,6 @@ function hasArrived({ members, pods }: { members: readonly EtcdMember[]; pods: r
   );
 }
 
-/** Its own name, or before it has started the one that its address tells. */
-function nameOf(cluster: VaultCluster, { name, peerURLs }: EtcdMember): string | undefined {
-  if (name !== "") return name;
-  const host = URL.parse(peerURLs[0] ?? "")?.hostname.split(".")[0];
-  return host !== undefined && ordinalOf(cluster, host) !== undefined ? host : undefined;
-}
-
-/** A member's pod answers, knows a leader, and is who the list says. */
-function isWorking({ cluster, pods }: Pick<EtcdObserved, "cluster" | "pods">, member: EtcdMember): boolean {
-  const answer = pods.find(({ name }) => name === nameOf(cluster, member))?.answer;
-  return answer !== undefined && answer.leader !== "0" && answer.header.member_id === member.ID;
-}
-
 interface Situation extends EtcdObserved {
   readonly members: readonly EtcdMember[];
   readonly phases: ReadonlyMap<string, Phase>;
@@ -222,10 +183,6 @@ function leaderLast(pods: readonly EtcdPod[]): readonly EtcdPod[] {
   return pods.toSorted((a, b) => Number(isLeader(a)) - Number(isLeader(b)) || (a.name < b.name ? -1 : 1));
 }
 
-function isLeader({ answer }: EtcdPod): boolean {
-  return answer !== undefined && answer.leader === answer.header.member_id;
-}
-
 /** Pods of an older template, one at a time: the operator's own order and gates, for the StatefulSet knows no majority. */
 function outdated(situation: Situation): EtcdStep | undefined {
   const old = leaderLast(situation.pods).filter(({ isCurrent }) => !isCurrent);
@@ -281,88 +238,4 @@ function replicasOf(
   const founders = [...phases].flatMap(([name, { kind }]) => (kind === "new" ? [ordinal(name)] : []));
   const listed = members.map((one) => ordinal(nameOf(cluster, one) ?? ""));
   return Math.max(...listed, ...founders, ...running.filter((each) => each < wanted)) + 1;
-}
-
-type MemberState = NonNullable<VaultClusterStatus["etcd"]>["members"][number];
-
-function statesOf(observed: EtcdObserved, phases: ReadonlyMap<string, Phase>): readonly MemberState[] {
-  const { cluster, members, pods } = observed;
-  const names = new Set([...phases.keys(), ...pods.map(({ name }) => name)]);
-  return [...names].toSorted().map((name): MemberState => {
-    const pod = pods.find((one) => one.name === name);
-    const member = members?.find((one) => nameOf(cluster, one) === name);
-    const state = stateOf(observed, { pod, member, phase: phases.get(name) });
-    const reason = state === "Healthy" ? undefined : reasonOf(state, pod);
-    const version = pod?.answer?.version ?? "";
-    return {
-      name,
-      state,
-      ...(member === undefined ? {} : { id: BigInt(member.ID).toString(16) }),
-      ...(pod !== undefined && isLeader(pod) ? { leader: true } : {}),
-      ...(version === "" ? {} : { version }),
-      ...(reason === undefined ? {} : { reason: reason.slice(0, 1024) }),
-    };
-  });
-}
-
-function stateOf(
-  observed: EtcdObserved,
-  { pod, member, phase }: { pod: EtcdPod | undefined; member: EtcdMember | undefined; phase: Phase | undefined },
-): MemberState["state"] {
-  if (member !== undefined && !member.isLearner && isWorking(observed, member)) return "Healthy";
-  if (member?.isLearner === true || phase?.kind === "joining") return "Joining";
-  if (pod?.lostData === true) return "DataLost";
-  if (phase?.kind === "new" || (observed.members !== undefined && member === undefined && phase !== undefined))
-    return "Starting";
-  return phase === undefined ? "Leaving" : "Unreachable";
-}
-
-function reasonOf(state: MemberState["state"], pod: EtcdPod | undefined): string {
-  if (state === "DataLost") return "its volume holds no data; it is replaced as soon as the other members allow it";
-  if (state === "Leaving") return "it is no member any more; its pod goes";
-  return pod?.trouble ?? pod?.silence ?? (pod === undefined ? "its pod is being created" : "it has no vote yet");
-}
-
-function sentenceOf(step: EtcdStep): string {
-  if (step.kind === "add") return `adding ${step.name}`;
-  if (step.kind === "promote") return `${step.name} gets its vote when it has caught up`;
-  if (step.kind === "remove") return `removing ${step.name} from the list of members`;
-  if (step.kind === "restart") return `restarting ${step.name}: ${step.why}`;
-  if (step.kind === "discard") return `emptying the volume of ${step.name}, which is a former member's`;
-  return step.kind === "defragment" ? `defragmenting ${step.name}` : "letting writes in again";
-}
-
-function findingOf(facts: {
-  observed: EtcdObserved;
-  phases: ReadonlyMap<string, Phase>;
-  isServing: boolean;
-  isSettled: boolean;
-  said: string | undefined;
-  states: readonly MemberState[];
-}): Finding {
-  const { phases, isServing, isSettled, said, states } = facts;
-  const finding = (status: Finding["status"], reason: string, message: string): Finding => ({
-    ...{ type: "EtcdHealthy", status, reason, message },
-  });
-  if (isSettled) return finding("True", "EtcdMembersHealthy", `${states.length} members work`);
-  const bad = states.filter(({ state }) => state !== "Healthy");
-  const listed = bad.map(({ name, state, reason }) => `${name} ${state}: ${reason ?? ""}`).join("; ");
-  if ([...phases.values()].some(({ kind }) => kind === "new"))
-    return finding("False", "EtcdStarting", listed === "" ? "the members are starting" : listed);
-  if (!isServing)
-    return finding("False", "EtcdUnavailable", `no majority of the members works, so nothing can be read: ${listed}`);
-  if (said !== undefined && bad.length === 0) return finding("True", "EtcdMembersHealthy", said);
-  if (said !== undefined) return finding("False", "EtcdRepairing", `${said}; ${listed}`);
-  return finding("False", "EtcdDegraded", listed);
-}
-
-/** Beyond, etcd warns (etcd.io: dev-guide/limit). */
-const QUOTA_BYTES_MAX = 8 * 1024 ** 3;
-/** The rest of the volume is for the log, for a snapshot that a member receives, and for the copy that defragmentation makes. */
-const QUOTA_PART = 0.4;
-
-/** How large the database may get: a part of the volume. */
-export function quotaBytes({ spec: { storage } }: VaultCluster): number {
-  const bytes = quantityBytes(storage.size) ?? 0;
-  return Math.max(1024 ** 2, Math.min(QUOTA_BYTES_MAX, Math.floor(bytes * QUOTA_PART)));
 }

@@ -8,7 +8,7 @@ import { objectLabels, selectorLabels } from "../../../cluster-names.ts";
 import type { OperatorSettings } from "../../../settings.ts";
 import type { DesiredObject } from "../../decision.ts";
 import { placement } from "../placement.ts";
-import { type EtcdPlan, quotaBytes } from "./decide-etcd.ts";
+import type { EtcdPlan } from "./decide-etcd.ts";
 import {
   CLIENT_PORT,
   etcdClientName,
@@ -19,6 +19,7 @@ import {
   PEER_PORT,
 } from "./etcd-names.ts";
 import { CONFIG_DIRECTORY, configFileName, DATA_DIRECTORY, memberConfig, TLS_DIRECTORY } from "./member-config.ts";
+import { quotaBytes } from "./quota.ts";
 
 export interface EtcdInputs {
   readonly cluster: VaultCluster;

@@ -8,9 +8,9 @@ import type { VaultCluster } from "../../../api/vault-cluster.ts";
 import { isPodOf, selectorLabels } from "../../../cluster-names.ts";
 import type { Watches } from "../../../watches.ts";
 import { endingOf, isReady, podAddress, podFacts, statusOf, textOf } from "../pod-facts.ts";
-import type { EtcdObserved, EtcdPod } from "./decide-etcd.ts";
 import { createEtcdApi, type EtcdApi, type EtcdMember, type EtcdStatus, type EtcdTrust } from "./etcd-api.ts";
 import { CLIENT_PORT, etcdConfigName, etcdName, memberHost } from "./etcd-names.ts";
+import type { EtcdObserved, EtcdPod } from "./etcd-observed.ts";
 import { DATA_LOST, readPhases } from "./member-config.ts";
 
 export interface EtcdParts {

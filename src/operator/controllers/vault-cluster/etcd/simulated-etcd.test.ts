@@ -4,9 +4,10 @@
 import { describe, expect, it } from "vitest";
 import { SeededRandom } from "#test/kit/seeded-random.ts";
 import { cluster } from "#test/operator/fixtures.ts";
-import { decideEtcd, type EtcdObserved, type EtcdStep } from "./decide-etcd.ts";
+import { decideEtcd, type EtcdStep } from "./decide-etcd.ts";
 import type { EtcdMember, EtcdStatus } from "./etcd-api.ts";
 import { memberName, ordinalOf, peerUrl } from "./etcd-names.ts";
+import type { EtcdObserved } from "./etcd-observed.ts";
 import type { Phase } from "./member-config.ts";
 
 interface SimulatedPod {
