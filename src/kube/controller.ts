@@ -21,6 +21,8 @@ export interface ControllerSource {
   readonly reflector: Reflector;
   /** The keys that a change concerns; the changed object's own when absent. */
   readonly keysOf?: ((change: Change) => readonly string[]) | undefined;
+  /** "refresh" for keys that a change concerns by the way, so that they do not stand in line before users' edits. */
+  readonly priority?: Priority | undefined;
 }
 
 export interface ControllerOptions {
@@ -128,6 +130,7 @@ function enqueueChange(
   change: Change,
 ) {
   const keys = source.keysOf?.(change) ?? [keyOf(change.object.metadata)];
-  const priority = change.initial || change.type === "resync" ? "refresh" : "user";
+  const isRefresh = change.initial || change.type === "resync";
+  const priority = isRefresh ? "refresh" : (source.priority ?? "user");
   for (const key of keys) queue.add(key, priority);
 }

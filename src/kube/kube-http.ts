@@ -1,6 +1,6 @@
 // One exchange with the API server over node:http(s): sends JSON, reads an answer within limits, repeats what is safe to
 // repeat, and opens streams of lines for watches. Knows nothing of kinds.
-import { type IncomingMessage, request as requestHttp } from "node:http";
+import { Agent, type IncomingMessage, request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import type { Clock, Millis } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
@@ -35,6 +35,8 @@ export const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
 /** etcd refuses requests above 1.5 MiB; JSON with its escapes and a second copy in managedFields stays below this. */
 export const WATCH_LINE_CHARACTERS_MAX = 16 * 1024 * 1024;
 const TIMEOUT_MILLIS: Millis = 30_000;
+/** A watch is answered at once, before there is anything to tell; what is not has no connection under it. */
+const WATCH_OPEN_MILLIS: Millis = 10_000;
 /** Attempts in all, for what is safe to repeat. */
 const ATTEMPTS_MAX = 4;
 /** A server that asks for more patience than this gets its answer passed on as an error. */
@@ -105,8 +107,19 @@ async function sendOnce(parts: Parts, exchange: Exchange): Promise<JsonValue> {
       throw errorOfAnswer({ what, status, body: text, retryAfter: answer.headers["retry-after"] });
     return text === "" ? null : parseJson(text);
   } catch (error) {
+    if (exchange.signal.reason instanceof DeadlineExceeded) await dropIdle(parts);
     throw asKubeError(error, what, exchange.signal);
   }
+}
+
+/**
+ * Closes connections that wait for a next request. Where one died in silence (a router that forgot it), those beside it
+ * mostly did too, and each would cost the next request its whole deadline.
+ */
+async function dropIdle({ endpoint }: Parts): Promise<void> {
+  const { agent } = await endpoint.requestOptions();
+  if (!(agent instanceof Agent)) return;
+  for (const socket of Object.values(agent.freeSockets).flat()) socket?.destroy();
 }
 
 async function open(parts: Parts, exchange: Exchange): Promise<IncomingMessage> {
@@ -172,7 +185,7 @@ async function* openLines(
 ): LineStream {
   const what = `GET ${path}`;
   try {
-    const answer = await open(parts, { method: "GET", path, body: undefined, options, signal: options.signal });
+    const answer = await openWatch(parts, path, options);
     const status = answer.statusCode ?? 0;
     if (status !== 200)
       throw errorOfAnswer({
@@ -183,7 +196,35 @@ async function* openLines(
       });
     yield* splitLines(answer, what);
   } catch (error) {
+    if (options.signal.reason instanceof DeadlineExceeded || isTimeout(error)) await dropIdle(parts);
     throw asKubeError(error, what, options.signal);
+  }
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof KubeError && error.reason === "Timeout";
+}
+
+/** The answer's head within a time of its own; its body goes on for as long as the signal lets it. */
+async function openWatch(
+  parts: Parts,
+  path: string,
+  options: { query: QueryValues; accept?: string | undefined; signal: AbortSignal },
+): Promise<IncomingMessage> {
+  const late = new AbortController();
+  const opened = new AbortController();
+  const signal = AbortSignal.any([options.signal, late.signal]);
+  void parts.clock.sleep(WATCH_OPEN_MILLIS, opened.signal).then(() => {
+    if (!opened.signal.aborted) late.abort();
+  });
+  try {
+    return await open(parts, { method: "GET", path, body: undefined, options, signal });
+  } catch (error) {
+    if (!late.signal.aborted) throw error;
+    const message = `GET ${path}: no answer within ${WATCH_OPEN_MILLIS / 1000} s`;
+    throw new KubeError({ status: 0, reason: "Timeout", message, cause: error });
+  } finally {
+    opened.abort();
   }
 }
 

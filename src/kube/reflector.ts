@@ -83,6 +83,8 @@ class ListWatch implements Reflector {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #cache = new Map<string, KubeObject>();
+  /** The same by namespace: with thousands of objects in hundreds of namespaces nobody should look through all. */
+  readonly #byNamespace = new Map<string, Map<string, KubeObject>>();
   readonly #handlers = new Set<(change: Change) => void>();
   readonly #synced = Promise.withResolvers<void>();
   #isSynced = false;
@@ -102,8 +104,8 @@ class ListWatch implements Reflector {
     return this.#cache.get(key);
   }
   list(namespace?: string): readonly KubeObject[] {
-    const all = [...this.#cache.values()];
-    return namespace === undefined ? all : all.filter((object) => object.metadata.namespace === namespace);
+    if (namespace === undefined) return [...this.#cache.values()];
+    return [...(this.#byNamespace.get(namespace)?.values() ?? [])];
   }
   isSynced(): boolean {
     return this.#isSynced;
@@ -205,6 +207,7 @@ class ListWatch implements Reflector {
     const previous = this.#cache.get(key);
     if (previous !== undefined && previous.metadata.resourceVersion === object.metadata.resourceVersion) return;
     this.#cache.set(key, object);
+    this.#index(key, object);
     const initial = !this.#isSynced;
     // Deleted and made anew while nobody watched: whoever keeps state per object has to hear of both.
     if (previous !== undefined && previous.metadata.uid !== object.metadata.uid) {
@@ -214,10 +217,20 @@ class ListWatch implements Reflector {
     else this.#emit({ type: "modified", object, previous, initial });
   }
 
+  #index(key: string, object: KubeObject): void {
+    const { namespace = "" } = object.metadata;
+    const within = this.#byNamespace.get(namespace) ?? new Map<string, KubeObject>();
+    this.#byNamespace.set(namespace, within.set(key, object));
+  }
+
   #remove(key: string, last?: KubeObject): void {
     const previous = this.#cache.get(key);
     if (previous === undefined) return;
     this.#cache.delete(key);
+    const { namespace = "" } = previous.metadata;
+    const within = this.#byNamespace.get(namespace);
+    within?.delete(key);
+    if (within?.size === 0) this.#byNamespace.delete(namespace);
     this.#emit({
       type: "deleted",
       object: last === undefined ? previous : withoutManagedFields(last),

@@ -129,7 +129,16 @@ function watchOf(kind: ResourceKind, reflectors: readonly Reflector[]): Watch {
 }
 
 function typed<S, T>(definition: Definition<S, T>, reflector: Reflector, log: Log): ResourceWatch<Resource<S, T>> {
+  // Objects of the cache never change, a newer one takes their place; so each is read once.
+  const seen = new WeakMap<KubeObject, readonly Resource<S, T>[]>();
   const read = (object: KubeObject): readonly Resource<S, T>[] => {
+    const known = seen.get(object);
+    if (known !== undefined) return known;
+    const found = readAnew(object);
+    seen.set(object, found);
+    return found;
+  };
+  const readAnew = (object: KubeObject): readonly Resource<S, T>[] => {
     try {
       return [readResource(definition, object)];
     } catch (error) {

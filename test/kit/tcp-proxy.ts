@@ -9,6 +9,8 @@ export interface TcpProxy {
   cut(): void;
   /** What is sent from now on does not arrive, and nobody is told. */
   lose(what: "requests" | "answers" | "both"): void;
+  /** Connections there are lose everything from now on and nobody is told; new ones pass: a router that forgot them. */
+  forget(): void;
   /** New bytes pass again; connections that have lost some are cut. */
   mend(): void;
   close(): Promise<void>;
@@ -16,6 +18,7 @@ export interface TcpProxy {
 
 export async function startTcpProxy(target: number): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
+  const forgotten = new WeakSet<Socket>();
   let lost: "requests" | "answers" | "both" | undefined;
   const keep = (socket: Socket, other: Socket) => {
     sockets.add(socket);
@@ -29,8 +32,9 @@ export async function startTcpProxy(target: number): Promise<TcpProxy> {
     const far = createConnection(target, "127.0.0.1");
     keep(near, far);
     keep(far, near);
-    near.on("data", (chunk) => lost === "requests" || lost === "both" || far.write(chunk));
-    far.on("data", (chunk) => lost === "answers" || lost === "both" || near.write(chunk));
+    const isLost = (what: "requests" | "answers") => lost === what || lost === "both" || forgotten.has(near);
+    near.on("data", (chunk) => isLost("requests") || far.write(chunk));
+    far.on("data", (chunk) => isLost("answers") || near.write(chunk));
   });
   listener.listen(0, "127.0.0.1");
   await once(listener, "listening");
@@ -43,6 +47,9 @@ export async function startTcpProxy(target: number): Promise<TcpProxy> {
     cut,
     lose: (what) => {
       lost = what;
+    },
+    forget: () => {
+      for (const socket of sockets) forgotten.add(socket);
     },
     mend: () => {
       if (lost !== undefined) cut();

@@ -26,7 +26,14 @@ import { createContentMac } from "./delivery/content-mac.ts";
 import { type DeliveryParts, deliver } from "./delivery/deliver.ts";
 import type { Delivery } from "./delivery/delivery.ts";
 import { isOurs, secretNameOf, withdrawSecret } from "./delivery/live-secret.ts";
-import { syncBinding, syncNamespace } from "./server-entries.ts";
+import {
+  CHECKED_MILLIS,
+  createServerMemory,
+  pruneNamespace,
+  type ServerMemory,
+  syncBinding,
+  syncRolesOf,
+} from "./server-entries.ts";
 
 const KIND = resourceKind(secretBinding);
 const NAME = "secret-binding";
@@ -34,17 +41,26 @@ const NAME = "secret-binding";
 const CLEANUP_MILLIS: Millis = 60_000;
 /** One attempt at cleaning up. */
 const CLEANUP_CALL_MILLIS: Millis = 10_000;
-/** Unchanged roles of a namespace are checked on the server this often: against changes made there by others. */
-const ROLES_CHECKED_MILLIS: Millis = 600_000;
 /** Many bindings wait for one another's network, not for the processor. */
-const CONCURRENCY = 8;
+const CONCURRENCY = 20;
 
 interface Parts extends ControllerParts {
   readonly delivery: DeliveryParts;
   /** Roles belong to a namespace, so two bindings of one must not write them at the same time from different states. */
   readonly lock: KeyedLock;
   /** What a namespace's entries were when the server last had them. */
-  readonly written: Map<string, { readonly hash: string; readonly at: Millis }>;
+  readonly written: Map<string, Written>;
+  /** CAs of clusters by the key of their ConfigMap. */
+  readonly bundles: Map<string, { readonly version: string | undefined; readonly bundle: string | undefined }>;
+  /** By the title of the cluster. */
+  readonly memories: Map<string, ServerMemory>;
+}
+
+interface Written {
+  readonly hash: string;
+  /** Of roles and policies. */
+  readonly names: ReadonlySet<string>;
+  readonly prunedAt: Millis;
 }
 
 export const secretBindingController: ControllerType = {
@@ -52,7 +68,14 @@ export const secretBindingController: ControllerType = {
   create(given) {
     const ownVersions = new Map<string, string>();
     const delivery = deliveryParts(given, ownVersions);
-    const parts: Parts = { ...given, delivery, lock: createKeyedLock(), written: new Map() };
+    const parts: Parts = {
+      ...given,
+      delivery,
+      lock: createKeyedLock(),
+      written: new Map(),
+      memories: new Map(),
+      bundles: new Map(),
+    };
     const { watches, clock, log, metrics } = parts;
     const inNamespace = (namespace: string | undefined) =>
       watches.bindings.list(namespace).map(({ metadata }) => keyOf(metadata));
@@ -61,15 +84,21 @@ export const secretBindingController: ControllerType = {
       sources: [
         {
           reflector: watches.bindings.reflector,
-          keysOf: (change) =>
-            isOwnMatter(change) ? [keyOf(change.object.metadata)] : inNamespace(change.object.metadata.namespace),
+          keysOf: (change) => (isOwnWrite(change) ? [] : [keyOf(change.object.metadata)]),
+        },
+        {
+          reflector: watches.bindings.reflector,
+          priority: "refresh",
+          keysOf: (change) => (changesNeighbours(change) ? inNamespace(change.object.metadata.namespace) : []),
         },
         {
           reflector: watches.clusters.reflector,
+          priority: "refresh",
           keysOf: (change) => (changesBindings(change) ? inNamespace(undefined) : []),
         },
         {
           reflector: watches.namespaces,
+          priority: "refresh",
           keysOf: (change) => (changesLabels(change) ? inNamespace(change.object.metadata.name) : []),
         },
         ...watches.kept.reflectors.map((reflector) => ({
@@ -115,13 +144,27 @@ function keepersOf({ watches }: Parts, ownVersions: Map<string, string>, change:
     .map((binding) => keyOf(binding.metadata));
 }
 
-/** A status that was written, or a look without a change: nothing for the other bindings of the namespace. */
-function isOwnMatter({ type, object, previous, initial }: Change): boolean {
-  return (
-    initial ||
-    type === "resync" ||
-    (type === "modified" && object.metadata.generation === previous?.metadata.generation)
-  );
+/** A status or a finalizer that was written says nothing new to who wrote it. */
+function isOwnWrite({ type, object, previous }: Change): boolean {
+  const { generation, annotations, deletionTimestamp } = object.metadata;
+  const before = previous?.metadata;
+  const isSame = generation === before?.generation && deletionTimestamp === before?.deletionTimestamp;
+  return type === "modified" && isSame && JSON.stringify(annotations) === JSON.stringify(before?.annotations);
+}
+
+/**
+ * Whether a change says something about the other bindings of the namespace: ServiceAccounts that it names, or named, get
+ * roles of their own, which carry the policies of bindings that name none; and the CA's ConfigMap has other owners when
+ * one goes.
+ */
+function changesNeighbours({ type, object, previous, initial }: Change): boolean {
+  if (initial || type === "resync") return false;
+  if (type === "deleted") return true;
+  return JSON.stringify(accountsOf(object)) !== JSON.stringify(accountsOf(previous));
+}
+
+function accountsOf(object: KubeObject | undefined): unknown {
+  return isJsonObject(object?.["spec"]) ? object["spec"]["serviceAccounts"] : undefined;
 }
 
 /** The spec, whether it serves, or whether it is there: what bindings wait for. */
@@ -176,7 +219,7 @@ async function carryOut(parts: Parts, binding: SecretBinding, planned: Plan, sig
   if (!canServe(cluster)) return { kind: "untried" };
   try {
     const sources = await parts.servers.withSession(cluster, signal, async (client) => {
-      const states = await syncBinding(client, binding, parts.clock.now(), signal);
+      const states = await syncBinding(client, memoryOf(parts, cluster), binding, parts.clock.now(), signal);
       await syncRoles(parts, cluster, binding, signal);
       return states;
     });
@@ -188,6 +231,12 @@ async function carryOut(parts: Parts, binding: SecretBinding, planned: Plan, sig
       error instanceof ApiError ? `${title} cannot be used at the moment: ${error.message}` : error.message;
     return { kind: "unavailable", message };
   }
+}
+
+function memoryOf({ memories, clock }: Parts, cluster: VaultCluster): ServerMemory {
+  const memory = memories.get(titleOf(cluster)) ?? createServerMemory(clock);
+  memories.set(titleOf(cluster), memory);
+  return memory;
 }
 
 async function keepSecret(
@@ -286,9 +335,15 @@ async function syncRoles(
       .update(encodeSorted(JSON.parse(JSON.stringify(entries))))
       .digest("hex");
     const last = written.get(key);
-    if (last?.hash === hash && clock.now() - last.at < ROLES_CHECKED_MILLIS) return;
-    await servers.withSession(cluster, signal, (client) => syncNamespace(client, namespace, entries, signal));
-    written.set(key, { hash, at: clock.now() });
+    const isRecent = last !== undefined && clock.now() - last.prunedAt < CHECKED_MILLIS;
+    if (isRecent && last.hash === hash) return;
+    const names = new Set([...entries.policies, ...entries.roles.map(({ name }) => name)]);
+    const mayPrune = !isRecent || [...last.names].some((name) => !names.has(name));
+    await servers.withSession(cluster, signal, async (client) => {
+      await syncRolesOf(client, entries, signal);
+      if (mayPrune) await pruneNamespace(client, memoryOf(parts, cluster), namespace, entries, signal);
+    });
+    written.set(key, { hash, names, prunedAt: mayPrune ? clock.now() : (last?.prunedAt ?? 0) });
   });
 }
 
@@ -296,13 +351,20 @@ function namespaceOf({ watches }: Parts, { metadata }: SecretBinding): BindingNa
   return { name: metadata.namespace, labels: watches.namespaces.get(metadata.namespace)?.metadata.labels ?? {} };
 }
 
-async function caBundleOf({ client }: Parts, cluster: VaultCluster, signal: AbortSignal): Promise<string | undefined> {
+/** Read again when the ConfigMap, of which only metadata is watched, has another version. */
+async function caBundleOf(parts: Parts, cluster: VaultCluster, signal: AbortSignal): Promise<string | undefined> {
   const name = cluster.status?.caBundle;
   if (name !== caBundleName(cluster)) return undefined;
-  const map = await client.get(CONFIG_MAP, { namespace: cluster.metadata.namespace, name }, { signal });
+  const ref = { namespace: cluster.metadata.namespace, name };
+  const watch = parts.watches.children.find(({ kind }) => kind.kind === CONFIG_MAP.kind);
+  const version = watch?.get(keyOf(ref))?.metadata.resourceVersion;
+  const known = parts.bundles.get(keyOf(ref));
+  if (version !== undefined && known?.version === version) return known.bundle;
+  const map = await parts.client.get(CONFIG_MAP, ref, { signal });
   const data = isJsonObject(map?.["data"]) ? map["data"] : {};
-  const bundle = data["ca.crt"];
-  return typeof bundle === "string" ? bundle : undefined;
+  const bundle = typeof data["ca.crt"] === "string" ? data["ca.crt"] : undefined;
+  parts.bundles.set(keyOf(ref), { version: map?.metadata.resourceVersion, bundle });
+  return bundle;
 }
 
 async function remove(parts: Parts, binding: SecretBinding, object: KubeObject, signal: AbortSignal) {

@@ -51,6 +51,8 @@ export interface Observed {
 /** What is missing is looked for this often, so that a secret that is written late does not hold pods up for long. */
 const MISSING_MILLIS: Millis = 10_000;
 const UNAVAILABLE_MILLIS: Millis = 5000;
+/** Owners that a ConfigMap names: when all of them are deleted at once, the next look at another makes it again. */
+const OWNERS_MAX = 16;
 /** How long "last synced" may lag behind. */
 const HEARTBEAT_MILLIS: Millis = 3_600_000;
 /** refreshInterval 0s stops the agents, not the operator: roles and policies are still looked after. */
@@ -114,7 +116,10 @@ export function decide(observed: Observed): Decision<SecretBindingStatus> {
   const { binding, look, plan: planned, outcome } = observed;
   const findings = findingsOf(observed);
   const known = withoutConditions(binding.status?.conditions ?? [], ...untrueOf(binding));
-  const { conditions, events } = conclude(known, look, findings);
+  const { conditions, events: all } = conclude(known, look, findings);
+  // Where all is well one event says so: thousands of bindings that begin at once are not to be three times as many.
+  const ready = findings.find(({ type, status }) => type === "Ready" && status === "True");
+  const events = all.filter(({ type, note }) => ready === undefined || type === "Warning" || note === ready.message);
   const base = { objects: objectsOf(observed), removals: [], events };
   const before = binding.status;
   if (planned.kind === "suspended") {
@@ -273,6 +278,7 @@ function objectsOf({ binding, plan: planned, bindings, caBundle }: Observed): re
   const owners = bindings
     .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
     .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))
+    .slice(0, OWNERS_MAX)
     .map(({ metadata }) => ownerReference("SecretBinding", metadata, false));
   const metadata = {
     name: caBundleName(planned.cluster),

@@ -4,7 +4,7 @@ import type { ApiClient } from "#client/api-client.ts";
 import { hasStatus } from "#client/api-error.ts";
 import { createKv, type Kv } from "#client/kv.ts";
 import { AUTH_MOUNT, type BindingRole, CHANGES_PATH, policyName } from "#common/binding-names.ts";
-import type { Millis } from "#common/clock.ts";
+import type { Clock, Millis } from "#common/clock.ts";
 import { encodeSorted, isJsonObject, type JsonObject, type JsonValue } from "#common/json.ts";
 import { type BindingSource, type SecretBinding, sourcesOf } from "../../api/secret-binding.ts";
 import type { ServerEntries, SourceState } from "./decide.ts";
@@ -14,20 +14,54 @@ const TOKEN_SECONDS = 3600;
 const POLICIES = "sys/policies/acl";
 const ROLES = `auth/${AUTH_MOUNT}/role`;
 
+/** What is known of a server already: mounts by session, and policies that it had a moment ago. */
+export interface ServerMemory {
+  kvOf(client: ApiClient): Kv;
+  /** Whether the policy was seen on the server as it should be, not long ago. */
+  hasPolicy(name: string, text: string): boolean;
+  sawPolicy(name: string, text: string): void;
+  forgetPolicy(name: string): void;
+}
+
+/** What others changed on a server is found and put right within this time. */
+export const CHECKED_MILLIS: Millis = 600_000;
+
+/** Of one cluster. What it forgets is merely asked for again. */
+export function createServerMemory(clock: Clock): ServerMemory {
+  const kvs = new WeakMap<ApiClient, Kv>();
+  const policies = new Map<string, { readonly text: string; readonly at: Millis }>();
+  return {
+    kvOf(client) {
+      const kv = kvs.get(client) ?? createKv(client);
+      kvs.set(client, kv);
+      return kv;
+    },
+    hasPolicy(name, text) {
+      const seen = policies.get(name);
+      return seen?.text === text && clock.now() - seen.at < CHECKED_MILLIS;
+    },
+    forgetPolicy: (name) => void policies.delete(name),
+    sawPolicy: (name, text) => void policies.set(name, { text, at: clock.now() }),
+  };
+}
+
 /** Writes the binding's own policy and says how its sources are. Throws ApiError. */
 export async function syncBinding(
   client: ApiClient,
+  memory: ServerMemory,
   binding: SecretBinding,
   now: Millis,
   signal: AbortSignal,
 ): Promise<readonly SourceState[]> {
-  const kv = createKv(client);
+  const kv = memory.kvOf(client);
   const sources = sourcesOf(binding.spec);
   const located = await Promise.all(sources.map((source) => locate(kv, source, signal)));
   const paths = [...new Set(located.flatMap(({ at }) => (at === undefined ? [] : [at])))].sort();
   const text = bindingPolicy(paths);
   const { namespace, name } = binding.metadata;
-  await writePolicy(client, policyName(namespace, name), text, signal);
+  const policy = policyName(namespace, name);
+  if (!memory.hasPolicy(policy, text)) await writePolicy(client, policy, text, signal);
+  memory.sawPolicy(policy, text);
   return Promise.all(located.map((place) => stateOf(kv, place, now, signal)));
 }
 
@@ -95,17 +129,22 @@ async function writePolicy(client: ApiClient, name: string, policy: string, sign
   if (before?.["policy"] !== policy) await client.write(path, { policy }, { signal });
 }
 
+/** Makes the roles of a namespace what they should be. Throws ApiError. */
+export async function syncRolesOf(client: ApiClient, entries: ServerEntries, signal: AbortSignal): Promise<void> {
+  for (const role of entries.roles) await writeRole(client, role, entries.audience, signal);
+}
+
 /**
- * Makes the roles of a namespace what they should be and removes its roles and policies that should not be. Throws
- * ApiError.
+ * Removes the roles and policies of a namespace that should not be. It lists all that the server has, so it is for when
+ * something has gone, and now and then. Throws ApiError.
  */
-export async function syncNamespace(
+export async function pruneNamespace(
   client: ApiClient,
+  memory: ServerMemory,
   namespace: string,
   entries: ServerEntries,
   signal: AbortSignal,
 ): Promise<void> {
-  for (const role of entries.roles) await writeRole(client, role, entries.audience, signal);
   const wanted = new Set(entries.roles.map(({ name }) => name));
   // Names of namespaces hold no underscore, so these are this namespace's and nobody else's.
   const isOurs = (name: string) => name === `sb_${namespace}` || name.startsWith(`sb_${namespace}_`);
@@ -113,8 +152,10 @@ export async function syncNamespace(
     names.filter((name) => isOurs(name) && !keep.has(name));
   for (const name of stale(await client.list(ROLES, { signal }), wanted))
     await client.delete(`${ROLES}/${name}`, { signal });
-  for (const name of stale(await client.list(POLICIES, { signal }), new Set(entries.policies)))
+  for (const name of stale(await client.list(POLICIES, { signal }), new Set(entries.policies))) {
+    memory.forgetPolicy(name);
     await client.delete(`${POLICIES}/${name}`, { signal });
+  }
 }
 
 async function writeRole(client: ApiClient, role: BindingRole, audience: string, signal: AbortSignal): Promise<void> {
