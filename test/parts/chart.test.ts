@@ -73,6 +73,14 @@ describe.skipIf(helm === undefined)("the chart", () => {
     }
   });
 
+  it("tells the operator which image etcd members run", () => {
+    const env = (values: JsonObject) =>
+      at(named(rendered(values), "Deployment", "coffer-operator"), "spec", "template", "spec", "containers", 0, "env");
+    const image = (value: string) => ({ name: "COFFER_ETCD_IMAGE", value });
+    expect(env({})).toContainEqual(image("registry.k8s.io/etcd:3.6.4-0"));
+    expect(env({ etcd: { image: "mirror/etcd:3" } })).toContainEqual(image("mirror/etcd:3"));
+  });
+
   it("sends labelled pods to the injector when they are created, and no others", () => {
     const webhook = at(named(objects, "MutatingWebhookConfiguration", "coffer-injector"), "webhooks", 0);
     expect(webhook).toMatchObject({

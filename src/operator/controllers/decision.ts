@@ -64,6 +64,9 @@ const EXPECTED_REASONS = new Set([
   "Configuring",
   "NotProbed",
   "VaultNotReady",
+  "EtcdStarting",
+  "UpdateRunning",
+  "VolumeResizing",
   "Suspended",
 ]);
 

@@ -129,6 +129,12 @@ export function removalsOf(cluster: VaultCluster): Decision<unknown>["removals"]
   return [{ kind: CLUSTER_ROLE_BINDING, ref: { name: authDelegatorName(cluster) } }];
 }
 
+/** What was seen last stays while nobody looks, as in a cluster that is suspended. */
+function etcdStatus({ etcd, cluster }: Observed): Pick<VaultClusterStatus, "etcd"> {
+  const seen = etcd?.plan.status ?? (runsEtcd(cluster) ? cluster.status?.etcd : undefined);
+  return seen === undefined ? {} : { etcd: seen };
+}
+
 function requeueAfter({ state }: Summary): Millis {
   if (state === "ready") return SERVING_MILLIS;
   return state === "stalled" ? STALLED_MILLIS : WAITING_MILLIS;
@@ -243,7 +249,7 @@ function statusOf(observed: Observed, assessment: Assessment | undefined): Omit<
       .join(","),
     members: membersOf(observed),
     storage: storageTypeOf(cluster.spec),
-    ...(observed.etcd === undefined ? {} : { etcd: observed.etcd.plan.status }),
+    ...etcdStatus(observed),
     ...(hasBundle ? { caBundle: caBundleName(cluster) } : {}),
   };
 }

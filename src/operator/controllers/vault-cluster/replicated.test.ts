@@ -137,6 +137,20 @@ describe("several servers", () => {
     expect(hash({ ...found, storageSecret: { keys: ["uri"], version: "6" } })).not.toEqual(hash(found));
   });
 
+  it("are left as they are while suspended, members too, and status keeps what was seen last", () => {
+    const members = [{ name: "main-etcd-0", state: "Healthy" }];
+    const spec = { replicas: 3, suspend: true };
+    const status = { initialized: true, conditions: [], etcd: { members } };
+    const decision = decide({ ...whole, cluster: cluster({ spec, status }), etcd: undefined });
+    expect(decision.objects).toEqual([]);
+    expect(decision.status).toMatchObject({ phase: "Suspended", etcd: { members } });
+  });
+
+  it("tell of an update without a warning", () => {
+    const { events } = decide({ ...whole, rollout: { updated: 1, total: 4, halted: undefined } });
+    expect(events).toContainEqual(expect.objectContaining({ type: "Normal", reason: "UpdateRunning" }));
+  });
+
   it("say when nobody names an image for etcd", () => {
     const { status } = decide({ ...whole, settings: { ...whole.settings, etcdImage: "" } });
     expect(shown(status.conditions)).toContain("Stalled=True EtcdImageMissing");
