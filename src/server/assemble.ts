@@ -74,8 +74,6 @@ export interface ServerParts {
   readonly userLockouts: readonly UserLockoutStanza[];
   /** Undefined: no snapshots are scheduled. */
   readonly snapshots?: SnapshotsStanza | undefined;
-  /** sys/rekey and sys/generate-root take shares as proof and want no token. */
-  readonly unauthenticatedRekey?: boolean;
   /** sys/raw is there. */
   readonly rawStorage?: boolean;
   /** sys/internal/inspect is there. */
@@ -115,18 +113,12 @@ export interface AssembledServer {
 }
 
 /** What the configuration says and sys needs. */
-function settingsOf({
-  unauthenticatedRekey = false,
-  rawStorage = false,
-  introspection = false,
-  commandLine = [],
-  ...parts
-}: ServerParts) {
+function settingsOf({ rawStorage = false, introspection = false, commandLine = [], ...parts }: ServerParts) {
   const { storageType, version, buildDate, sanitizedConfig } = parts;
   const reloadSeals = parts.reloadSeals ?? noConfiguration;
   const storageTrouble = () => parts.storage.usage?.()?.trouble;
   const built = { storageType, version, buildDate, sanitizedConfig, storageTrouble, reloadSeals };
-  return { unauthenticatedRekey, rawStorage, introspection, commandLine, ...built };
+  return { rawStorage, introspection, commandLine, ...built };
 }
 
 async function noConfiguration(): Promise<void> {

@@ -168,7 +168,6 @@ async function openParts(
     sanitizedConfig: sanitized(config),
     userLockouts: config.userLockouts,
     snapshots: config.snapshots,
-    unauthenticatedRekey: config.unauthenticatedRekey,
     rawStorage: config.rawStorage,
     introspection: config.introspection,
   };

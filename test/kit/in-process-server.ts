@@ -4,7 +4,7 @@ import { FakeClock } from "#common/clock.ts";
 import type { JsonObject } from "#common/json.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
 import { type AssembledServer, assemble, type ServerParts } from "#server/assemble.ts";
-import type { Operation } from "#server/framework/context.ts";
+import type { OpenForm, Operation } from "#server/framework/context.ts";
 import type { Seal } from "#server/seal/seal.ts";
 import { createShamirSeal } from "#server/seal/shamir/shamir-seal.ts";
 import { openMemoryStorage } from "#server/storage/memory/memory-storage.ts";
@@ -25,6 +25,8 @@ export interface CallOptions {
   /** The root token by default, "" for none. */
   readonly token?: string;
   readonly remoteAddress?: string;
+  /** What the listener takes without a token. */
+  readonly openForms?: readonly OpenForm[];
 }
 
 export interface InProcessServer {
@@ -43,6 +45,8 @@ export interface InProcessOptions {
   readonly seals?: readonly Seal[];
   readonly shares?: number;
   readonly threshold?: number;
+  /** What its listener takes without a token; nothing by default. */
+  readonly openForms?: readonly OpenForm[];
   /** Left as a fresh server is, without keys and token. */
   readonly uninitialised?: true;
   /** Another node of this one's store, unsealed by its keys. */
@@ -71,7 +75,11 @@ export async function startInProcessServer(options: InProcessOptions = {}): Prom
     rootToken,
     keys,
     call: (operation, path, data = {}, callOptions = {}) =>
-      request(server, operation, path, data, { token: rootToken, ...callOptions }),
+      request(server, operation, path, data, {
+        token: rootToken,
+        ...(options.openForms && { openForms: options.openForms }),
+        ...callOptions,
+      }),
   };
 }
 
@@ -96,10 +104,18 @@ async function request(
   operation: Operation,
   path: string,
   data: JsonObject,
-  { token = "", remoteAddress }: CallOptions,
+  { token = "", remoteAddress, openForms = [] }: CallOptions,
 ): Promise<TestAnswer> {
   const options = { limit: LIST_LIMIT, ...(remoteAddress !== undefined && { remoteAddress }) };
-  const { status, body, data: shown, headers } = await sendTo(server, requestOf(token, operation, path, data, options));
+  const {
+    status,
+    body,
+    data: shown,
+    headers,
+  } = await sendTo(server, {
+    ...requestOf(token, operation, path, data, options),
+    openForms,
+  });
   return { status, body, data: shown, error: textsOf(body["errors"])[0] ?? "", headers };
 }
 

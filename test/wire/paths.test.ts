@@ -31,7 +31,12 @@ beforeAll(async () => {
   server = await startShamirServer({
     raw_storage_endpoint: true,
     introspection_endpoint: true,
-    enable_unauthenticated_rekey: true,
+    listener: {
+      tcp: {
+        ...{ address: "127.0.0.1:0", tls_disable: true },
+        ...{ disable_unauthed_rekey_endpoints: false, disable_unauthed_generate_root_endpoints: false },
+      },
+    },
   });
   for (const type of AUTH_METHODS) await call("POST", `sys/auth/${type}`, { type });
   await call("POST", "sys/mounts/secret", { type: "kv", options: { version: "2" } });

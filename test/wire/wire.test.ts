@@ -25,7 +25,14 @@ describe("recorded conversations", () => {
 
   beforeAll(async () => {
     cluster = await startTokenReviewServer();
-    server = await startShamirServer({ enable_unauthenticated_rekey: true });
+    server = await startShamirServer({
+      listener: {
+        tcp: {
+          ...{ address: "127.0.0.1:0", tls_disable: true },
+          ...{ disable_unauthed_rekey_endpoints: false, disable_unauthed_generate_root_endpoints: false },
+        },
+      },
+    });
   });
   afterAll(async () => {
     await server?.stop();

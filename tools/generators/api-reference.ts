@@ -80,7 +80,8 @@ function fieldsOf(path: Path<PrivilegedContext>): string {
 }
 
 function accessOf(path: Path<PrivilegedContext>): string {
-  return path.when === "always" ? `${path.access}, *always*` : path.access;
+  const access = path.openForm ? `${path.access}; none at listeners that open ${path.openForm}` : path.access;
+  return path.when === "always" ? `${access}, *always*` : access;
 }
 
 function section(shown: Shown, backend: Backend<PrivilegedContext>): string {

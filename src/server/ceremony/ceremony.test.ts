@@ -8,6 +8,9 @@ import { createStaticSeal } from "../seal/static/static-seal.ts";
 import { ATTEMPT_SECONDS_MAX } from "./attempt.ts";
 import { encodeToken, PAD_LENGTH } from "./root-generation.ts";
 
+/** As at a listener that takes shares without a token. */
+const OPEN = ["rekey", "generate-root"] as const;
+
 const UNTRUSTED = { token: "" };
 const WRONG = createHash("sha256").update("wrong").digest("base64");
 
@@ -34,7 +37,7 @@ async function opensWith(keys: readonly string[]): Promise<boolean> {
 
 describe("new shares of the unseal key", () => {
   beforeEach(async () => {
-    server = await startInProcessServer({ shares: 3, threshold: 2, parts: { unauthenticatedRekey: true } });
+    server = await startInProcessServer({ shares: 3, threshold: 2, openForms: OPEN });
     await server.call("update", "sys/mounts/a", { type: "kv" });
     await server.call("update", "a/k", { v: "1" });
   });
@@ -78,7 +81,7 @@ describe("new shares of the unseal key", () => {
   });
 
   it("goes on at any node, and all of them follow the new key", async () => {
-    const other = await startInProcessServer({ beside: server, parts: { unauthenticatedRekey: true } });
+    const other = await startInProcessServer({ beside: server, openForms: OPEN });
     const nonce = (await begin()) ?? "";
     await put("rekey/update", { key: server.keys[0] ?? "", nonce });
     const last = { key: server.keys[1] ?? "", nonce };
@@ -90,7 +93,7 @@ describe("new shares of the unseal key", () => {
   });
 
   it("gives new keys to one only, when two complete it at the same time", async () => {
-    const other = await startInProcessServer({ beside: server, parts: { unauthenticatedRekey: true } });
+    const other = await startInProcessServer({ beside: server, openForms: OPEN });
     const nonce = (await begin()) ?? "";
     await put("rekey/update", { key: server.keys[0] ?? "", nonce });
     const share = (key: string | undefined) => ({ key: key ?? "", nonce });
@@ -160,7 +163,7 @@ describe("recovery keys of an auto seal", () => {
       seals: [seal],
       shares,
       threshold,
-      parts: { unauthenticatedRekey: true },
+      openForms: OPEN,
     });
   };
 
@@ -205,7 +208,7 @@ describe("recovery keys of an auto seal", () => {
 
 describe("a root token from shares", () => {
   beforeEach(async () => {
-    server = await startInProcessServer({ shares: 3, threshold: 2, parts: { unauthenticatedRekey: true } });
+    server = await startInProcessServer({ shares: 3, threshold: 2, openForms: OPEN });
   });
   const decode = (encoded: JsonValue | undefined, pad: string) =>
     Buffer.from(String(encoded), "base64")
@@ -226,6 +229,17 @@ describe("a root token from shares", () => {
       policies: ["root"],
     });
     expect((await server.call("read", "sys/generate-root/attempt")).body["started"]).toBe(false);
+  });
+
+  it("wants a token where the listener does not open this form, though it opens another", async () => {
+    for (const openForms of [[], ["rekey"]] as const) {
+      const options = { token: "", openForms };
+      expect((await server.call("read", "sys/generate-root/attempt", {}, options)).status).toBe(403);
+      const expected = openForms.length === 0 ? 403 : 200;
+      expect((await server.call("read", "sys/rekey/init", {}, options)).status).toBe(expected);
+      expect((await server.call("read", "sys/rekey/backup", {}, options)).status).toBe(403);
+      expect((await server.call("read", "sys/rotate/root/init", {}, options)).status).toBe(403);
+    }
   });
 
   it("is begun, seen and given up at the elder path too", async () => {

@@ -7,6 +7,9 @@ import { SecretBytes } from "#common/secret-bytes.ts";
 import { type InProcessServer, startInProcessServer } from "#test/kit/in-process-server.ts";
 import { createStaticSeal } from "../seal/static/static-seal.ts";
 
+/** As at a listener that takes shares without a token. */
+const OPEN = ["rekey", "generate-root"] as const;
+
 type Person = Awaited<ReturnType<typeof newPerson>>;
 /** As old as the test's clock. */
 const date = new Date(new FakeClock().now());
@@ -70,7 +73,7 @@ describe("initialisation for people with PGP keys", () => {
     const server = await startInProcessServer({
       uninitialised: true,
       seals: [seal],
-      parts: { unauthenticatedRekey: true },
+      openForms: OPEN,
     });
     const shares = { recovery_shares: 2, recovery_threshold: 2 };
     expect((await put(server, "init", { ...shares, pgp_keys: keys() })).error).toContain("recovery_pgp_keys");
@@ -82,7 +85,7 @@ describe("initialisation for people with PGP keys", () => {
 });
 
 describe("a rekey for people with PGP keys", () => {
-  const start = async () => startInProcessServer({ shares: 2, threshold: 2, parts: { unauthenticatedRekey: true } });
+  const start = async () => startInProcessServer({ shares: 2, threshold: 2, openForms: OPEN });
   const wish = (more: JsonObject = {}) => ({ secret_shares: 2, secret_threshold: 2, pgp_keys: keys(), ...more });
 
   it("encrypts the new shares, and keeps them if that is wished for", async () => {
@@ -123,7 +126,7 @@ describe("a rekey for people with PGP keys", () => {
 
 describe("a root token for somebody with a PGP key", () => {
   it("is encrypted in place of being combined with a pad", async () => {
-    const server = await startInProcessServer({ parts: { unauthenticatedRekey: true } });
+    const server = await startInProcessServer({ openForms: OPEN });
     const [ann] = people;
     const both = { pgp_key: keyOf(ann), otp: "x".repeat(32) };
     expect((await put(server, "generate-root/attempt", both)).error).toBe("give otp or pgp_key, not both");

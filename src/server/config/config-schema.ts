@@ -49,10 +49,6 @@ export const TOP_FIELDS = {
     "err",
   ]),
   log_format: word("Lines for people (standard) or for machines (json).", "standard", ["standard", "text", "json"]),
-  enable_unauthenticated_rekey: flag(
-    "Let sys/rekey and sys/generate-root be used without a token, by who has shares of the key. Off, they want sudo.",
-    false,
-  ),
   raw_storage_endpoint: flag(
     "Serve sys/raw, which reads and writes the records behind the barrier as they are; it wants sudo. For repairs.",
     false,
@@ -107,6 +103,14 @@ export const LISTENER_FIELDS = {
   }),
   max_request_duration: duration("Longest time for a request; 0 takes default_max_request_duration.", 0),
   require_request_header: flag("Refuse requests without the header X-Vault-Request: true.", false),
+  disable_unauthed_rekey_endpoints: flag(
+    "Have sys/rekey and sys/rekey-recovery-key want sudo. False: who has shares needs no token on this listener.",
+    true,
+  ),
+  disable_unauthed_generate_root_endpoints: flag(
+    "Have sys/generate-root want sudo. False: who has shares needs no token on this listener.",
+    true,
+  ),
   x_forwarded_for_authorized_addrs: texts("Proxies, as CIDR blocks, whose X-Forwarded-For header is believed."),
   x_forwarded_for_hop_skips: integer("Entries to skip from the right end of the header.", 0, { min: 0, max: 64 }),
   x_forwarded_for_reject_not_present: flag("Refuse requests of such proxies without the header.", true),

@@ -35,6 +35,9 @@ export interface ListenerConfig {
   /** Undefined when no proxy is believed. */
   readonly forwardedFor: ForwardedForConfig | undefined;
   readonly unauthenticatedMetrics: boolean;
+  /** Who has shares needs no token for new shares of keys, or for a new root token. */
+  readonly unauthenticatedRekey: boolean;
+  readonly unauthenticatedRootGeneration: boolean;
 }
 
 type Values = ReturnType<typeof readValues>;
@@ -60,6 +63,8 @@ export function readListener(block: HclBlock, defaultMaxRequestSeconds: number, 
     requireRequestHeader: values.require_request_header,
     forwardedFor: forwardedForOf(values),
     unauthenticatedMetrics: telemetry.some((each) => each.unauthenticated_metrics_access),
+    unauthenticatedRekey: !values.disable_unauthed_rekey_endpoints,
+    unauthenticatedRootGeneration: !values.disable_unauthed_generate_root_endpoints,
   };
 }
 

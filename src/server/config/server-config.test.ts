@@ -37,6 +37,7 @@ listener "tcp" {
   max_request_duration = "30s"
   x_forwarded_for_authorized_addrs = "10.0.0.0/8, 192.168.1.1"
   x_forwarded_for_hop_skips = "1"
+  disable_unauthed_rekey_endpoints = false
   telemetry { unauthenticated_metrics_access = true }
 }
 listener "tcp" {
@@ -104,6 +105,8 @@ const FULL_PARSED = {
         rejectNotAuthorized: true,
       },
       unauthenticatedMetrics: true,
+      unauthenticatedRekey: true,
+      unauthenticatedRootGeneration: false,
     },
     {
       host: "127.0.0.1",
@@ -114,6 +117,8 @@ const FULL_PARSED = {
       requireRequestHeader: false,
       forwardedFor: undefined,
       unauthenticatedMetrics: false,
+      unauthenticatedRekey: false,
+      unauthenticatedRootGeneration: false,
     },
   ],
   seals: [
@@ -161,7 +166,6 @@ const FULL_PARSED = {
   pidFile: "/run/coffer.pid",
   workers: 4,
   unauthenticatedMetrics: false,
-  unauthenticatedRekey: false,
   rawStorage: false,
   introspection: false,
   warnings: [],

@@ -85,8 +85,6 @@ export interface ServerConfig {
   /** Undefined: as many as suit the machine. */
   readonly workers: number | undefined;
   readonly unauthenticatedMetrics: boolean;
-  /** Whether sys/rekey and sys/generate-root take shares as proof and want no token. */
-  readonly unauthenticatedRekey: boolean;
   /** Whether sys/raw is there. */
   readonly rawStorage: boolean;
   /** Whether sys/internal/inspect is there. */
@@ -137,7 +135,6 @@ export function parseServerConfig(files: readonly ConfigFile[]): ServerConfig {
     logFormat: top.log_format === "json" ? "json" : "text",
     pidFile: top.pid_file,
     workers: top.workers,
-    unauthenticatedRekey: top.enable_unauthenticated_rekey,
     rawStorage: top.raw_storage_endpoint,
     introspection: top.introspection_endpoint,
     unauthenticatedMetrics: telemetry.some((each) => each.unauthenticated_metrics_access),

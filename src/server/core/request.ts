@@ -1,7 +1,7 @@
 // A request as the core sees it, after the HTTP edge has decoded it and before anything is known of mounts or tokens.
 import type { Readable } from "node:stream";
 import type { JsonObject } from "#common/json.ts";
-import type { BodyStream, Operation } from "../framework/context.ts";
+import type { BodyStream, OpenForm, Operation } from "../framework/context.ts";
 import type { Page } from "../storage/storage.ts";
 import type { EventStream } from "./event-stream.ts";
 import type { LogStream } from "./log-stream.ts";
@@ -27,6 +27,8 @@ export interface Request {
   readonly bodyStream?: BodyStream | undefined;
   /** What the client wants to go on with over the same connection. */
   readonly upgrade?: "websocket" | undefined;
+  /** What the listener that it came by takes without a token. */
+  readonly openForms?: readonly OpenForm[];
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly page: Page;

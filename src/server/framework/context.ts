@@ -74,6 +74,9 @@ export interface Context {
   readonly outside: OutsideJournal;
 }
 
+/** Kinds of paths that want no token at a listener that says so: shares are proof enough there. */
+export type OpenForm = "rekey" | "generate-root";
+
 /** What the token and system backends get besides: the whole transaction and the request's outer side. */
 export interface PrivilegedContext extends Context {
   readonly transaction: Transaction;
@@ -90,6 +93,8 @@ export interface PrivilegedContext extends Context {
   readonly bodyStream?: BodyStream | undefined;
   /** The client wants to go on with this protocol over the same connection. */
   readonly upgrade?: "websocket" | undefined;
+  /** What the listener takes without a token. */
+  readonly openForms?: readonly OpenForm[];
   /** The request's headers by their names in lower case, for the few paths that standards give some of their own. */
   readonly headers?: Readonly<Record<string, string | readonly string[] | undefined>>;
 }

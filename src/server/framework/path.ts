@@ -1,6 +1,6 @@
 // The one place where a path is described. Routing, conversion of fields, the ACL's create-or-update question, help
 // and OpenAPI all come from this definition and from nowhere else.
-import type { Context, Operation, PrivilegedContext } from "./context.ts";
+import type { Context, OpenForm, Operation, PrivilegedContext } from "./context.ts";
 import { convertFields, type Fields, type Values } from "./fields.ts";
 import type { Reply } from "./reply.ts";
 
@@ -31,6 +31,8 @@ export interface PathDefinition<P extends string, F extends Fields, C> {
   readonly summary: string;
   readonly description?: string;
   readonly access?: Access;
+  /** At listeners that open this kind the path is public, whatever its access is elsewhere. */
+  readonly openForm?: OpenForm;
   /** "always": answers while the server is sealed or not initialised. */
   readonly when?: "unsealed" | "always";
   /** Works on the whole server, which is not in any namespace but the root. */
@@ -57,6 +59,7 @@ export interface Path<C> {
   readonly summary: string;
   readonly description: string;
   readonly access: Access;
+  readonly openForm: OpenForm | undefined;
   readonly when: "unsealed" | "always";
   readonly rootOnly: boolean;
   readonly caseless: boolean;
@@ -88,6 +91,7 @@ export function definePath<
     summary: definition.summary,
     description: definition.description ?? definition.summary,
     access: definition.access ?? "token",
+    openForm: definition.openForm,
     when: definition.when ?? "unsealed",
     rootOnly: definition.rootOnly ?? false,
     caseless: definition.caseless ?? false,
@@ -106,6 +110,11 @@ export function definePath<
       return chosen.handler(context, { ...data, ...parameters } as PathValues<P> & Values<F>); // both made above
     },
   };
+}
+
+/** The path as it is at a listener that takes these forms without a token. */
+export function openedPath<C>(path: Path<C>, forms: readonly OpenForm[] = []): Path<C> {
+  return path.openForm && forms.includes(path.openForm) ? { ...path, access: "public" } : path;
 }
 
 /** The same for the privileged backends (`sys`, `token`), whose handlers see the whole transaction. */

@@ -21,6 +21,8 @@ const BASE: ListenerConfig = {
   requireRequestHeader: false,
   forwardedFor: undefined,
   unauthenticatedMetrics: false,
+  unauthenticatedRekey: false,
+  unauthenticatedRootGeneration: false,
 };
 
 const opened: Started[] = [];
@@ -475,5 +477,19 @@ describe("metrics", () => {
     const started = await start();
     await ask(started, "/v1/sys/metrics");
     expect(started.seen.map(({ path }) => path)).toEqual(["sys/metrics"]);
+  });
+});
+
+describe("what is taken without a token", () => {
+  it("is said to the core for requests that come by this listener", async () => {
+    const started = await start({ config: { unauthenticatedRekey: true } });
+    await ask(started, "/v1/sys/rekey/init");
+    expect(started.seen.map(({ openForms }) => openForms)).toEqual([["rekey"]]);
+  });
+
+  it("is nothing otherwise", async () => {
+    const started = await start();
+    await ask(started, "/v1/sys/rekey/init");
+    expect(started.seen.map(({ openForms }) => openForms)).toEqual([undefined]);
   });
 });

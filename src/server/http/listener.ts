@@ -12,6 +12,7 @@ import type { CrossOriginRules } from "../core/cross-origin.ts";
 import { encodeError } from "../core/encode.ts";
 import type { MetricsRequest } from "../core/metrics-answer.ts";
 import type { Answer, Request } from "../core/request.ts";
+import type { OpenForm } from "../framework/context.ts";
 import { type ApiHandlerOptions, handleApi } from "./api-handler.ts";
 import { clientAddressOf } from "./client-address.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -119,8 +120,12 @@ function apiOptions(
   services: ListenerServices,
   made: Pick<ApiHandlerOptions, "deadlines" | "lineStreams">,
 ): ApiHandlerOptions {
+  const openForms: readonly OpenForm[] = [
+    ...(config.unauthenticatedRekey ? (["rekey"] as const) : []),
+    ...(config.unauthenticatedRootGeneration ? (["generate-root"] as const) : []),
+  ];
   return {
-    serve: services.serve,
+    serve: (request) => services.serve(openForms.length === 0 ? request : { ...request, openForms }),
     crossOrigin: services.crossOrigin,
     log: services.log,
     ...made,

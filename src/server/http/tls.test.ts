@@ -79,6 +79,8 @@ async function start(options: Partial<TlsConfig> = {}): Promise<number> {
     requireRequestHeader: false,
     forwardedFor: undefined,
     unauthenticatedMetrics: false,
+    unauthenticatedRekey: false,
+    unauthenticatedRootGeneration: false,
   };
   const log = createLog({ level: "info", format: "text", write: (line) => void logged.push(line), now: () => 0 });
   listener = await listen(config, {

@@ -2,16 +2,17 @@
 import type { JsonObject } from "#common/json.ts";
 import type { RootStatus } from "../ceremony/root-generation.ts";
 import { decodeToken, PAD_LENGTH } from "../ceremony/root-generation.ts";
+import type { OpenForm } from "../framework/context.ts";
 import { field, withDefault } from "../framework/fields.ts";
-import { type Access, definePrivilegedPath } from "../framework/path.ts";
+import { definePrivilegedPath } from "../framework/path.ts";
 import { dataReply, noContent, type Reply } from "../framework/reply.ts";
-import { elderAccess, shareFields, shareOf } from "./rekey-paths.ts";
+import { shareFields, shareOf } from "./rekey-paths.ts";
 import type { SysServices } from "./services.ts";
 
 export function generateRootPaths(services: SysServices) {
   return [
-    ...pathSet(services, "generate-root", elderAccess(services), (bare) => ({ bare })),
-    ...pathSet(services, "generate-root-token", "sudo", (data) => ({ data, repeatAtTop: true })),
+    ...pathSet(services, "generate-root", { openForm: "generate-root" }, (bare) => ({ bare })),
+    ...pathSet(services, "generate-root-token", {}, (data) => ({ data, repeatAtTop: true })),
     decodePath(),
   ];
 }
@@ -40,13 +41,19 @@ export const tokenAttemptFields = {
   pgp_key: withDefault(field.text("PGP public key to encrypt the token to, in place of a pad."), ""),
 } as const;
 
-function pathSet(services: SysServices, base: string, access: Access, answer: (body: JsonObject) => Reply) {
+function pathSet(
+  services: SysServices,
+  base: string,
+  open: { openForm?: OpenForm },
+  answer: (body: JsonObject) => Reply,
+) {
   const { rootGeneration } = services.ceremonies;
   return [
     ...[`${base}/attempt`, ...(base === "generate-root" ? [base] : [])].map((pattern) =>
       definePrivilegedPath(pattern, {
         summary: "A root token from shares: begins, shows and ends an attempt.",
-        access,
+        access: "sudo",
+        ...open,
         fields: tokenAttemptFields,
         operations: {
           read: {
@@ -72,7 +79,8 @@ function pathSet(services: SysServices, base: string, access: Access, answer: (b
     ),
     definePrivilegedPath(`${base}/update`, {
       summary: "A root token from shares: takes one.",
-      access,
+      access: "sudo",
+      ...open,
       fields: shareFields,
       operations: {
         update: {

@@ -5,7 +5,7 @@ import { OpenApiDocument, type OpenApiMount } from "../core/openapi.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import { field, withDefault } from "../framework/fields.ts";
 import { invalidToken } from "../framework/multi-error.ts";
-import { definePrivilegedPath } from "../framework/path.ts";
+import { definePrivilegedPath, openedPath } from "../framework/path.ts";
 import { dataReply, listReply, type Reply } from "../framework/reply.ts";
 import { isAuthMount, type MountRecord, shownPath } from "../mounts/mount-record.ts";
 import { findMount, listMounts } from "../mounts/mount-table.ts";
@@ -132,7 +132,8 @@ async function openApi(context: PrivilegedContext, services: SysServices, isGene
   const document = new OpenApiDocument();
   for (const mount of mounts) {
     const { backend } = services.backends().of(mount);
-    for (const path of backend.paths) document.add(isGeneric ? genericMount(mount) : literalMount(mount), path);
+    const shown = isGeneric ? genericMount(mount) : literalMount(mount);
+    for (const path of backend.paths) document.add(shown, openedPath(path, context.openForms));
   }
   return { bare: document.toJson({ version: services.version }) };
 }

@@ -69,14 +69,18 @@ describe("sys/raw", () => {
     );
   });
 
-  it.each(["core/keyring", "core/keyring-term", "core/root-key", "core/seal-keys", "core/seal-config", "core/seal-anything"])(
-    "keeps its hands off %s",
-    async (key) => {
-      for (const answer of [await raw("read", key), await raw("update", key, { value: "x" }), await raw("delete", key)])
-        expect([answer.status, answer.error]).toEqual([400, expect.stringContaining(`cannot access "${key}"`)]);
-      expect(server.server.services.barrier.isSealed).toBe(false);
-    },
-  );
+  it.each([
+    "core/keyring",
+    "core/keyring-term",
+    "core/root-key",
+    "core/seal-keys",
+    "core/seal-config",
+    "core/seal-anything",
+  ])("keeps its hands off %s", async (key) => {
+    for (const answer of [await raw("read", key), await raw("update", key, { value: "x" }), await raw("delete", key)])
+      expect([answer.status, answer.error]).toEqual([400, expect.stringContaining(`cannot access "${key}"`)]);
+    expect(server.server.services.barrier.isSealed).toBe(false);
+  });
 
   it.each([
     ["update", "a", { value: "x", encoding: "hex" }, "encoding"],

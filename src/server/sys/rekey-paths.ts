@@ -1,15 +1,15 @@
 // sys/rekey, sys/rekey-recovery-key and their twins below sys/rotate: new shares of keys. The elder ones take no token
-// when the configuration says so (enable_unauthenticated_rekey), because shares of the key are proof enough; the others
-// always want one. The work itself: src/server/ceremony.
+// at listeners that say so (disable_unauthed_rekey_endpoints = false), because shares of the key are proof enough; the
+// others always want one. The work itself: src/server/ceremony.
 import { CofferError } from "#common/errors.ts";
 import type { JsonObject, JsonValue } from "#common/json.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
 import type { Attempt } from "../ceremony/attempt.ts";
 import type { Rekey, RekeyOutcome, RekeyStatus } from "../ceremony/rekey.ts";
 import type { ShareBackup } from "../ceremony/share-backup.ts";
-import type { PrivilegedContext } from "../framework/context.ts";
+import type { OpenForm, PrivilegedContext } from "../framework/context.ts";
 import { field, withDefault } from "../framework/fields.ts";
-import { type Access, definePrivilegedPath } from "../framework/path.ts";
+import { definePrivilegedPath } from "../framework/path.ts";
 import { noContent, type Reply } from "../framework/reply.ts";
 import { decodeShare } from "./seal-paths.ts";
 import type { SysServices } from "./services.ts";
@@ -39,15 +39,15 @@ export const shareFields = {
 interface PathSet {
   readonly rekey: Rekey;
   readonly what: string;
-  readonly access: Access;
+  readonly openForm?: OpenForm;
   /** Elder paths answer bare; the others in an envelope, with the same members at the top. */
   readonly answer: (body: JsonObject) => Reply;
 }
 
 export function rekeyPaths(services: SysServices) {
   const { barrierRekey, recoveryRekey, emergencyRekey } = services.ceremonies;
-  const elder = { access: elderAccess(services), answer: (bare: JsonObject): Reply => ({ bare }) };
-  const younger = { access: "sudo" as const, answer: (data: JsonObject): Reply => ({ data, repeatAtTop: true }) };
+  const elder = { openForm: "rekey" as const, answer: (bare: JsonObject): Reply => ({ bare }) };
+  const younger = { answer: (data: JsonObject): Reply => ({ data, repeatAtTop: true }) };
   const barrier = { rekey: barrierRekey, what: "the key that opens the store" };
   const recovery = { rekey: recoveryRekey, what: "the recovery key" };
   return [
@@ -65,19 +65,15 @@ export function rekeyPaths(services: SysServices) {
   ];
 }
 
-/** Of the paths that clients of old use without a token. */
-export function elderAccess({ unauthenticatedRekey }: SysServices): Access {
-  return unauthenticatedRekey ? "public" : "sudo";
-}
-
 function pathSet(base: string, set: PathSet) {
   return [initPath(base, set), updatePath(base, set), verifyPath(base, set)];
 }
 
-function initPath(base: string, { rekey, what, access, answer }: PathSet) {
+function initPath(base: string, { rekey, what, openForm, answer }: PathSet) {
   return definePrivilegedPath(`${base}/init`, {
     summary: `New shares of ${what}: begins, shows and ends an attempt.`,
-    access,
+    access: "sudo",
+    ...(openForm && { openForm }),
     fields: initFields,
     operations: {
       read: { summary: "Show it.", handler: async () => answer(shownStatus(await rekey.status())) },
@@ -88,7 +84,7 @@ function initPath(base: string, { rekey, what, access, answer }: PathSet) {
           const split = { shares: values.secret_shares, threshold: values.secret_threshold };
           const options = {
             verify: values.require_verification,
-            trusted: access === "sudo",
+            trusted: context.caller !== undefined,
             pgpKeys: values.pgp_keys,
             backup: values.backup,
           };
@@ -107,10 +103,11 @@ function initPath(base: string, { rekey, what, access, answer }: PathSet) {
   });
 }
 
-function updatePath(base: string, { rekey, what, access, answer }: PathSet) {
+function updatePath(base: string, { rekey, what, openForm, answer }: PathSet) {
   return definePrivilegedPath(`${base}/update`, {
     summary: `New shares of ${what}: takes one of the old ones.`,
-    access,
+    access: "sudo",
+    ...(openForm && { openForm }),
     fields: shareFields,
     operations: {
       update: {
@@ -125,10 +122,11 @@ function updatePath(base: string, { rekey, what, access, answer }: PathSet) {
   });
 }
 
-function verifyPath(base: string, { rekey, what, access, answer }: PathSet) {
+function verifyPath(base: string, { rekey, what, openForm, answer }: PathSet) {
   return definePrivilegedPath(`${base}/verify`, {
     summary: `New shares of ${what}: takes one of the new ones.`,
-    access,
+    access: "sudo",
+    ...(openForm && { openForm }),
     fields: shareFields,
     operations: {
       read: {

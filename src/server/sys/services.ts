@@ -52,8 +52,6 @@ export interface SysServices {
   readonly sealWrap: SealWrap;
   /** Reads the seals of the configuration again. Throws `invalid_request`. */
   reloadSeals(): Promise<void>;
-  /** Whether the shares of a key are enough for sys/rekey and sys/generate-root, without a token. */
-  readonly unauthenticatedRekey: boolean;
   /** Whether sys/raw is there. */
   readonly rawStorage: boolean;
   /** Whether sys/internal/inspect is there. */

@@ -3,6 +3,7 @@
 import { CofferError } from "#common/errors.ts";
 import type { Transaction } from "../../barrier/transaction.ts";
 import type { Context, PrivilegedContext } from "../../framework/context.ts";
+import { openedPath } from "../../framework/path.ts";
 import { mountInfo } from "../../mounts/mount-info.ts";
 import { type MountRecord, noMountConfig } from "../../mounts/mount-record.ts";
 import { mountStorage } from "../../mounts/wrapped-mount.ts";
@@ -16,7 +17,8 @@ export async function resolve(state: RequestState, services: CoreServices): Prom
   const { backends } = services;
   const mount = tx ? state.mount : mountWhileSealed(request.path);
   if (!mount) return;
-  const route = routeWithin(mount, backends, request.path);
+  const found = routeWithin(mount, backends, request.path);
+  const route = { ...found, definition: found.definition && openedPath(found.definition, request.openForms) };
   if (route.definition?.rootOnly && !isInRoot(request)) throw unavailableHere();
   state.route = route;
   state.context = buildContext(state, services, route, tx ?? sealedTransaction);
@@ -92,6 +94,7 @@ function buildContext(state: RequestState, services: CoreServices, route: Route,
     query: request.query,
     bodyStream: request.bodyStream,
     upgrade: request.upgrade,
+    ...(request.openForms && { openForms: request.openForms }),
     ...(request.headers && { headers: request.headers }),
   };
 }
