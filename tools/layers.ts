@@ -36,11 +36,11 @@ const AREAS: Readonly<Record<string, Area>> = {
   common: { may: [] },
   client: { may: ["common"] },
   kube: { may: ["common"] },
-  /** Templates of Kubernetes Secrets are the agent's. */
+  /** Templates of Kubernetes Secrets are the agent's, and what an event says. */
   operator: {
     may: [
       ...["common", "client", "kube", "operator/api"],
-      ...["agent/values.ts", "agent/template/template.ts", "agent/template/values.ts"],
+      ...["agent/values.ts", "agent/template/template.ts", "agent/template/values.ts", "agent/events/changed-path.ts"],
     ],
   },
   /** The custom resources' schemas, which the injector reads too. */
@@ -152,7 +152,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "@aws-sdk/client-kms": ["server/seal/awskms"],
   "@aws-sdk/client-s3": ["server/snapshot/s3-destination.ts"],
   "@aws-sdk/lib-storage": ["server/snapshot/s3-destination.ts"],
-  "@aws-sdk/credential-providers": ["server/seal/aws-identity.ts", "server/storage/postgres"],
+  "@aws-sdk/credential-providers": ["server/seal/aws-identity.ts", "server/storage/postgres", "agent/auth/aws"],
   "@kubernetes/client-node": ["kube/kube-endpoint.ts"],
   "@peculiar/x509": ["common/x509.ts"],
   express: ["injector", "kube", "operator", "server/http"],

@@ -1,7 +1,7 @@
 // The agent's configuration: the document of the injector, checked beyond its shape. References between its parts must
 // hold, so that a mistake is one clear line at start, not a surprise at the first rotation.
 import { constants } from "node:os";
-import { AGENT_CONFIG_VARIABLE, type AgentConfig, agentConfigSchema } from "#common/agent-config.ts";
+import { AGENT_CONFIG_VARIABLE, type AgentConfig, agentConfigSchema, type ChangeHook } from "#common/agent-config.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
 import { parseJson } from "#common/json.ts";
 import { hostAndPort, isLoopback } from "./proxy/listen-address.ts";
@@ -67,8 +67,15 @@ function checkFiles(config: AgentConfig): void {
     if ((file.format === "Raw" || file.format === "Line") && file.key === undefined) {
       throw wrong(`the file ${file.path} is ${file.format} and needs a key`);
     }
-    if (file.onChange !== undefined) checkSignal(file.onChange.signal, file.path);
+    if (file.format === "PKCS12" || file.format === "JKS") checkKeystore(config, file);
+    if (file.onChange !== undefined) checkHook(file.onChange, file.path);
   }
+}
+
+function checkKeystore(config: AgentConfig, { path, format, keystore }: FileConfig): void {
+  if (keystore === undefined) throw wrong(`the file ${path} is ${format} and needs a keystore`);
+  const { source } = keystore.password;
+  if (source !== undefined) requireSource(config, source, `the password of ${path}`);
 }
 
 function checkTemplate(config: AgentConfig, { path, source, template }: FileConfig): void {
@@ -77,8 +84,12 @@ function checkTemplate(config: AgentConfig, { path, source, template }: FileConf
   for (const name of source === "" ? named : [source, ...named]) requireSource(config, name, `the template of ${path}`);
 }
 
-function checkSignal(signal: string, path: string): void {
-  if (Object.hasOwn(constants.signals, signal)) return;
+function checkHook({ signal, process: name, http }: ChangeHook, path: string): void {
+  if (http !== undefined && !URL.canParse(http)) throw wrong(`the file ${path} has a wrong URL in onChange.http`);
+  if ((signal === undefined) !== (name === undefined)) {
+    throw wrong(`the file ${path} has only one of onChange.signal and onChange.process, which go together`);
+  }
+  if (signal === undefined || Object.hasOwn(constants.signals, signal)) return;
   throw wrong(`the file ${path} wants the signal "${signal}", which there is not; write it as SIGHUP`);
 }
 

@@ -1,4 +1,5 @@
-// The agent program: `coffer agent`, in a container that the injector adds to a pod. Builds the parts and runs them.
+// The agent program: `coffer agent`, in a container that the injector adds to a pod, or with -config anywhere else. Builds
+// the parts and runs them.
 // `coffer agent -check-ready` tells by its exit code whether the ready file is there (the image's static helper does
 // the same for a probe at a hundredth of the cost: `helper ready FILE`).
 import { existsSync, readFileSync } from "node:fs";
@@ -28,22 +29,46 @@ const TEMPLATE_VARIABLES = [
   "SERVICE_ACCOUNT",
 ];
 
-/** Runs the agent. Exit codes: 0 done, 1 wrong configuration (or not ready, with -check-ready). */
+const HELP = `Usage: coffer agent -config=FILE [-config=FILE…]
+
+Logs in, keeps the token alive, renders templates and runs programs, as the files say. A file is HCL or JSON in the
+shape of \`vault agent\`; of a directory all .hcl and .json files are taken. Without -config the configuration is what
+the injector has put into the environment.
+
+Flags:
+  -config=FILE        Configuration file or directory; may be given several times.
+  -exit-after-auth    End once the token is written and everything is rendered.
+  -log-level=LEVEL    debug, info, warn or error.
+  -log-format=FORMAT  standard or json.
+  -log-file=FILE      Write the log there too.
+  -check-ready        Tell by the exit code whether the agent of this pod is ready.
+`;
+
+/** Runs the agent. Exit codes: 0 done, 1 wrong configuration (or not ready, with -check-ready), else the program's. */
 export const run: ProgramRun = async (argv, io) => {
-  const [flag, ...rest] = argv.map((argument) => argument.replace(/^--/, "-"));
-  if (rest.length > 0 || (flag !== undefined && flag !== "-check-ready")) {
-    io.stderr.write("coffer agent: takes no arguments but -check-ready; its configuration comes from the injector\n");
-    return 1;
-  }
   try {
-    const config = readAgentConfig(io.env);
-    if (flag === "-check-ready") return existsSync(config.readyFile) ? 0 : 1;
-    return await runFrom(config, io);
+    if (argv.length > 0) return await runWithFlags(argv, io);
+    return await runFrom(readAgentConfig(io.env), io);
   } catch (error) {
     io.stderr.write(`coffer agent: ${messageOf(error)}\n`);
     return 1;
   }
 };
+
+async function runWithFlags(argv: readonly string[], io: ProgramIo): Promise<number> {
+  const { parseAgentFlags } = await import("./flags.ts");
+  const flags = parseAgentFlags(argv);
+  if (flags.help) {
+    io.stdout.write(HELP);
+    return 0;
+  }
+  if (flags.checkReady) return existsSync(readAgentConfig(io.env).readyFile) ? 0 : 1;
+  if (flags.configFiles.length === 0)
+    throw new CofferError("invalid_request", "give a configuration with -config=FILE");
+  // Agents in pods have no use for it, and its memory is theirs.
+  const { runFromFiles } = await import("./file-config/run-from-files.ts");
+  return runFromFiles(flags, io);
+}
 
 async function runFrom(config: AgentConfig, io: ProgramIo): Promise<number> {
   const log = createLog({

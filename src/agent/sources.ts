@@ -8,6 +8,8 @@ import type { Clock, Millis } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
 import type { SourceConfig } from "./config.ts";
+import { LeaseBook } from "./lease-book.ts";
+import type { SavedLease } from "./state/agent-state.ts";
 import type { TemplateSet } from "./template/template-set.ts";
 
 /** Why a source has no data. `denied` and `missing` need a person; `unavailable` passes by itself. */
@@ -42,8 +44,8 @@ export interface SourceReader {
   read(signal: AbortSignal): Promise<SourceResults>;
   /** Where the API keeps the KV secrets that were read, by all sources and templates so far. */
   readonly kvPaths: ReadonlySet<string>;
-  /** Forgets leased credentials, which end with the token that they were read with. */
-  forgetLeases(): void;
+  /** Leased credentials, which end with the token that they were read with. */
+  readonly leases: LeaseBook;
 }
 
 /** A reader that keeps leased credentials for a share of their lease, since each read of such a path makes new ones. */
@@ -54,36 +56,42 @@ export function createSourceReader(options: {
   replaceLeaseAt?: number | undefined;
   /** Asked what more is wanted, after the sources are read. */
   templates?: TemplateSet | undefined;
+  /** Of before a restart. */
+  savedLeases?: readonly SavedLease[] | undefined;
 }): SourceReader {
-  const { client, sources, clock, templates, replaceLeaseAt = REPLACE_AT } = options;
-  const leased = new Map<string, SourceResult>();
+  const { client, sources, clock, templates, replaceLeaseAt = REPLACE_AT, savedLeases: saved } = options;
+  const leases = new LeaseBook({ client, clock, renewAt: replaceLeaseAt, saved });
   const kvPaths = new Set<string>();
   return {
     kvPaths,
-    forgetLeases: () => leased.clear(),
+    leases,
     async read(signal) {
       const results = new Map<string, SourceResult>();
       const reading = { client, kv: createKv(client), clock, replaceLeaseAt, kvPaths };
       const take = async (name: string, place: Place, read: () => Promise<SourceResult>) => {
-        const kept = leased.get(name);
-        const result = kept === undefined || isPast(kept, clock) ? await attempt(place, read, signal) : kept;
-        results.set(name, result);
-        if (result.kind === "data" && result.readAgainAt !== undefined) leased.set(name, result);
+        const kept = await leases.current(name, place.path, signal);
+        const fresh = kept ?? (await attempt(place, read, signal));
+        const result = fresh.kind === "unavailable" ? (leases.stillValid(name, place.path) ?? fresh) : fresh;
+        results.set(
+          name,
+          kept === undefined && result === fresh ? keepLeased(leases, name, place.path, result) : result,
+        );
       };
       // One after another: an agent has few sources, and a pod's start must not be a burst on the server.
       for (const source of sources) await take(source.name, source, () => readOne(reading, source, signal));
       await templates?.gather(results, ({ name, request }) =>
         take(name, { path: request.path, version: 0 }, () => templates.read(request, reading, signal)),
       );
-      for (const [name, kept] of leased) if (!results.has(name) && isPast(kept, clock)) leased.delete(name);
+      leases.sweep(new Set(results.keys()));
       return results;
     },
   };
 }
 
-/** Templates may ask for other secrets each time, which must not pile up. */
-function isPast(result: SourceResult, clock: Clock): boolean {
-  return result.kind !== "data" || (result.readAgainAt ?? 0) <= clock.now();
+function keepLeased(leases: LeaseBook, name: string, path: string, result: SourceResult): SourceResult {
+  if (result.kind !== "data" || result.readAgainAt === undefined) return result;
+  const { kind, data, readAgainAt, lease = { id: "", seconds: 0, renewable: false } } = result;
+  return leases.keep(name, path, { kind, data, lease }, readAgainAt);
 }
 
 /** What a message names. */

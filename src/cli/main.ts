@@ -53,7 +53,7 @@ function abortOnSignals(): AbortSignal {
   const end = new AbortController();
   for (const name of ["SIGTERM", "SIGINT"] as const) {
     // The first asks to end; a second one takes Node's own way and ends at once.
-    process.once(name, () => end.abort());
+    process.once(name, () => end.abort(name));
   }
   return end.signal;
 }
@@ -69,6 +69,7 @@ const io: CliIo = {
   clock: systemClock,
   signal: abortOnSignals(),
   onHangup: (run) => void process.on("SIGHUP", run),
+  onSignal: (name, run) => void process.on(name, run),
 };
 
 // A reader that has seen enough (`coffer list … | head`) is no failure.

@@ -38,7 +38,7 @@ describe("commands and help", () => {
     expect(wrong.stderr).toContain('there is no command "operator unsel"');
     expect(wrong.stderr).toContain("operator unseal");
     expect((await cli({}, "help", "operator", "init")).stdout).toContain("coffer operator init");
-    expect((await cli({}, "agent", "-x")).stderr).toContain("coffer agent: takes no arguments");
+    expect((await cli({}, "agent", "-x")).stderr).toContain('coffer agent: "-x" is no flag');
   });
 
   it("says what is wrong with arguments, with the usage, and exits 1", async () => {

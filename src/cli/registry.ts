@@ -6,6 +6,7 @@ export const registry: readonly RegistryEntry[] = [
   { name: "operator", load: async () => (await import("./commands/programs.ts")).operator },
   { name: "injector", load: async () => (await import("./commands/programs.ts")).injector },
   { name: "agent", load: async () => (await import("./commands/programs.ts")).agent },
+  { name: "exec", load: async () => (await import("./commands/exec.ts")).exec },
   { name: "status", load: async () => (await import("./commands/status.ts")).status },
   { name: "login", load: async () => (await import("./commands/login.ts")).login },
   { name: "read", load: async () => (await import("./commands/logical.ts")).read },

@@ -53,7 +53,7 @@ export async function connect(flags: ConnectionFlags, io: CliIo): Promise<ApiCli
   }
   return createApiClient({
     address: addressOf(flags, io),
-    token: flags.token ?? variable(io, "TOKEN") ?? (await readTokenFile(io)),
+    token: await tokenOf(flags, io),
     namespace: flags.namespace ?? flags.ns ?? variable(io, "NAMESPACE"),
     ca,
     clientCertificate: cert === undefined || key === undefined ? undefined : { cert, key },
@@ -63,6 +63,11 @@ export async function connect(flags: ConnectionFlags, io: CliIo): Promise<ApiCli
     signal: io.signal,
     clock: io.clock,
   });
+}
+
+/** The token a command will use, if there is one. */
+export async function tokenOf(flags: Pick<ConnectionFlags, "token">, io: CliIo): Promise<string | undefined> {
+  return flags.token ?? variable(io, "TOKEN") ?? (await readTokenFile(io));
 }
 
 /** Stores a token for later commands, readable by its owner only. */

@@ -3,6 +3,7 @@
 //   none --login--> held --2/3 of ttl--> renewing --ok--> held
 //                    |                      `--refused, or little ttl gained (max ttl is near)--> none
 //                    `--refused by a caller (drop)--> none
+import { randomInt } from "node:crypto";
 import type { Clock, Millis } from "#common/clock.ts";
 import { messageOf } from "#common/errors.ts";
 import { type Log, silentLog } from "#common/log.ts";
@@ -29,6 +30,14 @@ export interface TokenKeeperOptions {
   /** Ends everything. */
   readonly signal: AbortSignal;
   readonly log?: Log | undefined;
+  /** A token of before, which is as good as one of a login until the server refuses it. */
+  readonly initial?: HeldToken | undefined;
+  /** Told each token, and each renewal of it. */
+  readonly changed?: ((held: HeldToken) => void) | undefined;
+  /** The wait after a login that failed; `attempt` counts from 0. */
+  readonly waitAfter?: ((attempt: number) => Millis) | undefined;
+  /** Renewals are put off by a random share of what is left of the ttl, up to this: many agents start at once. */
+  readonly jitter?: number | undefined;
 }
 
 export interface TokenKeeper {
@@ -42,7 +51,8 @@ export interface TokenKeeper {
   run(): Promise<void>;
 }
 
-interface Held {
+/** A token and its times, in milliseconds since the epoch. */
+export interface HeldToken {
   readonly token: string;
   readonly renewable: boolean;
   readonly firstTtlMillis: Millis;
@@ -54,18 +64,19 @@ interface Held {
 export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
   const { clock, signal } = options;
   const log = options.log ?? silentLog;
-  let held: Held | undefined;
+  let held = options.initial;
   let underWay: Promise<void> | undefined;
   let wake = new AbortController();
 
   const loginUntilDone = async () => {
     for (let attempt = 0; held === undefined && !signal.aborted; attempt++) {
       try {
-        held = holdingFrom(await options.login(signal), clock.now());
+        held = holdingFrom(await options.login(signal), clock.now(), options.jitter);
+        options.changed?.(held);
         log.info("logged in", { ttlSeconds: held.firstTtlMillis / 1000 });
       } catch (error) {
         if (signal.aborted) return;
-        const waitMillis = backoffMillis(attempt);
+        const waitMillis = options.waitAfter?.(attempt) ?? backoffMillis(attempt);
         log.warn("login failed, trying again", { reason: messageOf(error), waitMillis });
         await clock.sleep(waitMillis, signal);
       }
@@ -85,10 +96,12 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
     held = undefined;
     wake.abort();
   };
-  const renew = async (before: Held) => {
-    const after = await renewed(options.client, before, clock, signal, log);
+  const renew = async (before: HeldToken) => {
+    const after = await renewed(options, before, log);
     // A caller may have dropped the token meanwhile.
-    if (held === before) held = after;
+    if (held !== before) return;
+    held = after;
+    if (after !== undefined) options.changed?.(after);
   };
   const run = async () => {
     while (!signal.aborted) {
@@ -105,9 +118,11 @@ export function createTokenKeeper(options: TokenKeeperOptions): TokenKeeper {
   return { current: () => held?.token, obtain, drop, run };
 }
 
-function holdingFrom(auth: Auth, now: Millis, firstTtlMillis = auth.lease_duration * 1000): Held {
+function holdingFrom(auth: Auth, now: Millis, jitter = 0, firstTtlMillis = auth.lease_duration * 1000): HeldToken {
   const ttlMillis = auth.lease_duration * 1000;
-  const wait = ttlMillis === 0 ? IDLE_MILLIS : Math.max(ttlMillis * RENEW_AT, WAIT_MILLIS_MIN);
+  const late = Math.floor(ttlMillis * (1 - RENEW_AT) * jitter);
+  const renewIn = ttlMillis * RENEW_AT + (late === 0 ? 0 : randomInt(late));
+  const wait = ttlMillis === 0 ? IDLE_MILLIS : Math.max(renewIn, WAIT_MILLIS_MIN);
   return {
     token: auth.client_token,
     renewable: auth.renewable,
@@ -119,19 +134,17 @@ function holdingFrom(auth: Auth, now: Millis, firstTtlMillis = auth.lease_durati
 
 /** The token after its renewal, or undefined when a login must follow. */
 async function renewed(
-  client: ApiClient,
-  held: Held,
-  clock: Clock,
-  signal: AbortSignal,
+  { client, clock, signal, jitter }: TokenKeeperOptions,
+  held: HeldToken,
   log: Log,
-): Promise<Held | undefined> {
+): Promise<HeldToken | undefined> {
   if (held.expiresAt === Number.POSITIVE_INFINITY) return { ...held, renewAt: clock.now() + IDLE_MILLIS };
   if (!held.renewable) return undefined;
   try {
     const { auth } = await client.write("auth/token/renew-self", {}, { token: held.token, signal });
     if (auth === undefined || auth.lease_duration * 1000 < held.firstTtlMillis * WORTH_RENEWING) return undefined;
     log.debug("token renewed", { ttlSeconds: auth.lease_duration });
-    return holdingFrom(auth, clock.now(), held.firstTtlMillis);
+    return holdingFrom(auth, clock.now(), jitter, held.firstTtlMillis);
   } catch (error) {
     if (signal.aborted) return held;
     log.warn("token was not renewed", { reason: messageOf(error) });

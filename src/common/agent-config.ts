@@ -33,6 +33,32 @@ const template = object({
   sources: withDefault(map(string), {}),
 });
 
+/** All that is named is done. None of it carries a secret. */
+const changeHook = object({
+  /** Sent to processes whose program has that name. */
+  signal: optional(string),
+  process: optional(string),
+  /** Gets a POST that names the files. */
+  http: optional(string),
+  /** For one attempt. */
+  httpSeconds: optional(number),
+  /** A program and its arguments. */
+  command: optional(list(string)),
+  commandSeconds: optional(number),
+});
+
+/** Keys of the source whose values are PEM, and the password. */
+const keystore = object({
+  certificate: withDefault(string, "certificate"),
+  privateKey: withDefault(string, "private_key"),
+  /** A text, or a list of them; absent: "ca_chain" or "issuing_ca", if there are any. */
+  chain: optional(string),
+  /** Under which name the keystore has the key. */
+  alias: withDefault(string, "app"),
+  /** `source`: another one than the file's. */
+  password: object({ source: optional(string), key: string }),
+});
+
 const file = object({
   /** Absolute path in the agent container. */
   path: string,
@@ -42,15 +68,37 @@ const file = object({
    * "Line": as Raw, and a line break. "VaultMap", "VaultJSON": what vault-k8s writes when there is no template, a line
    * for each key with its value as Go prints it, or JSON on one line.
    */
-  format: oneOf("JSON", "YAML", "Env", "Properties", "Raw", "PerKey", "Line", "VaultMap", "VaultJSON", "Template"),
+  format: oneOf(
+    "JSON",
+    "YAML",
+    "Env",
+    "Properties",
+    "Raw",
+    "PerKey",
+    "Line",
+    "VaultMap",
+    "VaultJSON",
+    "Template",
+    "PKCS12",
+    "JKS",
+  ),
   /** The key that "Raw" and "Line" write. */
   key: optional(string),
   /** What "Template" writes. */
   template: optional(template),
-  /** Processes that get a signal when the file has changed, after the first time. */
-  onChange: optional(object({ signal: string, process: string })),
+  /** What "PKCS12" and "JKS" are made of. */
+  keystore: optional(keystore),
+  /** What follows when the file has changed, after the first time. */
+  onChange: optional(changeHook),
   /** Octal, as "0440". */
   mode: withDefault(string, "0440"),
+  /** Numbers of its owner and group, where they are not the agent's own. */
+  owner: optional(number),
+  group: optional(number),
+  /** Its last content is kept beside it, as PATH.bak. */
+  backup: optional(boolean),
+  /** False: the directory must be there. */
+  createDirectories: optional(boolean),
 });
 
 const environment = object({
@@ -131,11 +179,16 @@ export const agentConfigSchema = object({
   ),
   /** Whether answers with leases and tokens are kept and renewed. */
   cache: optional(boolean),
-  /** Created once everything has been rendered; the startup probe looks for it. */
+  /** There once everything has been rendered; the startup probe looks for it. "" for none. */
   readyFile: string,
+  /** Keeps the token and leased credentials over a restart; on a tmpfs, for it holds them as they are. */
+  stateFile: optional(string),
+  /** Files that could not be refreshed for so long are removed, and the ready file with them. Absent: never. */
+  maxStaleSeconds: optional(number),
   /** For log lines only: the bindings this pod was injected for. */
   labels: withDefault(map(string), {}),
 });
 
 export type AgentConfig = Infer<typeof agentConfigSchema>;
+export type ChangeHook = Infer<typeof changeHook>;
 export type ListenerConfig = Infer<typeof listener>;

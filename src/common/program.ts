@@ -15,10 +15,12 @@ export interface ProgramIo {
   /** Absolute; relative file names are relative to it. */
   readonly cwd: string;
   readonly clock: Clock;
-  /** Aborts when the process was asked to end (SIGTERM, SIGINT); a program then ends by itself, quickly. */
+  /** Aborts when the process was asked to end, with the signal's name (SIGTERM, SIGINT); a program then ends, quickly. */
   readonly signal: AbortSignal;
   /** Runs its argument at each SIGHUP, which then ends the process no more; absent where there are no signals. */
   readonly onHangup?: (run: () => void) => void;
+  /** The same for another signal that would end the process, such as SIGUSR1. */
+  readonly onSignal?: (name: NodeJS.Signals, run: () => void) => void;
 }
 
 /** Runs a program with the arguments behind its name; gives the exit code: 0 done, 1 usage or local, 2 remote. */

@@ -64,6 +64,11 @@ export class ChangeFeed {
     this.#connection.abort("paths");
   }
 
+  /** Ends the wait, as a change would. */
+  wake(): void {
+    this.#change.abort("asked");
+  }
+
   /** Resolves when something has changed, or after the interval, longer while changes are told; or when aborted. */
   async wait(intervalMillis: Millis, untilMillis: Millis): Promise<void> {
     const { clock, signal } = this.#options;

@@ -33,14 +33,21 @@ export interface TemplateSet {
   read(request: SecretRequest, reading: Reading, signal: AbortSignal): Promise<SourceResult>;
 }
 
-/** Compiles all templates. Throws `invalid_request` naming file, line and column. */
+/** Of the keyed hash in the names of requests. */
+export const NAME_KEY_BYTES = 32;
+
+/**
+ * Compiles all templates. `nameKey` keeps the names of requests the same over a restart. Throws `invalid_request` naming
+ * file, line and column.
+ */
 export function createTemplateSet(
   config: AgentConfig,
   variables: Readonly<Record<string, string>>,
   clock: Clock,
+  nameKey: Buffer = randomBytes(NAME_KEY_BYTES),
 ): TemplateSet {
   const files = new Map(config.files.filter(isTemplate).map((file) => [file, compileFile(file)] as const));
-  const nameOf = requestNames();
+  const nameOf = requestNames(nameKey);
   const run = (file: FileConfig, results: SourceResults): Outcome => {
     const template = files.get(file);
     if (template === undefined) throw new CofferError("invalid_request", `the file ${file.path} has no template`);
@@ -88,8 +95,7 @@ const FUNCTIONS = { read: "secret", write: "secret", list: "secrets", certificat
 const NAME_HEX = 12;
 
 /** Names requests; those that differ in parameters only get a keyed hash of them, since parameters may be secret. */
-function requestNames(): (request: SecretRequest) => string {
-  const key = randomBytes(32);
+function requestNames(key: Buffer): (request: SecretRequest) => string {
   return ({ verb, path, parameters }) => {
     const name = `${FUNCTIONS[verb]} ${JSON.stringify(path)}`;
     if (parameters.size === 0) return name;
