@@ -141,4 +141,18 @@ describe.skipIf(cluster === undefined)("several servers on etcd", { timeout: 240
       [0, 1, 2].map((ordinal) => `data-main-etcd-${ordinal}`),
     );
   });
+
+  it("what is deleted and made anew takes up its volumes", async () => {
+    await it3.stopLoad();
+    await story.kubectl.run("delete", "vc/main", "-n", SYSTEM, "--timeout=60s");
+    await waitFor(
+      "no pod is left",
+      async () => (await story.kubectl.list("pods", "-n", SYSTEM, "-l", "coffer.dev/cluster=main")).length === 0,
+      60,
+    );
+    await it3.applyResources();
+    await it3.isWhole("whole again", 90);
+    await it3.startLoad();
+    expect((await it3.load()).found, "the secret of before").toBeGreaterThan(0);
+  });
 });

@@ -8,11 +8,13 @@ import type { KubeClient } from "#kube/kube-client.ts";
 import { isKubeError } from "#kube/kube-error.ts";
 import { asKubeObject, type KubeObject, keyOf, type ResourceKind } from "#kube/kube-object.ts";
 import type { Watches } from "../watches.ts";
-import type { Decision, DesiredObject } from "./decision.ts";
+import type { Decision, DesiredObject, Removal } from "./decision.ts";
 
 export interface Applier {
   /** Applies one object, unless it is as it should be. Throws KubeError. */
   apply(desired: DesiredObject, signal: AbortSignal): Promise<void>;
+  /** Deletes an object, and forgets that it was applied. Throws KubeError. */
+  remove(removal: Removal, signal: AbortSignal): Promise<void>;
   /** Carries a whole decision out: objects, removals, status, events. `subject` is what was decided on. */
   carryOut(subject: Subject, decision: Decision<unknown>, signal: AbortSignal): Promise<void>;
   /** Sets or removes one of our finalizers, if it is not so already. */
@@ -58,11 +60,16 @@ export function createApplier(options: {
     if (remembered.size >= REMEMBERED_MAX) remembered.clear();
     remembered.set(key, { hash, version: metadata.resourceVersion, at: clock.now() });
   };
+  const remove: Applier["remove"] = async ({ kind, ref }, signal) => {
+    remembered.delete(`${kind.kind}|${keyOf(ref)}`);
+    await client.delete(kind, ref, { signal });
+  };
   return {
     apply,
+    remove,
     async carryOut(subject, decision, signal) {
       for (const desired of decision.objects) await apply(desired, signal);
-      for (const { kind, ref } of decision.removals) await client.delete(kind, ref, { signal });
+      for (const removal of decision.removals) await remove(removal, signal);
       await writeStatus(client, subject, decision.status, signal);
       for (const event of decision.events) events.record({ regarding: subject.object, ...event });
     },

@@ -20,6 +20,8 @@ export interface LoadReport {
   /** Reads that found less than had been acknowledged. */
   readonly lost: number;
   readonly slowestMillis: number;
+  /** What was there before the first write; 0 when nothing was. */
+  readonly found: number;
   /** Of the last failures, with the seconds since the start. */
   readonly errors: readonly string[];
 }
@@ -91,8 +93,12 @@ async function read(reader: number): Promise<never> {
   }
 }
 
+const found = await kv.read(pathOf(0)).then(
+  ({ data }) => Number(data["count"]),
+  () => 0,
+);
 for (let writer = 0; writer < WRITERS; writer++) await kv.write(pathOf(writer), { count: 0 });
-const report = (): LoadReport => ({ ...counts, errors: errors.slice(-ERRORS_KEPT) });
+const report = (): LoadReport => ({ ...counts, found, errors: errors.slice(-ERRORS_KEPT) });
 setInterval(() => process.stdout.write(`${JSON.stringify(report())}\n`), REPORT_MILLIS);
 const work = [
   ...Array.from({ length: WRITERS }, (_, i) => write(i)),

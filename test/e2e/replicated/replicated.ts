@@ -31,7 +31,7 @@ export const MEMBERS = "app.kubernetes.io/component=etcd";
 
 const loadReport = object({
   ...{ reads: number, writes: number, failedReads: number, failedWrites: number, lost: number },
-  ...{ slowestMillis: number, errors: list(string) },
+  ...{ slowestMillis: number, found: number, errors: list(string) },
 });
 
 export class Replicated {
@@ -73,6 +73,7 @@ export class Replicated {
     await story.cluster.helm(words);
   }
 
+  /** The account and the credentials, an UnsealConfig and the VaultCluster. */
   async applyResources(): Promise<void> {
     const { story } = this;
     const account: JsonObject = {
@@ -84,7 +85,7 @@ export class Replicated {
       if (manifest.kind === "SecretBinding") continue;
       const object = adapted(manifest, ADMIN);
       const spec = isJsonObject(object["spec"]) ? object["spec"] : {};
-      const several = manifest.kind === "VaultCluster" ? { replicas: 3, deletionPolicy: "Delete" } : {};
+      const several = manifest.kind === "VaultCluster" ? { replicas: 3 } : {};
       await story.kubectl.apply({ ...object, spec: { ...spec, ...several } });
     }
   }
@@ -150,6 +151,10 @@ export class Replicated {
     await waitFor("the load runs", async () => (await this.load()).writes > 50, 60);
   }
 
+  async stopLoad(): Promise<void> {
+    await this.story.kubectl.run("delete", "pod", "load", "-n", SYSTEM, "--wait");
+  }
+
   /** What the client has seen so far. */
   async load(): Promise<LoadReport> {
     const line = await this.story.kubectl.run("logs", "load", "-n", SYSTEM, "--tail=1");
@@ -170,6 +175,7 @@ export class Replicated {
       failedWrites: after.failedWrites - before.failedWrites,
       lost: after.lost,
       slowestMillis: after.slowestMillis,
+      found: after.found,
       errors: after.errors.slice(
         -(after.failedReads + after.failedWrites - before.failedReads - before.failedWrites || 0),
       ),

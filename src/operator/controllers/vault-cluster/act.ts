@@ -86,14 +86,14 @@ function unsealKey({ metadata, spec }: VaultCluster): string {
 }
 
 async function reconcileCluster(parts: ControllerParts, key: string, signal: AbortSignal) {
-  const { watches, applier, client } = parts;
+  const { watches, applier } = parts;
   const cluster = watches.clusters.get(key);
   const object = watches.clusters.reflector.get(key);
   if (cluster === undefined || object === undefined) return undefined;
   const subject = { kind: KIND, object };
   if (cluster.metadata.deletionTimestamp !== undefined) {
     if (!managesNamespace(parts.settings, cluster.metadata.namespace)) return undefined;
-    for (const { kind, ref } of removalsOf(cluster)) await client.delete(kind, ref, { signal });
+    for (const removal of removalsOf(cluster)) await applier.remove(removal, signal);
     await applier.setFinalizer(subject, FINALIZER, false, signal);
     return undefined;
   }
