@@ -28,4 +28,12 @@ export class HastyClock implements Clock {
     }
     await new Promise<void>((resolve) => signal?.addEventListener("abort", () => resolve(), { once: true }));
   }
+
+  after(ms: Millis, wake: () => void): () => void {
+    const stop = new AbortController();
+    void this.sleep(ms, stop.signal).then(() => {
+      if (!stop.signal.aborted) wake();
+    });
+    return () => stop.abort("stopped");
+  }
 }

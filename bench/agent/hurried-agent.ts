@@ -16,6 +16,7 @@ process.exitCode = await run([], {
   clock: {
     now: () => systemClock.now(),
     sleep: (millis, signal) => systemClock.sleep(millis / FASTER, signal),
+    after: (millis, wake) => systemClock.after(millis / FASTER, wake),
   },
   signal: end.signal,
 });

@@ -8,6 +8,8 @@ export interface Clock {
   now(): Millis;
   /** Resolves after `ms`, or at once when the signal aborts. Never rejects. */
   sleep(ms: Millis, signal?: AbortSignal): Promise<void>;
+  /** Calls `wake` after `ms`, unless the function that it gives is called before. */
+  after(ms: Millis, wake: () => void): () => void;
 }
 
 /** Longer waits fire at once in Node (2^31 - 1 ms, about 24.8 days), so sleeps are cut to this. */
@@ -26,17 +28,27 @@ export const systemClock: Clock = {
       const timer = setTimeout(done, Math.min(Math.max(ms, 0), TIMER_MILLIS_MAX));
       signal?.addEventListener("abort", done, { once: true });
     }),
+  after: (ms, wake) => {
+    const timer = setTimeout(wake, Math.min(Math.max(ms, 0), TIMER_MILLIS_MAX));
+    return () => clearTimeout(timer);
+  },
 };
 
 /** What `work` gives, or "late" when that takes longer. Throws as the work does. Leaves no timer behind. */
-export async function within<T>(clock: Clock, millis: Millis, work: Promise<T>): Promise<T | "late"> {
-  const timer = new AbortController();
-  try {
-    return await Promise.race([work, clock.sleep(millis, timer.signal).then(() => "late" as const)]);
-  } finally {
-    // With a reason: without one, Node makes an exception with its stack each time (measured in docs/status.md).
-    timer.abort("settled");
-  }
+export function within<T>(clock: Clock, millis: Millis, work: Promise<T>): Promise<T | "late"> {
+  return new Promise((resolve, reject) => {
+    const stop = clock.after(millis, () => resolve("late"));
+    work.then(
+      (result) => {
+        stop();
+        resolve(result);
+      },
+      (error: unknown) => {
+        stop();
+        reject(error);
+      },
+    );
+  });
 }
 
 /** A clock for tests: time stands still until `advance`. */
@@ -55,6 +67,13 @@ export class FakeClock implements Clock {
       this.#sleepers.push({ at: this.#now + ms, wake: resolve });
       signal?.addEventListener("abort", () => resolve(), { once: true });
     });
+  }
+  after(ms: Millis, wake: () => void): () => void {
+    const sleeper = { at: this.#now + ms, wake };
+    this.#sleepers.push(sleeper);
+    return () => {
+      this.#sleepers = this.#sleepers.filter((other) => other !== sleeper);
+    };
   }
   /** Moves time on and wakes every sleeper that is due, in order. */
   async advance(ms: Millis): Promise<void> {

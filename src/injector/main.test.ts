@@ -65,6 +65,7 @@ const SHORTENED_MILLIS_MAX = 10_000;
 const hasty: Clock = {
   now: systemClock.now,
   sleep: (ms, signal) => systemClock.sleep(ms > SHORTENED_MILLIS_MAX ? ms : Math.min(ms, 20), signal),
+  after: systemClock.after,
 };
 
 async function injector(api: FakeApiServer) {

@@ -24,6 +24,7 @@ const countingClock: Clock = {
     await clock.sleep(ms, signal);
     waiting--;
   },
+  after: (ms, wake) => clock.after(ms, wake),
 };
 beforeEach(async () => {
   server = await startFakeApiServer();

@@ -30,6 +30,12 @@ export class PausingClock extends FakeClock {
     if (ms > PAUSE_MILLIS_MAX) return super.sleep(ms, signal);
     return new Promise((resolve) => setImmediate(resolve));
   }
+
+  override after(ms: Millis, wake: () => void): () => void {
+    if (ms > PAUSE_MILLIS_MAX) return super.after(ms, wake);
+    const soon = setImmediate(wake);
+    return () => clearImmediate(soon);
+  }
 }
 
 export interface Reply {

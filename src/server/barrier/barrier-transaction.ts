@@ -61,11 +61,13 @@ export class BarrierTransaction implements Transaction {
   }
 
   async prefetch(keys: readonly string[]): Promise<void> {
-    const wanted = keys.filter((key) => !this.#reads.has(key) && !this.#writes.has(key));
+    const wanted: string[] = [];
+    for (const key of keys) if (!this.#reads.has(key) && !this.#writes.has(key)) wanted.push(key);
     if (wanted.length === 0) return;
     for (const key of wanted) assertOrdinary(key);
     const entries = await this.#storage.get(wanted);
-    for (const [i, key] of wanted.entries()) this.#remember(key, entries[i]);
+    let i = 0;
+    for (const key of wanted) this.#remember(key, entries[i++]);
   }
 
   put(key: string, value: Uint8Array, critical = false): void {

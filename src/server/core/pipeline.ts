@@ -26,7 +26,8 @@ import { wrap } from "./steps/wrap.ts";
 
 export interface Step {
   readonly name: string;
-  run(state: RequestState, services: CoreServices): Promise<void>;
+  /** Undefined when there was nothing to wait for: most requests pass most steps so. */
+  run(state: RequestState, services: CoreServices): Promise<void> | undefined;
 }
 
 /** Namespace first, audit before handle, readiness before anything that reads secrets: the order is a security property. */
@@ -67,7 +68,10 @@ export async function serve(request: Request, services: CoreServices): Promise<A
     let committed = false;
     let outcome: Outcome = "failed";
     try {
-      for (const step of steps) await step.run(state, services);
+      for (const step of steps) {
+        const running = step.run(state, services);
+        if (running) await running;
+      }
       outcome = "unknown";
       committed = (await commit(state, services)) === "committed";
       outcome = committed ? "committed" : "failed";

@@ -4,6 +4,7 @@ import { CofferError } from "#common/errors.ts";
 import { allowsAnyRequester } from "../../approval/approval.ts";
 import { maxApprovalSeconds } from "../../approval/approval-config.ts";
 import { writeHeld } from "../../approval/held-request.ts";
+import type { Transaction } from "../../barrier/transaction.ts";
 import type { ControlGroup } from "../../policy/control-group.ts";
 import { leastOf } from "../../policy/permissions.ts";
 import type { TokenRecord } from "../../tokens/token-record.ts";
@@ -11,10 +12,20 @@ import { newWrappingToken, wrapInfoOf } from "../../wrapping/wrapping.ts";
 import type { CoreServices, RequestState } from "../request-state.ts";
 import { definitionFor } from "../route.ts";
 
-export async function hold(state: RequestState, services: CoreServices): Promise<void> {
-  const { tx, request, token, decision, operation } = state;
+export function hold(state: RequestState, services: CoreServices): Promise<void> | undefined {
+  const { tx, token, decision } = state;
   const control = decision?.controlGroup;
-  if (!tx || !token || !control) return;
+  return tx && token && control && keep(state, services, { tx, token, control });
+}
+
+interface Held {
+  readonly tx: Transaction;
+  readonly token: TokenRecord;
+  readonly control: ControlGroup;
+}
+
+async function keep(state: RequestState, services: CoreServices, { tx, token, control }: Held): Promise<void> {
+  const { request, operation } = state;
   // What no path serves fails now, and not when somebody has approved it.
   definitionFor(state.route, request);
   assertHoldable(state, token, control);

@@ -2,8 +2,11 @@
 import { CofferError } from "#common/errors.ts";
 import type { CoreServices, RequestState } from "../request-state.ts";
 
-export async function readiness(state: RequestState, services: CoreServices): Promise<void> {
-  if (state.tx || state.route?.definition?.when === "always") return;
+export function readiness(state: RequestState, services: CoreServices): Promise<void> | undefined {
+  return state.tx || state.route?.definition?.when === "always" ? undefined : refuse(services);
+}
+
+async function refuse(services: CoreServices): Promise<void> {
   if ((await services.node.refresh()) === "uninitialised") {
     throw new CofferError(
       "uninitialized",

@@ -12,7 +12,7 @@ import type { Request } from "../request.ts";
 import type { CoreServices, RequestState, Route } from "../request-state.ts";
 import { routeWithin } from "../route.ts";
 
-export async function resolve(state: RequestState, services: CoreServices): Promise<void> {
+export function resolve(state: RequestState, services: CoreServices): undefined {
   const { tx, request } = state;
   const { backends } = services;
   const mount = tx ? state.mount : mountWhileSealed(request.path);

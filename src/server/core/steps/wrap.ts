@@ -1,15 +1,26 @@
 // Step "wrap": when the client asked for it, the finished answer is kept under a wrapping token instead of being sent.
 import { encodeSorted } from "#common/json.ts";
+import type { Transaction } from "../../barrier/transaction.ts";
 import { type WrappedAnswer, wrapAnswer, wrapInfoOf } from "../../wrapping/wrapping.ts";
 import { encodeReply } from "../encode.ts";
 import { envelopeOf } from "../envelope.ts";
 import type { CoreServices, RequestState } from "../request-state.ts";
 
-export async function wrap(state: RequestState, services: CoreServices): Promise<void> {
-  const { tx, request, auth } = state;
+export function wrap(state: RequestState, services: CoreServices): Promise<void> | undefined {
+  const { tx, request } = state;
   const ttlSeconds = request.wrapTtlSeconds;
   const answer = tx && ttlSeconds ? answerOf(state) : undefined;
-  if (!tx || !ttlSeconds || !answer) return;
+  return tx && ttlSeconds && answer ? keepAnswer(state, services, { tx, ttlSeconds, answer }) : undefined;
+}
+
+interface Kept {
+  readonly tx: Transaction;
+  readonly ttlSeconds: number;
+  readonly answer: WrappedAnswer;
+}
+
+async function keepAnswer(state: RequestState, services: CoreServices, { tx, ttlSeconds, answer }: Kept) {
+  const { request, auth } = state;
   const wanted = { path: request.path, ttlSeconds, format: request.wrapFormat };
   const wrapped = await wrapAnswer(tx, services.tokens, { ...wanted, answer });
   state.wrapInfo = wrapInfoOf(wrapped, auth?.accessor);

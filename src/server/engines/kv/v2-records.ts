@@ -165,7 +165,14 @@ export function customMetadataReply(key: Key): JsonObject | null {
 
 /** A version's own facts, as every answer about one has them. */
 export function versionReply(key: Key, number: number, version: Version): JsonObject {
-  return { ...versionTimes(version), custom_metadata: customMetadataReply(key), version: number };
+  // In the order of the letters, in which it is sent.
+  return {
+    created_time: formatTime(version.created),
+    custom_metadata: customMetadataReply(key),
+    deletion_time: version.deleted === undefined ? "" : formatTime(version.deleted),
+    destroyed: version.destroyed,
+    version: number,
+  };
 }
 
 export function versionTimes(version: Version): JsonObject {
