@@ -4,7 +4,7 @@ import { systemClock } from "#common/clock.ts";
 import { openMemoryStorage } from "../storage/memory/memory-storage.ts";
 import { isBeingRestored, RESTORE_KEY } from "../storage/restore-record.ts";
 import type { Storage, StoredEntry } from "../storage/storage.ts";
-import { replaceEntries } from "./replace-entries.ts";
+import { type Replacement, replaceEntries } from "./replace-entries.ts";
 
 const name = (prefix: string, n: number) => `${prefix}/${String(n).padStart(4, "0")}`;
 const NEW = Array.from({ length: 450 }, (_, n) => ({ key: name("k", n * 2), value: Buffer.from(`new ${n}`) }));
@@ -29,7 +29,9 @@ async function* chunks(entries: readonly StoredEntry[]) {
   for (let at = 0; at < entries.length; at += 130) yield entries.slice(at, at + 130);
 }
 
-function replace(storage: Storage, more: { isKept?: (key: string) => boolean; mayTakeOver?: boolean } = {}) {
+type More = Partial<Pick<Replacement, "isKept" | "mayTakeOver" | "keys">>;
+
+function replace(storage: Storage, more: More = {}) {
   const rest = { isKept: () => false, mayTakeOver: false, ...more };
   return replaceEntries({ storage, clock: systemClock, snapshot: "s", chunks: chunks(NEW), graceMillis: 0, ...rest });
 }
@@ -65,6 +67,28 @@ describe("replacing the entries of a store", () => {
     await replace(storage, { isKept: (key) => key === "core/keyring" || key === name("k", 0) });
     const found = await contentOf(storage);
     expect(found).toEqual(new Map([...wanted, ["core/keyring", "old"], [name("k", 0), "old 0"]]));
+  });
+
+  it("changes the keyring in the commit that makes the mark", async () => {
+    const storage = await oldStore();
+    const [before] = await storage.get(["core/keyring"]);
+    const keys = {
+      expected: new Map([["core/keyring", before?.version]]),
+      writes: new Map([["core/keyring", Buffer.from("more")]]),
+    };
+    const ended = failingAt(storage, 2);
+    await expect(replace(ended, { keys, isKept: (key) => key === "core/keyring" })).rejects.toThrow("killed");
+    const found = await contentOf(storage);
+    expect([found.get("core/keyring"), found.has(RESTORE_KEY)]).toEqual(["more", true]);
+  });
+
+  it("is not begun when the keyring has changed meanwhile", async () => {
+    const storage = await oldStore();
+    const before = await contentOf(storage);
+    const keys = { expected: new Map([["core/keyring", 999n]]), writes: new Map() };
+    const outcome = { code: "conflict", message: expect.stringContaining("nothing was restored") };
+    await expect(replace(storage, { keys })).rejects.toMatchObject(outcome);
+    expect(await contentOf(storage)).toEqual(before);
   });
 
   it("is either not begun, marked as unfinished, or done, wherever it ends; run again it is done", async () => {
