@@ -23,18 +23,11 @@ import type { ControllerParts, ControllerType } from "../controller-type.ts";
 import { readSecretFacts } from "../secret-facts.ts";
 import { boundaryPolicy } from "./bootstrap.ts";
 import { ensureCertificate } from "./certificates.ts";
-import {
-  type BoundaryState,
-  decide,
-  type EtcdSeen,
-  FINALIZER,
-  type Observed,
-  type Rollout,
-  removalsOf,
-} from "./decide.ts";
+import { type BoundaryState, decide, type EtcdSeen, FINALIZER, type Observed, removalsOf } from "./decide.ts";
 import { type EtcdState, lookAtEtcd } from "./etcd/act-etcd.ts";
 import { etcdName } from "./etcd/etcd-names.ts";
-import { objectsIn, type PodFacts, podFacts, statusOf } from "./pod-facts.ts";
+import { objectsIn, type PodFacts, podFacts } from "./pod-facts.ts";
+import { rolloutOf } from "./rollout.ts";
 import { storageSecret } from "./server-storage.ts";
 import { growVolumes } from "./volumes.ts";
 
@@ -164,26 +157,6 @@ function volumesOf({ client, watches }: ControllerParts, cluster: VaultCluster, 
   const set = component === "etcd" ? etcdName(cluster) : name;
   const templateSize = templateSizeOf(watches.statefulSets.get(keyOf({ namespace, name: set })));
   return growVolumes(client, cluster, { component, templateSize }, signal);
-}
-
-/** How far the pods of the workload are new; undefined while there is none. */
-function rolloutOf(object: KubeObject | undefined): Rollout | undefined {
-  if (object === undefined) return undefined;
-  const status = statusOf(object);
-  const count = (name: string) => (typeof status[name] === "number" ? status[name] : 0);
-  const isSeen = status["observedGeneration"] === object.metadata.generation;
-  const late = objectsIn(status["conditions"]).find(
-    (one) => one["type"] === "Progressing" && one["status"] === "False" && one["reason"] === "ProgressDeadlineExceeded",
-  );
-  const halted =
-    isSeen &&
-    late !== undefined &&
-    "a new server pod does not get ready, so the update has halted; the old ones go on serving. The pod's status and log say why";
-  return {
-    updated: isSeen ? count("updatedReplicas") : 0,
-    total: count("replicas"),
-    halted: halted === false ? undefined : halted,
-  };
 }
 
 function templateSizeOf(set: KubeObject | undefined): string | undefined {

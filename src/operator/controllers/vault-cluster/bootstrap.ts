@@ -122,13 +122,14 @@ function splitMount(path: string): { mount: string; rest: string } {
   return slash < 0 ? { mount: path, rest: "" } : { mount: path.slice(0, slash), rest: path.slice(slash + 1) };
 }
 
-/** Roles and policies of bindings, whether a secret exists, and what the boundary says. No secret's value. */
+/** Roles and policies of bindings, whether a secret exists and when it changes, what the boundary says. No value. */
 export function operatorPolicy({ spec }: VaultCluster): string {
   const templates = spec.access.rules.flatMap(({ paths }) => paths);
   const metadata = templates.map((path) => {
     const { mount, rest } = splitMount(path);
     return `${mount}/metadata/${rest.replace(NAMESPACE, "+")}`;
   });
+  const told = templates.flatMap(apiPaths).map((path) => path.replace(NAMESPACE, "+"));
   return [
     rule("sys/policies/acl/sb_*", ["create", "read", "update", "delete"]),
     rule("sys/policies/acl", ["list"]),
@@ -136,6 +137,8 @@ export function operatorPolicy({ spec }: VaultCluster): string {
     rule(`auth/${AUTH_MOUNT}/role/sb_*`, ["create", "read", "update", "delete"]),
     rule(`auth/${AUTH_MOUNT}/role`, ["list"]),
     ...[...new Set(metadata)].sort().map((path) => rule(path, ["read"])),
+    ...[...new Set(told)].sort().map((path) => rule(path, ["subscribe"])),
+    rule(CHANGES_PATH, ["subscribe"]),
   ].join("");
 }
 

@@ -16,6 +16,7 @@ import { etcdObjects } from "./etcd/etcd-objects.ts";
 import { type Assessment, assess, membersOf } from "./members.ts";
 import { supportingObjects } from "./objects.ts";
 import type { PodFacts } from "./pod-facts.ts";
+import type { Rollout } from "./rollout.ts";
 import { serverConfig } from "./server-config.ts";
 import { storageSecret } from "./server-storage.ts";
 import { type VolumeState, volumeFinding } from "./volumes.ts";
@@ -49,14 +50,6 @@ export interface Observed {
   readonly boundary: BoundaryState;
   readonly settings: WorkloadSettings & Pick<OperatorSettings, "serviceAccount" | "etcdImage">;
   readonly look: Look;
-}
-
-/** How far the pods are the ones that the spec asks for. */
-export interface Rollout {
-  readonly updated: number;
-  readonly total: number;
-  /** A new pod did not get ready in time; undefined while all goes well. */
-  readonly halted: string | undefined;
 }
 
 export interface EtcdSeen {
