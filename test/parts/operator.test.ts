@@ -180,7 +180,7 @@ async function startPod(): Promise<RunningServer> {
   await writeFile(join(folder, "coffer.json"), config);
   const started = await startServer([`-config=${join(folder, "coffer.json")}`]);
   const conditions = [{ type: "Ready", status: "True" }];
-  const labels = { [CLUSTER_LABEL]: "main" };
+  const labels = { [CLUSTER_LABEL]: "main", "app.kubernetes.io/component": "server" };
   api.put(`/api/v1/namespaces/${SYSTEM}/pods/main-0`, {
     metadata: { labels },
     status: { podIP: "127.0.0.1", conditions },

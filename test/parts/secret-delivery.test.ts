@@ -74,6 +74,21 @@ describe.skipIf(programs === undefined)("a Kubernetes Secret that a binding keep
     await holds("db", { password: "q", user: "u" });
   });
 
+  it("follows a change that the server tells, long before the interval is over, and a binding that comes again", async () => {
+    await until("changes are told", async () => operator.output().includes("changes of secrets are told"));
+    await write("told", { a: "1" });
+    await world.bind("team", "told", { path: "secret/team/told", secret: {}, refreshInterval: "1h" });
+    await holds("told", { a: "1" });
+    const startedAt = systemClock.now();
+    await write("told", { a: "2" });
+    await holds("told", { a: "2" });
+    expect(systemClock.now() - startedAt).toBeLessThan(10_000);
+    await world.kube.delete(BINDING, at("told"));
+    await until("it is gone", async () => (await world.binding("team", "told")) === undefined);
+    await world.bind("team", "told", { path: "secret/team/told", secret: {} });
+    await holds("told", { a: "2" });
+  });
+
   it("is made of several sources, by templates and decoded, with type, labels and annotations", async () => {
     await write("tls", { cert: "C", key: encoded("K") });
     await world.bind("team", "web", {

@@ -5,27 +5,26 @@ import { ApiError } from "#client/api-error.ts";
 import type { Millis } from "#common/clock.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
 import { encodeSorted, isJsonObject } from "#common/json.ts";
+import { jitterMillis } from "#kube/backoff.ts";
 import { createController } from "#kube/controller.ts";
 import { withDeadline } from "#kube/deadline.ts";
-import { isKubeError } from "#kube/kube-error.ts";
 import { type KubeObject, keyOf } from "#kube/kube-object.ts";
 import type { Change } from "#kube/reflector.ts";
 import { CONFIG_MAP } from "#kube/resource-kinds.ts";
 import { holds } from "../../api/conditions.ts";
 import { resourceKind } from "../../api/resource.ts";
-import { type SecretBinding, secretBinding } from "../../api/secret-binding.ts";
+import { type SecretBinding, secretBinding, sourcesOf } from "../../api/secret-binding.ts";
 import type { VaultCluster } from "../../api/vault-cluster.ts";
 import { caBundleName, titleOf } from "../../cluster-names.ts";
-import { createConsumers } from "../../servers/consumers.ts";
-import { keepsSecretsIn, managesNamespace } from "../../settings.ts";
+import { managesNamespace } from "../../settings.ts";
 import type { ControllerParts, ControllerType } from "../controller-type.ts";
 import { createKeyedLock, type KeyedLock } from "../keyed-lock.ts";
 import type { BindingNamespace } from "./access.ts";
-import { decide, entriesOf, FINALIZER, type Outcome, type Plan, plan, type SourceState } from "./decide.ts";
-import { createContentMac } from "./delivery/content-mac.ts";
-import { type DeliveryParts, deliver } from "./delivery/deliver.ts";
+import { type ChangeFeeds, createChangeFeeds, writtenPaths } from "./change-feed.ts";
+import { decide, entriesOf, FINALIZER, type Outcome, type Plan, plan } from "./decide.ts";
 import type { Delivery } from "./delivery/delivery.ts";
-import { isOurs, secretNameOf, withdrawSecret } from "./delivery/live-secret.ts";
+import { deliveryParts, type KeeperParts, keepersOf, keepSecret, removeSecret } from "./delivery/keeper.ts";
+import { changesBindings, changesLabels, changesNeighbours, isOwnWrite } from "./interest.ts";
 import {
   CHECKED_MILLIS,
   createServerMemory,
@@ -41,11 +40,14 @@ const NAME = "secret-binding";
 const CLEANUP_MILLIS: Millis = 60_000;
 /** One attempt at cleaning up. */
 const CLEANUP_CALL_MILLIS: Millis = 10_000;
+/** Events are told at best effort, so the interval goes on, slower. What is asked for more often is meant. */
+const TOLD_STRETCH = 6;
+const TOLD_FROM_MILLIS: Millis = 60_000;
 /** Many bindings wait for one another's network, not for the processor. */
 const CONCURRENCY = 20;
 
-interface Parts extends ControllerParts {
-  readonly delivery: DeliveryParts;
+interface Parts extends KeeperParts {
+  readonly feeds: ChangeFeeds;
   /** Roles belong to a namespace, so two bindings of one must not write them at the same time from different states. */
   readonly lock: KeyedLock;
   /** What a namespace's entries were when the server last had them. */
@@ -68,9 +70,14 @@ export const secretBindingController: ControllerType = {
   create(given) {
     const ownVersions = new Map<string, string>();
     const delivery = deliveryParts(given, ownVersions);
+    const feeds = createChangeFeeds({
+      ...{ servers: given.servers, clock: given.clock, log: given.log },
+      clusters: () => given.watches.clusters.list().filter((one) => isManaged(given, one) && canServe(one)),
+      onChange: (title, path) => enqueueTold(title, path),
+    });
     const parts: Parts = {
       ...given,
-      delivery,
+      ...{ delivery, feeds },
       lock: createKeyedLock(),
       written: new Map(),
       memories: new Map(),
@@ -79,7 +86,7 @@ export const secretBindingController: ControllerType = {
     const { watches, clock, log, metrics } = parts;
     const inNamespace = (namespace: string | undefined) =>
       watches.bindings.list(namespace).map(({ metadata }) => keyOf(metadata));
-    return createController({
+    const controller = createController({
       name: NAME,
       sources: [
         {
@@ -112,78 +119,22 @@ export const secretBindingController: ControllerType = {
       log,
       metrics,
     });
+    const enqueueTold = (title: string, path: string | undefined) => {
+      const paths = path === undefined ? undefined : new Set(writtenPaths(path));
+      for (const { metadata, spec, status } of watches.bindings.list()) {
+        if (status?.vault !== title) continue;
+        if (paths === undefined) controller.enqueue(keyOf(metadata), "refresh");
+        else if (sourcesOf(spec).some((source) => paths.has(source.path))) controller.enqueue(keyOf(metadata));
+      }
+    };
+    return {
+      ...controller,
+      async run(signal) {
+        await Promise.all([controller.run(signal), feeds.run(signal)]);
+      },
+    };
   },
 };
-
-function deliveryParts(given: ControllerParts, ownVersions: Map<string, string>): DeliveryParts {
-  const { client, servers, clock, settings, watches } = given;
-  const mac = { namespace: settings.namespace, name: `${settings.leaseName}-content-mac` };
-  return {
-    ...{ client, clock },
-    consumers: createConsumers({ client, servers, clock }),
-    mac: createContentMac(client, mac),
-    isEnabled: (namespace) => keepsSecretsIn(settings, namespace),
-    watched: (key) => watches.kept.get(key),
-    wrote: (key, version) => void ownVersions.set(key, version),
-  };
-}
-
-/** The bindings that keep a Secret which somebody else has changed. */
-function keepersOf({ watches }: Parts, ownVersions: Map<string, string>, change: Change): readonly string[] {
-  const { metadata } = change.object;
-  const key = keyOf(metadata);
-  const isNews = change.type === "deleted" || ownVersions.get(key) !== metadata.resourceVersion;
-  if (change.type === "deleted") ownVersions.delete(key);
-  if (change.initial) return [];
-  return watches.bindings
-    .list(metadata.namespace)
-    .filter((binding) => {
-      const isKept = binding.spec.secret !== undefined && secretNameOf(binding) === metadata.name;
-      return isKept ? isNews : isOurs(change.object, binding);
-    })
-    .map((binding) => keyOf(binding.metadata));
-}
-
-/** A status or a finalizer that was written says nothing new to who wrote it. */
-function isOwnWrite({ type, object, previous }: Change): boolean {
-  const { generation, annotations, deletionTimestamp } = object.metadata;
-  const before = previous?.metadata;
-  const isSame = generation === before?.generation && deletionTimestamp === before?.deletionTimestamp;
-  return type === "modified" && isSame && JSON.stringify(annotations) === JSON.stringify(before?.annotations);
-}
-
-/**
- * Whether a change says something about the other bindings of the namespace: ServiceAccounts that it names, or named, get
- * roles of their own, which carry the policies of bindings that name none; and the CA's ConfigMap has other owners when
- * one goes.
- */
-function changesNeighbours({ type, object, previous, initial }: Change): boolean {
-  if (initial || type === "resync") return false;
-  if (type === "deleted") return true;
-  return JSON.stringify(accountsOf(object)) !== JSON.stringify(accountsOf(previous));
-}
-
-function accountsOf(object: KubeObject | undefined): unknown {
-  return isJsonObject(object?.["spec"]) ? object["spec"]["serviceAccounts"] : undefined;
-}
-
-/** The spec, whether it serves, or whether it is there: what bindings wait for. */
-function changesBindings({ type, object, previous, initial }: Change): boolean {
-  if (initial || type === "resync") return false;
-  if (type !== "modified") return true;
-  return object.metadata.generation !== previous?.metadata.generation || readiness(object) !== readiness(previous);
-}
-
-function readiness(object: KubeObject | undefined): string {
-  const status = isJsonObject(object?.["status"]) ? object["status"] : {};
-  const conditions = Array.isArray(status["conditions"]) ? status["conditions"].filter(isJsonObject) : [];
-  return String(conditions.find((one) => one["type"] === "Ready")?.["status"]);
-}
-
-function changesLabels({ type, object, previous, initial }: Change): boolean {
-  if (initial || type !== "modified") return false;
-  return JSON.stringify(object.metadata.labels) !== JSON.stringify(previous?.metadata.labels);
-}
 
 async function reconcile(parts: Parts, key: string, signal: AbortSignal) {
   const { watches, applier, clock } = parts;
@@ -205,7 +156,24 @@ async function reconcile(parts: Parts, key: string, signal: AbortSignal) {
     look: { now: clock.now(), generation: binding.metadata.generation },
   });
   await applier.carryOut(subject, decision, signal);
-  return { requeueAfterMillis: decision.requeueAfterMillis };
+  return { requeueAfterMillis: nextLook(parts, planned, outcome, decision.requeueAfterMillis) };
+}
+
+/** Whether a look is due by a time of its own, whatever changes. */
+function isRestless(delivery: Delivery | undefined): boolean {
+  return delivery?.kind === "blocked" || (delivery?.kind === "delivered" && delivery.restart?.kind === "waiting");
+}
+
+/** Spread, so that thousands do not come at one instant; seldom where the server tells what changes. */
+function nextLook({ feeds }: Parts, planned: Plan, outcome: Outcome, millis: Millis): Millis {
+  const isTold =
+    planned.kind === "sync" &&
+    feeds.isLive(planned.cluster) &&
+    outcome.kind === "synced" &&
+    !isRestless(outcome.delivery) &&
+    outcome.sources.every(({ state }) => state === "Fresh");
+  const base = isTold && millis >= TOLD_FROM_MILLIS ? millis * TOLD_STRETCH : millis;
+  return base - jitterMillis(base / 10);
 }
 
 async function carryOut(parts: Parts, binding: SecretBinding, planned: Plan, signal: AbortSignal): Promise<Outcome> {
@@ -239,34 +207,8 @@ function memoryOf({ memories, clock }: Parts, cluster: VaultCluster): ServerMemo
   return memory;
 }
 
-async function keepSecret(
-  parts: Parts,
-  binding: SecretBinding,
-  cluster: VaultCluster,
-  sources: readonly SourceState[],
-  signal: AbortSignal,
-): Promise<Delivery | undefined> {
-  const { secret: target } = binding.spec;
-  // Renamed, or no longer wanted: what was made under former names goes first.
-  const wanted = target === undefined ? undefined : secretNameOf(binding);
-  for (const name of writtenNames(parts, binding))
-    if (name !== wanted) await withdrawSecret(parts.client, binding, name, signal);
-  if (target === undefined) return undefined;
-  const named = parts.watches.bindings
-    .list(binding.metadata.namespace)
-    .map(({ metadata, spec }) => ({ name: metadata.name, serviceAccounts: spec.serviceAccounts }));
-  return deliver(parts.delivery, { binding, target, cluster, named, sources }, signal);
-}
-
-/** Names of the Secrets that were written for the binding, in its status or not: an operator may end between the two. */
-function writtenNames({ watches }: Parts, binding: SecretBinding): ReadonlySet<string> {
-  const found = watches.kept.list(binding.metadata.namespace).filter((secret) => isOurs(secret, binding));
-  const written = binding.status?.secret?.name;
-  return new Set([...found.map(({ metadata }) => metadata.name), ...(written === undefined ? [] : [written])]);
-}
-
 /** Clusters of other namespaces have another operator, and with them their bindings. */
-function isManaged({ settings }: Parts, { metadata }: VaultCluster): boolean {
+function isManaged({ settings }: ControllerParts, { metadata }: VaultCluster): boolean {
   return managesNamespace(settings, metadata.namespace);
 }
 
@@ -386,23 +328,4 @@ async function remove(parts: Parts, binding: SecretBinding, object: KubeObject, 
   await removeSecret(parts, binding, object, signal);
   await applier.setFinalizer(subject, FINALIZER, false, signal);
   return undefined;
-}
-
-async function removeSecret(
-  parts: Parts,
-  binding: SecretBinding,
-  object: KubeObject,
-  signal: AbortSignal,
-): Promise<void> {
-  const { client, settings, events } = parts;
-  const { namespace } = binding.metadata;
-  const own = binding.spec.secret !== undefined && keepsSecretsIn(settings, namespace) ? [secretNameOf(binding)] : [];
-  try {
-    for (const name of new Set([...writtenNames(parts, binding), ...own]))
-      await withdrawSecret(client, binding, name, signal);
-  } catch (error) {
-    if (!isKubeError(error, "Forbidden")) throw error;
-    const note = `the Secret is left in namespace ${namespace}, where the operator may not write any more`;
-    events.record({ regarding: object, type: "Warning", reason: "CleanupFailed", action: "Delete", note });
-  }
 }
