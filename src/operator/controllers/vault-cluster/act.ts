@@ -121,10 +121,11 @@ async function observe(parts: ControllerParts, cluster: VaultCluster, signal: Ab
   const needs = isManaged ? storageSecret(cluster) : undefined;
   const isEmbedded = storageTypeOf(cluster.spec) === "embedded";
   const workload = (isEmbedded ? watches.statefulSets : watches.deployments).get(keyOf({ namespace, name }));
-  // A cluster that is left alone, or that lacks something, gets no etcd and no certificates for it.
-  const hasAll = isManaged && !cluster.spec.suspend && unseal !== undefined;
-  const etcd = hasAll ? await lookAtEtcd(parts, cluster, owner, signal) : undefined;
+  const isWorkedOn = isManaged && !cluster.spec.suspend;
   const etcdSet = watches.statefulSets.get(keyOf({ namespace, name: etcdName(cluster) }));
+  // A new cluster that lacks its UnsealConfig gets no etcd; one that has etcd has its data looked after all the same.
+  const hasEtcd = isWorkedOn && (unseal !== undefined || etcdSet !== undefined);
+  const etcd = hasEtcd ? await lookAtEtcd(parts, cluster, owner, signal) : undefined;
   return {
     ...{ cluster, isManaged, unseal, secret, members, settings },
     certificate: wantsCertificate ? await ensureCertificate(parts, cluster, owner, signal) : undefined,
@@ -132,7 +133,7 @@ async function observe(parts: ControllerParts, cluster: VaultCluster, signal: Ab
     storageSecret: needs && (await readSecretFacts(client, { namespace, name: needs.name }, signal)),
     etcd: etcd && { ...etcd, templateSize: templateSizeOf(etcdSet) },
     rollout: rolloutOf(workload),
-    volumes: hasAll ? await volumesOf(parts, cluster, signal) : undefined,
+    volumes: isWorkedOn ? await volumesOf(parts, cluster, signal) : undefined,
     pods,
     boundary: await boundaryOf(parts, cluster, members, signal),
     look: { now: clock.now(), generation },

@@ -84,7 +84,7 @@ export function decide(observed: Observed): Decision<VaultClusterStatus> {
   const { conditions, events } = conclude(cluster.status?.conditions ?? [], look, findings);
   const isHalted = cluster.spec.suspend || blocked !== undefined;
   return {
-    objects: isHalted ? [] : objectsOf(observed),
+    objects: isHalted ? membersKept(observed) : objectsOf(observed),
     removals: [],
     status: { ...statusOf(observed, assessment), conditions },
     events,
@@ -217,6 +217,14 @@ function objectsOf(observed: Observed): Decision<unknown>["objects"] {
     ...(etcd === undefined ? [] : etcdObjects({ cluster, image, settings, owner, ...etcd })),
     ...(canServe ? [workload({ ...inputs, storageSecret: observed.storageSecret })] : []),
   ];
+}
+
+/** The data is looked after whatever keeps the servers from being made, unless everything is to be left alone. */
+function membersKept({ cluster, isManaged, etcd, settings }: Observed): Decision<unknown>["objects"] {
+  const image = cluster.spec.storage.etcd.image ?? settings.etcdImage;
+  if (etcd === undefined || cluster.spec.suspend || !isManaged || image === "") return [];
+  const owner = ownerReference("VaultCluster", cluster.metadata, true);
+  return etcdObjects({ cluster, image, settings, owner, ...etcd });
 }
 
 function statusOf(observed: Observed, assessment: Assessment | undefined): Omit<VaultClusterStatus, "conditions"> {

@@ -146,6 +146,14 @@ describe("several servers", () => {
     expect(decision.status).toMatchObject({ phase: "Suspended", etcd: { members } });
   });
 
+  it("have their data looked after while they cannot be made", () => {
+    const lacking = { ...whole, unseal: undefined };
+    expect(shown(decide(lacking).status.conditions)).toContain("Stalled=True UnsealConfigNotFound");
+    expect(kinds(lacking)).toContain("StatefulSet main-etcd");
+    expect(kinds(lacking)).not.toContain("Deployment main");
+    expect(kinds({ ...lacking, isManaged: false })).toEqual([]);
+  });
+
   it("tell of an update without a warning", () => {
     const { events } = decide({ ...whole, rollout: { updated: 1, total: 4, halted: undefined } });
     expect(events).toContainEqual(expect.objectContaining({ type: "Normal", reason: "UpdateRunning" }));
