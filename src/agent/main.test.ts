@@ -2,9 +2,11 @@
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createSecureContext } from "node:tls";
 import { describe, expect, it } from "vitest";
 import type { JsonObject, JsonValue } from "#common/json.ts";
 import { HastyClock } from "#test/hasty-clock.ts";
+import { createTestAuthority } from "#test/kit/tls-pair.ts";
 import {
   authBlock,
   enveloped,
@@ -225,6 +227,33 @@ describe("sidecar", () => {
     pod.end.abort();
     expect(await running).toBe(0);
   });
+});
+
+it("writes a keystore once, with a password from another source, and says what is missing", async () => {
+  const authority = await createTestAuthority();
+  const { cert, key } = await authority.server("app");
+  await using pod = await startPod({ tls: { certificate: cert, private_key: key } }, { mode: "Sidecar" });
+  const keystore = { password: { source: "pw", key: "password" } };
+  const sources = [
+    { name: "tls", path: "secret/tls" },
+    { name: "pw", path: "secret/pw" },
+  ];
+  const path = join(pod.folder, "app.p12");
+  Object.assign(
+    pod.io.env,
+    changedConfig(pod, { sources, files: [{ path, source: "tls", format: "PKCS12", keystore }] }),
+  );
+  const running = run([], pod.io);
+  await eventually(pod.log).toContain('the source \\"pw\\", which has the password, cannot be read');
+  pod.state.secrets["pw"] = { password: "hush-hush" };
+  await eventually(pod.log).toContain('"message":"ready"');
+  const pfx = await readFile(path);
+  expect(() => createSecureContext({ pfx, passphrase: "hush-hush" })).not.toThrow();
+  await eventually(() => pod.log().split('"refreshed"').length).toBeGreaterThan(3);
+  expect(pod.log().split('"message":"wrote"')).toHaveLength(2);
+  expect(pod.log()).not.toContain("hush-hush");
+  pod.end.abort();
+  expect(await running).toBe(0);
 });
 
 it("refuses arguments and a missing configuration", async () => {

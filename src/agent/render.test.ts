@@ -13,7 +13,7 @@ const data = (value: unknown): JsonObject => value as JsonObject;
 
 async function content(format: FileConfig["format"], value: unknown, key?: string): Promise<string> {
   const [file] = await renderFile({ path: "/s/f", source: "db", format, key, mode: "0440" }, data(value));
-  return file?.content ?? "";
+  return String(file?.content ?? "");
 }
 
 describe("formats of files", () => {

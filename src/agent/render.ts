@@ -16,7 +16,7 @@ import { vaultJson, vaultMap } from "./vault-default.ts";
 /** A file to be; `path` is absolute. */
 export interface RenderedFile {
   readonly path: string;
-  readonly content: string;
+  readonly content: string | Buffer;
 }
 
 /** A key becomes a variable's name in "Env" only when a shell takes it. */
@@ -24,9 +24,19 @@ const SHELL_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 /** A key becomes a file's name in "PerKey": no folder, nothing hidden by accident ("..data"). */
 const FILE_NAME = /^(?!\.{1,2}$)[^/\0]{1,255}$/;
 
-/** Renders one configured file. Throws `invalid_request` or `not_found` naming the key that does not fit. */
-export async function renderFile(file: FileConfig, data: JsonObject): Promise<readonly RenderedFile[]> {
+/**
+ * Renders one configured file. `passwordData` is what a keystore's password is in, when that is another source. Throws
+ * `invalid_request` or `not_found` naming the key that does not fit.
+ */
+export async function renderFile(
+  file: FileConfig,
+  data: JsonObject,
+  passwordData?: JsonObject,
+): Promise<readonly RenderedFile[]> {
   if (file.format === "PerKey") return renderPerKey(file, data);
+  if (file.format === "PKCS12" || file.format === "JKS") {
+    return [{ path: file.path, content: await keystoreOf({ ...file, format: file.format }, data, passwordData) }];
+  }
   return [{ path: file.path, content: await renderContent(file, data) }];
 }
 
@@ -50,9 +60,25 @@ async function renderContent(file: FileConfig, data: JsonObject): Promise<string
       return vaultJson(data);
     case "PerKey":
       return encodeSorted(data);
+    case "PKCS12":
+    case "JKS":
     case "Template":
       throw new Error("a template is rendered by the template set, for it may ask for more than one source");
   }
+}
+
+async function keystoreOf(
+  { format, keystore, source }: FileConfig & { readonly format: "PKCS12" | "JKS" },
+  data: JsonObject,
+  passwordData: JsonObject | undefined,
+): Promise<Buffer> {
+  if (keystore === undefined) throw new Error("the configuration was checked");
+  const other = keystore.password.source;
+  if (other !== undefined && passwordData === undefined) {
+    throw new CofferError("not_found", `the source "${other}", which has the password, cannot be read`);
+  }
+  const { renderKeystore } = await import("./bundle/keystore.ts");
+  return renderKeystore({ format, keystore, source, data, passwordData: passwordData ?? data });
 }
 
 function renderPerKey(file: FileConfig, data: JsonObject): RenderedFile[] {

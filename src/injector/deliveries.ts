@@ -95,7 +95,7 @@ function filesOf(binding: SecretBinding, sources: Sources): readonly DeliveredFi
   const owner = ownerOf(binding);
   const own = sourcesOf(binding.spec);
   const localNames = Object.fromEntries(own.map(({ name }) => [name, sources.of(binding, name).name]));
-  return binding.spec.files.map(({ source, path, format, key, template, errorOnMissingKey, mode }) => ({
+  return binding.spec.files.map(({ source, path, format, key, template, keystore, errorOnMissingKey, mode }) => ({
     owner,
     directory: binding.spec.mountPath,
     file: {
@@ -106,9 +106,20 @@ function filesOf(binding: SecretBinding, sources: Sources): readonly DeliveredFi
       ...(template === undefined
         ? {}
         : { template: { text: template, errorOnMissingKey: errorOnMissingKey ?? true, sources: localNames } }),
+      ...(keystore === undefined ? {} : { keystore: keystoreOf(keystore, localNames) }),
       mode,
     },
   }));
+}
+
+type BindingKeystore = NonNullable<SecretBinding["spec"]["files"][number]["keystore"]>;
+
+function keystoreOf(
+  { passwordSource, passwordKey, ...rest }: BindingKeystore,
+  localNames: Readonly<Record<string, string>>,
+): NonNullable<AgentConfig["files"][number]["keystore"]> {
+  const other = passwordSource === undefined ? {} : { source: localNames[passwordSource] ?? passwordSource };
+  return { ...rest, password: { ...other, key: passwordKey } };
 }
 
 /** Files by their directories. Throws `invalid_request` when two of them, or a mount of the container, are in the way. */

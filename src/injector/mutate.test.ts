@@ -53,6 +53,16 @@ describe("templates", () => {
     ],
   };
 
+  it("of a keystore names the source of its password as the agent does", () => {
+    const keystore = { passwordKey: "pw", passwordSource: "tls", alias: "web" };
+    const file = { path: "a.p12", source: "db", format: "PKCS12", keystore };
+    const config = configOf(injected(pod(), surroundings([binding("app", { ...two, files: [file] })])).pod);
+    const [written] = config.files;
+    expect(written?.keystore).toMatchObject({ certificate: "certificate", alias: "web", password: { key: "pw" } });
+    const named = config.sources.find(({ name }) => name === written?.keystore?.password.source);
+    expect(named?.path).toBe("secret/team/tls");
+  });
+
   it("reach the agent to the letter, with the names of their sources", () => {
     const template = 'price: $$5 $(HOME) {{ $x := .a }}{{ $x }} {{ (source "tls").key }}';
     const file = { path: "app.conf", format: "Template", template };

@@ -265,6 +265,30 @@ const secretBindings: readonly CrdCase[] = [
   }),
   sb("Template without one", withFile({ path: "a", format: "Template" }), "set template with format Template"),
   sb("a template with another format", withFile({ path: "a", template: "x" }), "set template with format Template"),
+  sb("a keystore", withFile({ path: "a.p12", format: "PKCS12", keystore: { passwordKey: "password" } })),
+  sb("a keystore with a password from elsewhere", {
+    ...two,
+    files: [
+      {
+        path: "a",
+        source: "db",
+        format: "JKS",
+        keystore: { passwordKey: "password", passwordSource: "tls", alias: "web" },
+      },
+    ],
+  }),
+  sb("a keystore without its description", withFile({ path: "a", format: "JKS" }), "set keystore with format PKCS12"),
+  sb("a keystore without a password", withFile({ path: "a", format: "JKS", keystore: {} }), "passwordKey"),
+  sb(
+    "a keystore of another format",
+    withFile({ path: "a", keystore: { passwordKey: "password" } }),
+    "set keystore with format PKCS12",
+  ),
+  sb(
+    "a keystore whose password has no source",
+    withFile({ path: "a", format: "JKS", keystore: { passwordKey: "password", passwordSource: "x" } }),
+    "every passwordSource of a keystore must be the name of one of spec.sources",
+  ),
   sb("a format that does not exist", withFile({ path: "a", format: "TOML" }), "supported values"),
   sb("a file of no source", { ...two, files: [{ path: "a", source: "x" }] }, "must be the name of one of spec.sources"),
   sb("a file that names no source of two", { ...two, files: [{ path: "a" }] }, "say for every file in files"),

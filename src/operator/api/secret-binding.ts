@@ -51,6 +51,25 @@ const TEMPLATE_LENGTH_MAX = 16_384;
 const sourceName = optional(text("Name of the source; may be left out when there is only one.", 63));
 const key = text("A key of the secret.", 256);
 
+const keystore = object("What a keystore is made of: keys of the secret whose values are PEM, and its password.", {
+  certificate: withDefault(text("The key with the certificate.", 256), "certificate"),
+  privateKey: withDefault(text("The key with the private key, not encrypted.", 256), "private_key"),
+  chain: optional(
+    text("The key with the certificates above it; left out, ca_chain or issuing_ca, where the secret has one.", 256),
+  ),
+  alias: withDefault(
+    text("The name of the entry in the keystore.", 63, [
+      {
+        rule: "self.matches('^[A-Za-z0-9_.-]+$')",
+        message: "an alias may hold letters, digits, _ . and -",
+      },
+    ]),
+    "app",
+  ),
+  passwordSource: optional(text("Name of the source with the password; left out, that of the file.", 63)),
+  passwordKey: text("The key with the password, which is of 1 to 1024 printable characters of ASCII.", 256),
+});
+
 const file = object(
   "A file.",
   {
@@ -67,8 +86,8 @@ const file = object(
     source: sourceName,
     format: withDefault(
       choice(
-        "JSON, YAML, Env and Properties write all keys; Raw writes the value of `key` alone; PerKey writes each key to a file of its own; Template writes what `template` makes of them.",
-        ["JSON", "YAML", "Env", "Properties", "Raw", "PerKey", "Template"],
+        "JSON, YAML, Env and Properties write all keys; Raw writes the value of `key` alone; PerKey writes each key to a file of its own; Template writes what `template` makes of them; PKCS12 and JKS write a keystore of a certificate and its private key, as `keystore` says.",
+        ["JSON", "YAML", "Env", "Properties", "Raw", "PerKey", "Template", "PKCS12", "JKS"],
       ),
       "JSON",
     ),
@@ -79,6 +98,7 @@ const file = object(
         TEMPLATE_LENGTH_MAX,
       ),
     ),
+    keystore: optional(keystore),
     errorOnMissingKey: optional(
       flag(
         "Whether a key that the template names and the secret lacks keeps the pod waiting, as when this is left out; with false it prints as nothing known, as in Go.",
@@ -102,6 +122,10 @@ const file = object(
     {
       rule: "(self.format == 'Template') == has(self.template)",
       message: "set template with format Template, whose file it describes, and with no other format",
+    },
+    {
+      rule: "(self.format in ['PKCS12', 'JKS']) == has(self.keystore)",
+      message: "set keystore with format PKCS12 or JKS, whose file it describes, and with no other format",
     },
   ],
 );
@@ -149,6 +173,10 @@ const rules: readonly Rule[] = [
   },
   ...sourceRules("files", "file", "x.format == 'Template' || "),
   ...sourceRules("env", "variable"),
+  {
+    rule: `self.files.all(x, !has(x.keystore) || !has(x.keystore.passwordSource) || (has(self.sources) ? self.sources.exists(s, s.name == x.keystore.passwordSource) : x.keystore.passwordSource == '${ONLY_SOURCE}'))`,
+    message: "every passwordSource of a keystore must be the name of one of spec.sources; with spec.path leave it out",
+  },
   {
     rule: `!has(self.secret) || self.secret.data.all(x, !has(x.source) || (has(self.sources) ? self.sources.exists(s, s.name == x.source) : x.source == '${ONLY_SOURCE}'))`,
     message: "every source in secret.data must be the name of one of spec.sources; with spec.path leave it out",
