@@ -5,15 +5,13 @@
 // neither: KMS finds the right material by itself.
 import type { Clock } from "#common/clock.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
-import { type AutoSeal, SealError, type WrappedKey } from "../seal.ts";
+import { probeByNonce } from "../probe-by-nonce.ts";
+import type { AutoSeal, SealError, WrappedKey } from "../seal.ts";
 import type { SealType } from "../seal-types.ts";
 import { type Connection, connect } from "./client.ts";
 import { type AwsKmsConfig, CONTEXT_PURPOSE, parseAwsKmsConfig } from "./config.ts";
 import { diagnose, fault, PENDING_DELETION, timedOut, WRONG_STATE } from "./faults.ts";
 import { keyInRegion } from "./key-arn.ts";
-
-const PROBE_PURPOSE = "probe";
-const PROBE_BYTES = 32;
 
 export const awsKmsSealType: SealType = {
   type: "awskms",
@@ -35,17 +33,7 @@ export function createAwsKmsSeal(config: AwsKmsConfig, { clock }: { clock: Clock
     name: config.name,
     wrap,
     unwrap,
-    probe: async (signal) => {
-      const start = clock.now();
-      using nonce = SecretBytes.random(PROBE_BYTES);
-      const wrapped = await wrap(nonce, PROBE_PURPOSE, signal);
-      using again = await unwrap(wrapped, PROBE_PURPOSE, signal);
-      if (!again.equals(nonce))
-        throw new SealError("Failed", `seal ${config.name}: KMS gave back other bytes than it was given`, {
-          transient: false,
-        });
-      return { keyId: wrapped.keyId, latencyMillis: clock.now() - start };
-    },
+    probe: (signal) => probeByNonce({ name: config.name, wrap, unwrap }, { clock, keeper: "KMS", signal }),
     close: () => kms.close(),
   };
 }

@@ -2,6 +2,7 @@
 // ciphertext is the blob of schemes.ts in base64; the key id is the key's label and CKA_ID, so that a new key under the
 // same label is noticed and old ciphertexts name the key that opens them.
 import { SecretBytes } from "#common/secret-bytes.ts";
+import { probeByNonce } from "../probe-by-nonce.ts";
 import { type AutoSeal, SealError, type WrappedKey } from "../seal.ts";
 import type { SealDependencies, SealType } from "../seal-types.ts";
 import { ClusterWatch } from "./cloudhsm/cluster-watch.ts";
@@ -10,9 +11,6 @@ import { type Pkcs11Config, parsePkcs11Config } from "./config.ts";
 import { HsmClient } from "./hsm-client.ts";
 import { createHsmMachine } from "./hsm-machine.ts";
 import { BLOB_BYTES_MAX, bindingOf } from "./schemes.ts";
-
-const PROBE_PURPOSE = "probe";
-const PROBE_BYTES = 32;
 
 type Dependencies = Pick<SealDependencies, "clock" | "background">;
 
@@ -48,18 +46,7 @@ export function createPkcs11Seal(config: Pkcs11Config, dependencies: Dependencie
     name: config.name,
     wrap,
     unwrap,
-    probe: async (signal) => {
-      watch?.start();
-      const start = clock.now();
-      using nonce = SecretBytes.random(PROBE_BYTES);
-      const wrapped = await wrap(nonce, PROBE_PURPOSE, signal);
-      using again = await unwrap(wrapped, PROBE_PURPOSE, signal);
-      if (!again.equals(nonce))
-        throw new SealError("Failed", `seal ${config.name}: the HSM gave back other bytes than it was given`, {
-          transient: false,
-        });
-      return { keyId: wrapped.keyId, latencyMillis: clock.now() - start };
-    },
+    probe: (signal) => probeByNonce({ name: config.name, wrap, unwrap }, { clock, keeper: "the HSM", signal }),
     ...(watch !== undefined && { machinery: () => watch.report() }),
     close: async () => {
       await Promise.all([client.close(), watch?.close()]);

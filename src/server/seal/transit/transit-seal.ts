@@ -6,12 +6,11 @@ import { ApiError } from "#client/api-error.ts";
 import type { Clock } from "#common/clock.ts";
 import { CofferError, messageOf } from "#common/errors.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
+import { probeByNonce } from "../probe-by-nonce.ts";
 import { type AutoSeal, SealError, type SealFault, type WrappedKey } from "../seal.ts";
 import type { SealType } from "../seal-types.ts";
 import { parseTransitConfig, type TransitConfig } from "./config.ts";
 
-const PROBE_PURPOSE = "probe";
-const PROBE_BYTES = 32;
 const CIPHERTEXT = /^[a-z]+:v(\d{1,9}):[A-Za-z0-9+/=]+$/;
 
 export const transitSealType: SealType = {
@@ -40,13 +39,9 @@ export function createTransitSeal(config: TransitConfig, { clock }: { clock: Clo
   return {
     ...{ kind: "auto", type: "transit", name: config.name, wrap, unwrap },
     probe: async (signal) => {
-      const start = clock.now();
-      using nonce = SecretBytes.random(PROBE_BYTES);
-      const wrapped = await wrap(nonce, PROBE_PURPOSE, signal);
-      using again = await unwrap(wrapped, PROBE_PURPOSE, signal);
-      if (!again.equals(nonce)) throw unexpected(config, "other bytes than it was given");
+      const found = await probeByNonce({ name: config.name, wrap, unwrap }, { clock, keeper: address, signal });
       if (config.renews) await renew(client, config, signal);
-      return { keyId: wrapped.keyId, latencyMillis: clock.now() - start };
+      return found;
     },
     close: async () => client[Symbol.dispose](),
   };
