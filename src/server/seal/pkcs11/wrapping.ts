@@ -15,6 +15,8 @@ const MAC_BYTES = 32;
 const HASH_BYTES = 32;
 /** CK_PARAMS_AES_GCM_v240 of pkcs11js: its own number for the shape of the parameter. */
 const GCM_PARAMETERS = 7;
+const CKR_GENERAL_ERROR = 0x5;
+const CKR_FUNCTION_FAILED = 0x6;
 const CKR_ARGUMENTS_BAD = 0x7;
 const CKR_MECHANISM_PARAM_INVALID = 0x71;
 
@@ -43,7 +45,30 @@ export function wrapInToken(token: Token, key: Buffer, binding: Buffer): Promise
 export function unwrapInToken(token: Token, keyId: string, blob: Buffer, binding: Buffer): Promise<Buffer> {
   const { scheme, body } = decodeBlob(blob);
   const { handle } = token.keyNamed(keyId);
-  return token.withSession((session) => UNWRAP[scheme]({ token, session, key: handle, binding }, body));
+  return token.withSession(async (session) => {
+    const work = { token, session, key: handle, binding };
+    try {
+      return await UNWRAP[scheme](work, body);
+    } catch (error) {
+      if (saysNothing(error) && (await opensItsOwn(work, scheme))) throw refused();
+      throw error;
+    }
+  });
+}
+
+/** Tokens answer so to a wrong tag and to trouble of their own alike (SoftHSM2: CKR_GENERAL_ERROR for both). */
+function saysNothing(error: unknown): boolean {
+  return [CKR_GENERAL_ERROR, CKR_FUNCTION_FAILED].includes(returnValueOf(error) ?? -1);
+}
+
+/** Whether the key does open what it has just wrapped: then the token is well, and what it refused is not its own. */
+async function opensItsOwn(work: Work, scheme: SchemeName): Promise<boolean> {
+  const nonce = randomBytes(HASH_BYTES);
+  try {
+    return nonce.equals(await UNWRAP[scheme](work, await WRAP[scheme](work, Buffer.from(nonce))));
+  } catch {
+    return false;
+  }
 }
 
 type Scheme = (work: Work, bytes: Buffer) => Promise<Buffer>;
