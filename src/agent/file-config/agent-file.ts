@@ -56,11 +56,11 @@ export function parseAgentFile(files: readonly NamedText[]): AgentFile {
   const warnings: string[] = [];
   const alsoKnown = STANZAS.map(({ name }) => name);
   const top = readFields(document, TOP_FIELDS, { where: "the configuration", alsoKnown, warnings });
-  const vault = oneBlock(document, "vault", [...Object.keys(VAULT_FIELDS), "retry"]);
-  const retry = vault && oneBlock(vault.body, "retry", Object.keys(RETRY_FIELDS));
+  const vault = oneBlock(document, "vault");
+  const retry = vault && oneBlock(vault.body, "retry");
   const templateConfig = single(document, "template_config", TEMPLATE_CONFIG_FIELDS, warnings);
   single(document, "telemetry", TELEMETRY_FIELDS, warnings);
-  const exec = oneBlock(document, "exec", Object.keys(EXEC_FIELDS));
+  const exec = oneBlock(document, "exec");
   const file: AgentFile = {
     top,
     vault: readFields(vault?.body ?? EMPTY, VAULT_FIELDS, { where: "vault", alsoKnown: ["retry"], warnings }),
@@ -68,7 +68,7 @@ export function parseAgentFile(files: readonly NamedText[]): AgentFile {
     autoAuth: readAutoAuth(document, warnings),
     templates: blocksOf(document, "template", 0).map((block) => readTemplate(block, warnings)),
     templateConfig,
-    renewAt: share(templateConfig.lease_renewal_threshold),
+    renewAt: templateConfig.lease_renewal_threshold,
     envTemplates: readEnvTemplates(document, warnings),
     exec: exec && readFields(exec.body, EXEC_FIELDS, { where: "exec", warnings }),
     warnings,
@@ -99,7 +99,7 @@ function single<F extends Parameters<typeof readFields>[1]>(
   fields: F,
   warnings: string[],
 ): ConfigValues<F> {
-  const block = oneBlock(document, name, Object.keys(fields));
+  const block = oneBlock(document, name);
   return readFields(block?.body ?? EMPTY, fields, { where: name, warnings });
 }
 
@@ -113,15 +113,6 @@ function readEnvTemplates(document: HclObject, warnings: string[]): readonly Env
     found.push({ name, template: templateText(values, `env_template "${name}"`, position) });
   }
   return found;
-}
-
-function share(text: string): number {
-  const value = Number(text);
-  if (value > 0 && value < 1) return value;
-  throw new CofferError(
-    "invalid_request",
-    `template_config: lease_renewal_threshold must be a number between 0 and 1, such as 0.67`,
-  );
 }
 
 function check(file: AgentFile, execPosition: Position | undefined): void {

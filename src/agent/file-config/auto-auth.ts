@@ -30,7 +30,7 @@ export interface AutoAuth {
 }
 
 export function readAutoAuth(document: HclObject, warnings: string[]): AutoAuth | undefined {
-  const block = oneBlock(document, "auto_auth", ["method", "sink", "sinks"]);
+  const block = oneBlock(document, "auto_auth");
   if (block === undefined) return undefined;
   const blocks = ["method", "sink", "sinks"];
   readFields(block.body, {}, { where: "auto_auth", alsoKnown: blocks, warnings });
@@ -45,7 +45,7 @@ export function readAutoAuth(document: HclObject, warnings: string[]): AutoAuth 
   }
   if (values.min_backoff > values.max_backoff)
     throw hclError(method.position, "method: min_backoff must not be above max_backoff");
-  const config = configOf(method.body, Object.keys(known.fields), method.position);
+  const config = configOf(method.body, method.position);
   return {
     type,
     mountPath: (values.mount_path ?? `auth/${type}`).replace(/^\/+|\/+$/g, ""),
@@ -60,20 +60,13 @@ export function readAutoAuth(document: HclObject, warnings: string[]): AutoAuth 
   };
 }
 
-function configOf(body: HclObject, known: readonly string[], position: Position): HclObject {
-  const [first, second] = looseBlocks(body, "config", known);
-  if (second !== undefined) throw hclError(second.position, "there are two config blocks; write one");
-  // A single unknown member looks like a label: it is one member of the config, for readFields to refuse.
-  if (first?.label !== undefined) {
-    const item = body.items.find((each) => keyOf(each).text === "config");
-    if (item?.value.kind === "object") return item.value;
-  }
-  return first?.body ?? { kind: "object", items: [], position };
+function configOf(body: HclObject, position: Position): HclObject {
+  return oneBlock(body, "config")?.body ?? { kind: "object", items: [], position };
 }
 
 function readSinks(body: HclObject, warnings: string[]): readonly SinkStanza[] {
   const known = [...Object.keys(SINK_FIELDS), ...SINK_REFUSED.keys(), "config"];
-  const wrapped = looseBlocks(body, "sinks", ["sink"]).map((block) => block.body);
+  const wrapped = looseBlocks(body, "sinks").map((block) => block.body);
   return [body, ...wrapped]
     .flatMap((object) => looseBlocks(object, "sink", known))
     .map(({ label, body: sink, position }) => {
@@ -84,7 +77,7 @@ function readSinks(body: HclObject, warnings: string[]): readonly SinkStanza[] {
       const values = readFields(sink, SINK_FIELDS, { where: "sink", alsoKnown: ["config"], warnings });
       const type = label ?? values.type;
       if (type !== "file") throw hclError(position, `the sink type "${type ?? ""}" is not known here; there is file`);
-      const config = configOf(sink, Object.keys(FILE_SINK_FIELDS), position);
+      const config = configOf(sink, position);
       const file = readFields(config, FILE_SINK_FIELDS, { where: "config of a sink", warnings });
       if (file.path === undefined) throw hclError(position, "config of a sink has no path");
       const wrapTtlSeconds = values.wrap_ttl === 0 ? undefined : values.wrap_ttl;

@@ -1,4 +1,4 @@
-// Two kinds of settings that only the agent has: commands, which may be a list or a text, and octal permissions.
+// Kinds of settings that only the agent has: commands, which may be a list or a text, octal permissions, shares.
 import type { ConfigField } from "#common/hcl/config-fields.ts";
 import { hclError } from "#common/hcl/syntax-tree.ts";
 
@@ -36,6 +36,18 @@ export function modeText(doc: string, fallback: string): ConfigField<string> {
       if (given === "" || given === "0") return fallback;
       if (/^0?[0-7]{3}$/.test(given)) return given;
       throw hclError(value.position, `${name} must be octal permissions such as "0640"`);
+    },
+  };
+}
+
+/** A number above 0 and below 1. */
+export function share(doc: string, fallback: number): ConfigField<number> {
+  return {
+    ...{ kind: "a number between 0 and 1", doc, fallback },
+    parse(value, name) {
+      const given = value.kind === "string" || value.kind === "number" ? Number(value.value) : Number.NaN;
+      if (given > 0 && given < 1) return given;
+      throw hclError(value.position, `${name} must be a number between 0 and 1, such as ${fallback}`);
     },
   };
 }

@@ -2,7 +2,7 @@
 // from these tables. Names and meanings are those of `vault agent`
 // (https://developer.hashicorp.com/vault/docs/agent-and-proxy/agent); what Coffer adds says so. A stanza is one entry.
 import { type ConfigFields, duration, flag, ignored, integer, text, word } from "#common/hcl/config-fields.ts";
-import { commandLine, modeText } from "./command-line.ts";
+import { commandLine, modeText, share } from "./command-line.ts";
 
 /** As Vault's agent. */
 export const RENDER_SECONDS_DEFAULT = 300;
@@ -122,7 +122,7 @@ export const NOTIFY_FIELDS = {
 export const TEMPLATE_CONFIG_FIELDS = {
   exit_on_retry_failure: flag("End when a template still cannot be rendered after the attempts of vault.retry.", false),
   static_secret_render_interval: duration("How often secrets without a lease are read again.", RENDER_SECONDS_DEFAULT),
-  lease_renewal_threshold: text("Share of a lease after which it is renewed or replaced.", "0.67"),
+  lease_renewal_threshold: share("Share of a lease after which it is renewed or replaced.", 0.67),
   max_connections_per_host: ignored("secrets are read one after another"),
 } satisfies ConfigFields;
 

@@ -51,11 +51,11 @@ export function readTemplate({ body, position }: HclBlock, warnings: string[]): 
   const blocks = ["exec", "notify"];
   const values = readFields(body, TEMPLATE_FIELDS, { where: "template", alsoKnown: blocks, warnings });
   if (values.destination === undefined) throw hclError(position, "template has no destination");
-  const exec = oneBlock(body, "exec", Object.keys(COMMAND_FIELDS));
+  const exec = oneBlock(body, "exec");
   const command = exec && readFields(exec.body, COMMAND_FIELDS, { where: "exec of a template", warnings });
   if (command !== undefined && values.command.length > 0)
     throw hclError(position, "template has both command and exec; leave command out");
-  const notify = oneBlock(body, "notify", Object.keys(NOTIFY_FIELDS));
+  const notify = oneBlock(body, "notify");
   const told = notify && readFields(notify.body, NOTIFY_FIELDS, { where: "notify of a template", warnings });
   if (told !== undefined) checkNotify(told, notify?.position ?? position);
   return {
