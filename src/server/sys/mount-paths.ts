@@ -1,6 +1,7 @@
 // sys/mounts and sys/auth: enable, disable, tune. The two are the same thing for the two classes of mounts.
 import { CofferError, messageOf } from "#common/errors.ts";
 import type { JsonObject } from "#common/json.ts";
+import type { Transaction } from "../barrier/transaction.ts";
 import type { PrivilegedContext } from "../framework/context.ts";
 import { field, LABEL_BYTES_MAX, withDefault } from "../framework/fields.ts";
 import { permissionDenied } from "../framework/multi-error.ts";
@@ -161,8 +162,10 @@ async function enable(
     local: values.local,
     sealWrap: values.seal_wrap,
   });
-  if (mount.sealWrap) markWrappedMount(context.transaction, mount, services.backends());
-  return noContent;
+  if (!mount.sealWrap) return noContent;
+  markWrappedMount(context.transaction, mount, services.backends());
+  const warnings = await sealWrapNotes(context.transaction, services, mount);
+  return warnings.length === 0 ? noContent : { warnings };
 }
 
 function assertMountable(services: SysServices, kind: MountClass, path: string, type: string): void {
@@ -252,10 +255,18 @@ async function tuneSealWrap(
   if (before.sealWrap || after.sealWrap) markWrappedMount(transaction, after, services.backends());
   if (before.sealWrap === after.sealWrap) return [];
   await services.sealWrap.startBelow(transaction, mountStoragePrefix(after));
-  if (!after.sealWrap) return [];
-  const nothing = services.backends().of(after).backend.sealWrapped?.length
+  return after.sealWrap ? sealWrapNotes(transaction, services, after) : [];
+}
+
+/** Why a mount that asks for the seal's layer does not get it now; nothing when it does. */
+async function sealWrapNotes(
+  transaction: Transaction,
+  services: SysServices,
+  mount: MountRecord,
+): Promise<readonly string[]> {
+  const nothing = services.backends().of(mount).backend.sealWrapped?.length
     ? ""
-    : `a ${after.type} mount has nothing critical`;
+    : `a ${mount.type} mount has nothing critical`;
   const reason = nothing || (await services.sealWrap.whyNot(transaction));
   return reason ? [`seal_wrap is set and has no effect now: ${reason}`] : [];
 }
