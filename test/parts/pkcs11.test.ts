@@ -1,5 +1,6 @@
 // The pkcs11 seal over real PKCS #11 libraries: SoftHSM2, and SoftHSM2 with the manners of AWS CloudHSM.
 import { execFileSync } from "node:child_process";
+import { createCipheriv, createHash } from "node:crypto";
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -170,4 +171,56 @@ describe.skipIf(missing !== undefined && !process.env["CI"])("the pkcs11 seal", 
     expect(gone).toMatchObject({ fault: "KeyNotFound", transient: false });
     expect(gone.message).toContain("restore the HSM");
   });
+
+  it("wraps as the standards say: another program with the same key opens it, and the HSM what that wraps", async () => {
+    // RFC 5649, section 6: the other program is right.
+    const kek = Buffer.from("5840df6e29b02af1ab493b705bf16ea1ae8338f4dcc176a8", "hex");
+    const padWrap = (key: Buffer, bytes: Buffer) => {
+      const cipher = createCipheriv(`id-aes${key.length * 8}-wrap-pad`, key, Buffer.from("a65959a6", "hex"));
+      return Buffer.concat([cipher.update(bytes), cipher.final()]);
+    };
+    expect(padWrap(kek, Buffer.from("c37b7e6492584340bed12207808941155068f738", "hex")).toString("hex")).toBe(
+      "138bdeaa9b8fa7fc61f97742e72248ee5ae6ae5360d1ae6a5f54f373fa543b6a",
+    );
+    expect(padWrap(kek, Buffer.from("466f7250617369", "hex")).toString("hex")).toBe("afbeb0f07dfbf5419200f2ccb50bb24f");
+    // NIST SP 800-38F allows any AES key; this one is known to both sides.
+    const token = await newToken();
+    const known = Buffer.from(Array.from({ length: 32 }, (_, i) => i));
+    await importKey(token, "root", known);
+    using key = SecretBytes.random(32);
+    const binding = Buffer.from("coffer/test/root-key");
+    const value = Buffer.concat([createHash("sha256").update(binding).digest(), key.expose()]);
+    const wrapper = await seal({ token_label: token, mechanism: "aes-key-wrap" });
+    const wrapped = await wrapper.wrap(key, "root-key");
+    expect(Buffer.from(wrapped.ciphertext, "base64").subarray(2).equals(padWrap(known, value))).toBe(true);
+    using opened = await wrapper.unwrap(wrapped, "root-key");
+    expect(opened.equals(key)).toBe(true);
+    // AES-GCM: version, scheme, IV, ciphertext, tag.
+    const iv = Buffer.alloc(12, 7);
+    const cipher = createCipheriv("aes-256-gcm", known, iv).setAAD(binding);
+    const made = Buffer.concat([Buffer.of(1, 1), iv, cipher.update(key.expose()), cipher.final(), cipher.getAuthTag()]);
+    using again = await wrapper.unwrap({ ...wrapped, ciphertext: made.toString("base64") }, "root-key");
+    expect(again.equals(key)).toBe(true);
+  });
+
+  /** Puts an AES key of known value into a token: pkcs11t.h has the numbers. */
+  async function importKey(token: string, label: string, value: Buffer): Promise<void> {
+    const { PKCS11 } = await import("pkcs11js");
+    const module = new PKCS11();
+    module.load(hsm.library);
+    module.C_Initialize();
+    const slot = module.C_GetSlotList(true).find((each) => module.C_GetTokenInfo(each).label.trim() === token);
+    const session = module.C_OpenSession(slot ?? Buffer.alloc(8), 6);
+    module.C_Login(session, 1, PIN);
+    const yes = [0x1, 0x2, 0x103, 0x104, 0x105, 0x106, 0x107].map((type) => ({ type, value: true }));
+    module.C_CreateObject(session, [
+      { type: 0x0, value: 4 },
+      { type: 0x100, value: 0x1f },
+      { type: 0x3, value: label },
+      { type: 0x102, value: Buffer.of(1) },
+      { type: 0x11, value },
+      ...yes,
+    ]);
+    module.C_Finalize();
+  }
 });
