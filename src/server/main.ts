@@ -3,6 +3,7 @@
 import { rm } from "node:fs/promises";
 import { resolve } from "node:path";
 import { CofferError } from "#common/errors.ts";
+import { assertFipsMode } from "#common/fips-mode.ts";
 import { createLog, type Log } from "#common/log.ts";
 import type { ProgramIo } from "#common/program.ts";
 import { type ConfigFile, parseServerConfig, type ServerConfig } from "./config/server-config.ts";
@@ -55,6 +56,7 @@ async function runWith({ flags, development, link, io }: Given): Promise<number>
     now: () => io.clock.now(),
     ...(start && { fields: { worker: start.number } }),
   });
+  if (config.fips) assertFipsMode();
   if (!link) for (const warning of config.warnings) log.warn(warning);
   if (!link && !development) await warnOfCoreDumps(log);
   if (flags.restore !== "" && !link) await restoreFirst(config, flags, io, log);

@@ -3,6 +3,7 @@
 // Vault agree on: a key is sent as base64 of its binary form (or ASCII-armoured), and what is encrypted is the share in
 // hexadecimal, so that `gpg --decrypt` prints a text that can be entered.
 import { CofferError, messageOf } from "#common/errors.ts";
+import { assertApproved } from "#common/fips-mode.ts";
 import { type Infer, list, object, string } from "#common/schema.ts";
 import type { SecretBytes } from "#common/secret-bytes.ts";
 
@@ -23,6 +24,7 @@ export async function readRecipients(
   { count, now }: { count: number; now: number },
 ): Promise<Recipients> {
   if (keys.length === 0) return [];
+  assertApproved(`${name}: OpenPGP, whose library has ciphers of its own,`, "leave the keys out");
   if (keys.length !== count)
     throw invalid(`${name} has ${keys.length} keys and there are ${count} shares: give one key for each`);
   const place = (i: number) => (count === 1 ? name : `${name}[${i}]`);

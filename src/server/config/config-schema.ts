@@ -49,6 +49,10 @@ export const TOP_FIELDS = {
     "err",
   ]),
   log_format: word("Lines for people (standard) or for machines (json).", "standard", ["standard", "text", "json"]),
+  fips: flag(
+    "Start only in FIPS mode: with OpenSSL's FIPS provider, which the process is given by OPENSSL_CONF (docs/guides/fips.md).",
+    false,
+  ),
   raw_storage_endpoint: flag(
     "Serve sys/raw, which reads and writes the records behind the barrier as they are; it wants sudo. For repairs.",
     false,

@@ -166,6 +166,7 @@ const FULL_PARSED = {
   pidFile: "/run/coffer.pid",
   workers: 4,
   unauthenticatedMetrics: false,
+  fips: false,
   rawStorage: false,
   introspection: false,
   warnings: [],

@@ -86,6 +86,7 @@ export interface ServerConfig {
   readonly workers: number | undefined;
   readonly unauthenticatedMetrics: boolean;
   /** Whether sys/raw is there. */
+  readonly fips: boolean;
   readonly rawStorage: boolean;
   /** Whether sys/internal/inspect is there. */
   readonly introspection: boolean;
@@ -135,6 +136,7 @@ export function parseServerConfig(files: readonly ConfigFile[]): ServerConfig {
     logFormat: top.log_format === "json" ? "json" : "text",
     pidFile: top.pid_file,
     workers: top.workers,
+    fips: top.fips,
     rawStorage: top.raw_storage_endpoint,
     introspection: top.introspection_endpoint,
     unauthenticatedMetrics: telemetry.some((each) => each.unauthenticated_metrics_access),

@@ -1,5 +1,6 @@
 // The state of the node in the shapes that clients poll: seal-status, health, leader.
 import { hostname } from "node:os";
+import { isFipsMode } from "#common/fips-mode.ts";
 import type { JsonObject } from "#common/json.ts";
 import { readCluster } from "../core/initial-records.ts";
 import { isComplete } from "../core/seal-copies.ts";
@@ -33,6 +34,7 @@ export async function sealStatus(services: StatusServices): Promise<JsonObject> 
     recovery_seal: auto,
     ...(auto && { recovery_seal_type: "shamir" }),
     ...emergencyOf(node.config),
+    ...(isFipsMode() && { fips: true }),
     storage_type: services.storageType,
     ...(storageTrouble !== undefined && { storage_trouble: storageTrouble }),
     ...(await clusterOf(services)),

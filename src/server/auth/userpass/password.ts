@@ -5,12 +5,14 @@
 import { argon2, randomBytes } from "node:crypto";
 import { promisify } from "node:util";
 import { CofferError } from "#common/errors.ts";
+import { assertApproved } from "#common/fips-mode.ts";
 import { constantTimeEqual } from "#common/secret-bytes.ts";
 
 /** Longer ones are a mistake or an attempt to keep the server busy. */
 export const PASSWORD_BYTES_MAX = 1_024;
 /** Each step doubles the time, and bcryptjs works on the event loop: 2^12 is about a quarter second. */
 export const BCRYPT_COST_MAX = 12;
+const OTHER_LOGIN = "use another auth method than userpass, such as approle or kubernetes";
 const MEMORY_KIB = 7_168;
 const PASSES = 5;
 const SALT_BYTES = 16;
@@ -22,6 +24,7 @@ const derive = promisify(argon2);
 /** Hashes a new password. Throws `invalid_request` when it is too long. */
 export async function hashPassword(password: string): Promise<string> {
   assertLength(password);
+  assertApproved("Argon2id, which keeps passwords,", OTHER_LOGIN);
   const salt = randomBytes(SALT_BYTES);
   const hash = await argon2id(password, salt, MEMORY_KIB, PASSES);
   return ["argon2id", MEMORY_KIB, PASSES, salt.toString("base64url"), hash.toString("base64url")].join("$");
@@ -29,6 +32,7 @@ export async function hashPassword(password: string): Promise<string> {
 
 /** Checks a hash that a client brings along; throws `invalid_request` unless it is bcrypt of a bearable cost. */
 export function acceptHash(hash: string): string {
+  assertApproved("bcrypt", OTHER_LOGIN);
   const cost = BCRYPT.exec(hash)?.[1];
   if (cost === undefined) throw new CofferError("invalid_request", "password_hash must be a bcrypt hash");
   if (Number(cost) > BCRYPT_COST_MAX)
@@ -39,7 +43,9 @@ export function acceptHash(hash: string): string {
 /** Whether a password is the one of a stored hash. Without a hash it takes as long and says no. */
 export async function verifyPassword(password: string, stored: string | undefined): Promise<boolean> {
   assertLength(password);
-  if (stored?.startsWith("$2")) {
+  const isBcrypt = stored?.startsWith("$2") ?? false;
+  assertApproved(isBcrypt ? "bcrypt" : "Argon2id, which keeps passwords,", OTHER_LOGIN);
+  if (stored !== undefined && isBcrypt) {
     const { compare } = await import("bcryptjs");
     return compare(password, stored);
   }
