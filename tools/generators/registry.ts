@@ -1,4 +1,5 @@
 // The generators there are. A new one is one file and one line here; `npm run generate` and the drift test run them all.
+import { agentConfigReferenceGenerator } from "./agent-config-reference.ts";
 import { annotationReferenceGenerator } from "./annotation-reference.ts";
 import { apiReferenceGenerator } from "./api-reference.ts";
 import { cliReferenceGenerator } from "./cli-reference.ts";
@@ -14,6 +15,7 @@ export const generators: readonly Generator[] = [
   kindReferenceGenerator,
   apiReferenceGenerator,
   annotationReferenceGenerator,
+  agentConfigReferenceGenerator,
   cliReferenceGenerator,
   configReferenceGenerator,
   errorReferenceGenerator,

@@ -15,4 +15,7 @@ function loadProgram(area: string): Promise<ProgramModule> {
 export const server = program("server", "Runs a server.");
 export const operator = program("operator", "Runs the Kubernetes operator.");
 export const injector = program("injector", "Runs the admission webhook that injects secrets into pods.");
-export const agent = program("agent", "Runs in a pod beside the workload and renders its secrets.");
+export const agent = program(
+  "agent",
+  "Logs in, renders secrets and keeps them fresh: in a pod as injected, elsewhere as -config says.",
+);
