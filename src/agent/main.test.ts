@@ -327,3 +327,50 @@ it("signals the first change of a template after a restart that found its file",
 function changedConfig(pod: { io: { env: { COFFER_AGENT_CONFIG: string } } }, change: object) {
   return { COFFER_AGENT_CONFIG: JSON.stringify({ ...JSON.parse(pod.io.env.COFFER_AGENT_CONFIG), ...change }) };
 }
+
+describe("a sidecar that is started anew", () => {
+  const sources = [{ name: "db", path: "database/creds/r" }];
+
+  it("goes on with its token and its credentials, and leaves neither behind at its end", async () => {
+    const volume = await mkdtemp("/dev/shm/coffer-agent-");
+    const change = { mode: "Sidecar", sources, readyFile: join(volume, "ready"), jitterPercent: 0 };
+    await using pod = await startPod({}, change);
+    const first = run([], pod.io);
+    await eventually(pod.log).toContain('"message":"ready"');
+    // As by SIGKILL: nothing is revoked.
+    pod.state.down = true;
+    pod.end.abort();
+    await first;
+    pod.state.down = false;
+    const again = new AbortController();
+    const second = run([], { ...pod.io, signal: again.signal });
+    await eventually(pod.log).toContain("going on with the token of before");
+    await eventually(() => pod.log().split('"message":"ready"').length).toBe(3);
+    expect(pod.state).toMatchObject({ logins: 1, users: 1 });
+    again.abort();
+    expect(await second).toBe(0);
+    expect(await readdir(volume)).toEqual(["ready"]);
+    await rm(volume, { recursive: true });
+  });
+
+  it("keeps nothing where that would be on a disk", async () => {
+    await using pod = await startPod({ db: { user: "u" } }, { mode: "Sidecar", stateFile: "/proc/state" });
+    expect(await run([], pod.io)).toBe(1);
+    expect(pod.log()).toContain("put it on a tmpfs");
+  });
+});
+
+it("takes files away that could not be refreshed for too long, and is not ready without them", async () => {
+  await using pod = await startPod({ db: { user: "u1" } }, { mode: "Sidecar", maxStaleSeconds: 120 });
+  const running = run([], pod.io);
+  await eventually(pod.log).toContain("refreshed");
+  pod.state.down = true;
+  await eventually(pod.log).toContain("could not be refreshed for longer than maxStale");
+  await expect(pod.file("out/db.json")).rejects.toThrow("ENOENT");
+  await eventually(() => pod.file("ready").catch(() => "gone")).toBe("gone");
+  pod.state.down = false;
+  await eventually(() => pod.file("out/db.json").catch(() => "")).toContain("u1");
+  await eventually(() => pod.file("ready").catch(() => "")).toBe("ready\n");
+  pod.end.abort();
+  expect(await running).toBe(0);
+});

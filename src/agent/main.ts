@@ -2,7 +2,9 @@
 // the parts and runs them.
 // `coffer agent -check-ready` tells by its exit code whether the ready file is there (the image's static helper does
 // the same for a probe at a hundredth of the cost: `helper ready FILE`).
+import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { createApiClient } from "#client/api-client.ts";
 import type { TlsOptions } from "#client/transport.ts";
 import type { AgentConfig } from "#common/agent-config.ts";
@@ -11,6 +13,7 @@ import { createLog } from "#common/log.ts";
 import type { ProgramIo, ProgramRun } from "#common/program.ts";
 import { runAgent } from "./agent.ts";
 import { readAgentConfig } from "./config.ts";
+import { type AgentState, fileState } from "./state/agent-state.ts";
 
 /** A pod's secrets are small; an answer beyond this is a mistake that must not cost the pod its memory. */
 const RESPONSE_BYTES_MAX = 8 * 1024 * 1024;
@@ -95,8 +98,26 @@ async function runFrom(config: AgentConfig, io: ProgramIo): Promise<number> {
     clock: io.clock,
   });
   const variables = Object.fromEntries(TEMPLATE_VARIABLES.map((name) => [name, io.env[name] ?? ""]));
-  await runAgent({ config, client, clock: io.clock, log, signal: io.signal, variables, tls });
+  const state = config.mode === "Sidecar" ? await stateOf(config) : undefined;
+  await runAgent({ config, client, clock: io.clock, log, signal: io.signal, variables, tls, state, env: io.env });
   return 0;
+}
+
+/**
+ * So that a container that is started anew goes on with its token and credentials: beside the ready file, which lies in a
+ * volume of the agent's own, in memory. Where it does not, nothing is kept.
+ */
+async function stateOf(config: AgentConfig): Promise<AgentState | undefined> {
+  const { address, namespace, auth, sources, files, stateFile } = config;
+  const path = stateFile ?? join(dirname(config.readyFile), "agent-state");
+  const facts = [address, namespace, auth, sources, files.map(({ template }) => template)];
+  const identity = createHash("sha256").update(JSON.stringify(facts)).digest("hex");
+  try {
+    return await fileState(path, identity);
+  } catch (error) {
+    if (stateFile !== undefined) throw error;
+    return undefined;
+  }
 }
 
 /** Read once: an agent whose certificate ends is one that is started anew. */
