@@ -1,5 +1,5 @@
 // The answer of sys/seal-status as Vault's table shows it; `status` and `operator unseal` share it.
-import type { JsonObject } from "#common/json.ts";
+import { isJsonArray, isJsonObject, type JsonObject } from "#common/json.ts";
 import { cell, type Row, table } from "./table.ts";
 
 /** Names of the rows, in order; a member that the answer lacks has no row. */
@@ -33,5 +33,19 @@ export function sealStatusTable(data: JsonObject): string {
     const value = data[key];
     if (value !== undefined && value !== null && value !== "") rows.push([key, cell(value)]);
   }
-  return table(["Key", "Value"], rows);
+  return table(["Key", "Value"], [...rows, ...ownRows(data)]);
+}
+
+/** What only this server tells, and no table of Vault's has: why it is sealed, and what else would open it. */
+function ownRows(data: JsonObject): readonly Row[] {
+  const { emergency, fips, seal_troubles: troubles, storage_trouble: trouble } = data;
+  const rows: Row[] = [];
+  if (emergency !== undefined && isJsonObject(emergency))
+    rows.push(["Emergency Set", `${cell(emergency["t"])} of ${cell(emergency["n"])} shares`]);
+  if (fips === true) rows.push(["FIPS Mode", "true"]);
+  if (trouble !== undefined) rows.push(["Storage Trouble", cell(trouble)]);
+  for (const each of troubles !== undefined && isJsonArray(troubles) ? troubles : [])
+    if (isJsonObject(each))
+      rows.push([`Seal ${cell(each["seal"])}`, `${cell(each["reason"])}: ${cell(each["message"])}`]);
+  return rows;
 }
