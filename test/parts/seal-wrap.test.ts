@@ -1,5 +1,5 @@
 // Seal wrap in a real server process over the strict KMS: an outage, kills, and a rewrap that goes on after one.
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
@@ -27,11 +27,11 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function start(): Promise<void> {
+async function start(nodeFlags: readonly string[] = []): Promise<void> {
   const { accessKeyId: access_key, secretAccessKey: secret_key } = aws.credentials;
   const where = { region: aws.region, endpoint: aws.endpoint, kms_key_id: "alias/root" };
   const config = await writeConfig(folder, { seal: { awskms: { name: "kms-eu", ...where, access_key, secret_key } } });
-  server = await startServer([`-config=${config}`]);
+  server = await startServer([`-config=${config}`], nodeFlags);
 }
 
 async function call(method: string, path: string, body?: JsonObject): Promise<JsonObject & { status: number }> {
@@ -98,4 +98,38 @@ it("goes on with a rewrap after a kill, on and off", { timeout: 180_000 }, async
     expect(critical > ENTRIES).toBe(seal_wrap);
     for (const i of [0, 150, ENTRIES - 1]) expect(dataOf(await call("GET", `many/${i}`))).toEqual({ text: `${i}` });
   }
+});
+
+it("answers 503 for values whose key is not at hand any more while KMS is away, and for nothing else", {
+  timeout: 180_000,
+}, async () => {
+  await server?.stop();
+  // The server's clock goes ahead by six minutes as soon as a file is there: a key is at hand for five.
+  const ahead = join(folder, "ahead");
+  const preload = join(folder, "clock.mjs");
+  await writeFile(
+    preload,
+    `import { existsSync } from "node:fs";
+const now = Date.now;
+Date.now = () => now() + (existsSync(${JSON.stringify(ahead)}) ? 360_000 : 0);
+`,
+  );
+  await start([`--import=${preload}`]);
+  await until("the server is unsealed", isUnsealed);
+  await call("POST", "sys/mounts/late", { type: "kv", seal_wrap: true });
+  await call("POST", "sys/mounts/plain", { type: "kv" });
+  for (const mount of ["late", "plain"]) await call("POST", `${mount}/a`, { text: mount });
+  aws.faults.goDown();
+  expect(dataOf(await call("GET", "late/a"))).toEqual({ text: "late" });
+  await writeFile(ahead, "");
+  for (const refused of [await call("GET", "late/a"), await call("POST", "late/b", { text: "x" })])
+    expect(refused).toMatchObject({
+      status: 503,
+      errors: [expect.stringMatching(/seal kms-eu.*cannot be reached.*check/)],
+    });
+  expect(dataOf(await call("GET", "plain/a"))).toEqual({ text: "plain" });
+  expect((await call("POST", "plain/b", { text: "x" })).status).toBe(204);
+  expect(await isUnsealed()).toBe(true);
+  aws.faults.clear();
+  await until("it is read again", async () => (await call("GET", "late/a")).status === 200);
 });
