@@ -9,6 +9,7 @@ import { errorReferenceGenerator } from "./error-reference.ts";
 import type { Generator } from "./generator.ts";
 import { kindReferenceGenerator } from "./kind-reference.ts";
 import { metricReferenceGenerator } from "./metric-reference.ts";
+import { sealPictureGenerator } from "./seal-picture.ts";
 
 export const generators: readonly Generator[] = [
   crdGenerator,
@@ -20,4 +21,5 @@ export const generators: readonly Generator[] = [
   configReferenceGenerator,
   errorReferenceGenerator,
   metricReferenceGenerator,
+  sealPictureGenerator,
 ];
