@@ -107,9 +107,21 @@ function filesOf(binding: SecretBinding, sources: Sources): readonly DeliveredFi
         ? {}
         : { template: { text: template, errorOnMissingKey: errorOnMissingKey ?? true, sources: localNames } }),
       ...(keystore === undefined ? {} : { keystore: keystoreOf(keystore, localNames) }),
+      ...hookOf(binding),
       mode,
     },
   }));
+}
+
+function hookOf({ spec: { onChange } }: SecretBinding): Pick<AgentConfig["files"][number], "onChange"> {
+  if (onChange === undefined) return {};
+  const { http, signal } = onChange;
+  return {
+    onChange: {
+      ...(http === undefined ? {} : { http: `http://127.0.0.1:${http.port}${http.path}` }),
+      ...(signal === undefined ? {} : { signal: signal.name, process: signal.process }),
+    },
+  };
 }
 
 type BindingKeystore = NonNullable<SecretBinding["spec"]["files"][number]["keystore"]>;

@@ -31,7 +31,7 @@ export function injectionFromBindings(pod: Pod, surroundings: Surroundings, sett
     position: "First",
     spec: groupOf(pod),
     annotations: { [BINDINGS_ANNOTATION]: names },
-    warnings: [...warnings, ...modeWarnings(pod, found.bindings, settings)],
+    warnings: [...warnings, ...modeWarnings(pod, found.bindings, settings), ...signalWarnings(pod, found.bindings)],
     title: `the pod's ${found.bindings.length} SecretBindings`,
   };
 }
@@ -45,7 +45,7 @@ function serverOf(pod: Pod, found: Match, { namespace, bindings }: Surroundings)
   };
 }
 
-/** One sidecar if any binding wants one, at the shortest interval that any wants. */
+/** One sidecar if any binding wants one, at the shortest interval and the least staleness that any wants. */
 function paceOf({ bindings }: Match, { namespace }: Surroundings, names: string) {
   const intervals = bindings.flatMap(({ spec }) => {
     const seconds = durationSeconds(spec.refreshInterval);
@@ -55,7 +55,15 @@ function paceOf({ bindings }: Match, { namespace }: Surroundings, names: string)
     intervals.length === 0
       ? { mode: "Init", refreshIntervalSeconds: UNUSED_REFRESH_SECONDS }
       : { mode: "Sidecar", refreshIntervalSeconds: Math.min(...intervals) };
-  return { ...pace, jitterPercent: 10, readyFile: READY_FILE, labels: { namespace, bindings: names } };
+  const stale = bindings.flatMap(({ spec }) => (spec.maxStale === undefined ? [] : [durationSeconds(spec.maxStale)]));
+  const limit = stale.filter((seconds) => seconds > 0);
+  return {
+    ...pace,
+    ...(limit.length === 0 ? {} : { maxStaleSeconds: Math.min(...limit) }),
+    jitterPercent: 10,
+    readyFile: READY_FILE,
+    labels: { namespace, bindings: names },
+  };
 }
 
 /** The group that reads the files: the pod's fsGroup, which volumes take on, or the agent's, which all then join. */
@@ -78,4 +86,14 @@ function modeWarnings(pod: Pod, bindings: readonly SecretBinding[], settings: In
           `${titleOf(binding)} writes ${path} with mode ${mode}, which only user ${user} can read: set the pod's securityContext.runAsUser, or a mode such as 0440`,
       ),
   );
+}
+
+/** Whoever shares no processes sees none but the agent's. */
+function signalWarnings(pod: Pod, bindings: readonly SecretBinding[]): readonly string[] {
+  if (pod.sharesProcesses) return [];
+  return bindings
+    .filter(({ spec }) => spec.onChange?.signal !== undefined)
+    .map(
+      (binding) => `${titleOf(binding)} wants a signal, which reaches no process without shareProcessNamespace: true`,
+    );
 }

@@ -229,6 +229,24 @@ describe("who receives what", () => {
     });
   });
 
+  it("tells the agent whom a change is to be told, and how stale files may be", () => {
+    const onChange = { http: { port: 8081, path: "/-/reload" }, signal: { process: "nginx" } };
+    const bindings = [
+      binding("a", { ...files, onChange, maxStale: "2h" }),
+      binding("b", { files: [{ path: "b" }], maxStale: "90m" }),
+    ];
+    const { pod: out, warnings } = injected(pod(), surroundings(bindings));
+    const config = configOf(out);
+    expect(config.maxStaleSeconds).toBe(5400);
+    expect(config.files.map((file) => file.onChange)).toEqual([
+      { http: "http://127.0.0.1:8081/-/reload", signal: "SIGHUP", process: "nginx" },
+      undefined,
+    ]);
+    const unheard = "wants a signal, which reaches no process without shareProcessNamespace: true";
+    expect(warnings).toEqual([`SecretBinding team/a ${unheard}`]);
+    expect(injected(pod({ shareProcessNamespace: true }), surroundings(bindings)).warnings).toEqual([]);
+  });
+
   it("keeps a dollar in a key through the kubelet's expansion", () => {
     const dollar = binding("a", { env: [{ name: "A", key: "$(HOME)$$" }] });
     const out = injected(pod(), surroundings([dollar])).pod;

@@ -310,6 +310,18 @@ const secretBindings: readonly CrdCase[] = [
     { ...short, files: [{ path: "a" }, { path: "a", format: "YAML" }] },
     "every path of a file must be there only once",
   ),
+  sb("a change that is told", {
+    ...short,
+    maxStale: "24h",
+    onChange: { http: { port: 8081, path: "/-/reload" }, signal: { name: "SIGUSR1", process: "nginx" } },
+  }),
+  sb("a change that is told to nobody", { ...short, onChange: {} }, "set http, signal or both"),
+  sb(
+    "a change that is told to another machine",
+    { ...short, onChange: { http: { port: 80, path: "@elsewhere/" } } },
+    "write a path that begins with /",
+  ),
+  sb("files that may be stale for some time", { ...short, maxStale: "long" }, "write the duration in seconds"),
   sb("a refresh each second", { ...short, refreshInterval: "1s" }, "set refreshInterval to 10s or more"),
   sb("a refresh that is no duration", { ...short, refreshInterval: "often" }, "write the duration in seconds"),
   sb(

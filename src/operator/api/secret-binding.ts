@@ -203,6 +203,48 @@ const refreshInterval = duration("How often the secret is read again while the p
   },
 ]);
 
+const onChange = object(
+  "Whom the agent tells when files have changed, after the first time. Nothing secret is sent.",
+  {
+    http: optional(
+      object(
+        "A POST within the pod, tried again until the answer is 2xx. Its body names the files as the agent sees them.",
+        {
+          port: integer("Port on 127.0.0.1.", 1, 65_535),
+          path: withDefault(
+            text("Path of the request.", 255, [
+              {
+                rule: "self.matches('^/[A-Za-z0-9_.~/-]*$')",
+                message: "write a path that begins with / and holds letters, digits and _ . ~ / -, such as /-/reload",
+              },
+            ]),
+            "/",
+          ),
+        },
+      ),
+    ),
+    signal: optional(
+      object("A signal to a process by its name. The pod must set shareProcessNamespace.", {
+        name: withDefault(
+          choice("The signal.", ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGWINCH"]),
+          "SIGHUP",
+        ),
+        process: text("Name of the program, without its directory.", 63, [
+          {
+            rule: "self.matches('^[A-Za-z0-9_.+-]+$')",
+            message: "a program's name may hold letters, digits and _ . + -",
+          },
+        ]),
+      }),
+    ),
+  },
+  [{ rule: "has(self.http) || has(self.signal)", message: "set http, signal or both" }],
+);
+
+const maxStale = duration(
+  "How long files stay that cannot be refreshed; then they are removed until they can. Left out, for ever.",
+);
+
 const mountPath = withDefault(
   text("Directory of the files in the containers.", 255, [
     {
@@ -274,6 +316,8 @@ const spec = object(
       "Auto",
     ),
     refreshInterval: withDefault(refreshInterval, "5m"),
+    maxStale: optional(maxStale),
+    onChange: optional(onChange),
     suspend: withDefault(
       flag("The operator leaves the server as it is, and new pods do not receive the secrets."),
       false,
