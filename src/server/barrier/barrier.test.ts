@@ -4,10 +4,11 @@ import { silentLog } from "#common/log.ts";
 import { SecretBytes } from "#common/secret-bytes.ts";
 import { openMemoryStorage } from "../storage/memory/memory-storage.ts";
 import type { Storage } from "../storage/storage.ts";
-import { Barrier, ROTATION_ENCRYPTIONS_MIN, ROTATION_INTERVAL_MILLIS_MIN } from "./barrier.ts";
+import { Barrier } from "./barrier.ts";
 import { KEYRING_KEY, type RotationPolicy } from "./keyring.ts";
 import { RESERVATION } from "./open-keyring.ts";
 import { commitPlain, readPlain } from "./plain-store.ts";
+import { ROTATION_ENCRYPTIONS_MIN, ROTATION_INTERVAL_MILLIS_MIN } from "./rotation-policy.ts";
 
 const CONFIG = "core/seal-config";
 

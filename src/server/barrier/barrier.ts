@@ -15,22 +15,16 @@ import {
   sealEnvelope,
   sealWrappedEnvelope,
 } from "./envelope.ts";
-import { ENCRYPTIONS_CEILING, KEYRING_KEY, Keyring, type RotationPolicy } from "./keyring.ts";
+import { KEYRING_KEY, Keyring, type RotationPolicy } from "./keyring.ts";
 import { type KeyringChange, type KeyringContext, OpenKeyring, RESERVATION } from "./open-keyring.ts";
 import { type PlainWrite, plainBatch } from "./plain-store.ts";
 import { RecordCache } from "./record-cache.ts";
+import { assertRotationPolicy } from "./rotation-policy.ts";
 import { FENCE_KEY } from "./term-fence.ts";
 import type { Transaction } from "./transaction.ts";
 import type { ValueWrapper } from "./value-wrapper.ts";
 import { unwrapValue, wrapValue } from "./wrapped-value.ts";
 
-/** The least number of encryptions a term may be limited to: Vault's API has the same bound. */
-export const ROTATION_ENCRYPTIONS_MIN = 1_000_000;
-/** The shortest age at which keys may rotate by themselves, 24 h: Vault's API has the same bound. */
-export const ROTATION_INTERVAL_MILLIS_MIN = 24 * 60 * 60 * 1000;
-
-/** The soonest after its end at which a term may be given up by itself: a walk of everything is not done by the minute. */
-export const RETIRE_AFTER_MILLIS_MIN = 60 * 60 * 1000;
 /** Terms that may begin while one commit is under way; more is no accident. */
 const FENCE_ATTEMPTS_MAX = 3;
 
@@ -206,16 +200,7 @@ export class Barrier {
 
   /** By the transaction's commit. Throws `invalid_request` for a policy outside the bounds. */
   setRotationPolicy(tx: Transaction, policy: RotationPolicy): void {
-    const { max_encryptions, interval_millis, retire_after_millis } = policy;
-    if (max_encryptions < ROTATION_ENCRYPTIONS_MIN || max_encryptions > ENCRYPTIONS_CEILING)
-      throw new CofferError(
-        "invalid_request",
-        `max_operations must be from ${ROTATION_ENCRYPTIONS_MIN} to ${ENCRYPTIONS_CEILING}`,
-      );
-    if (interval_millis !== 0 && interval_millis < ROTATION_INTERVAL_MILLIS_MIN)
-      throw new CofferError("invalid_request", "interval must be greater or equal to 24h0m0s, or 0 for never");
-    if (retire_after_millis !== undefined && retire_after_millis < RETIRE_AFTER_MILLIS_MIN)
-      throw new CofferError("invalid_request", "retire_after must be greater or equal to 1h0m0s, or 0 for never");
+    assertRotationPolicy(policy);
     this.#changeKeys(tx, (keyring) => keyring.withRotation(policy));
   }
 
