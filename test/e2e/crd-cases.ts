@@ -113,6 +113,27 @@ const vaultClusters: readonly CrdCase[] = [
   vc("the volume keeps its size in other words", { storage: { size: "1024Mi" } }, undefined, {
     storage: { size: "1Gi" },
   }),
+  vc("snapshots in a bucket", { backup: { s3: { bucket: "backups" } } }),
+  vc("snapshots, all of it", {
+    backup: {
+      ...{ interval: "1m", retain: 1, verifyInterval: "0s" },
+      s3: { bucket: "b.1-x", prefix: "coffer/", region: "eu-west-1", endpoint: "http://minio:9000" },
+    },
+  }),
+  vc("snapshots without a bucket", { backup: {} }, "spec.backup.s3: Required value"),
+  vc("snapshots without end", { backup: { interval: "59s", s3: { bucket: "backups" } } }, "an interval of 1m or more"),
+  vc("an interval that is none", { backup: { interval: "daily", s3: { bucket: "backups" } } }, "write the duration in"),
+  vc("a bucket that is none", { backup: { s3: { bucket: "s3://backups" } } }, "write the bucket's name"),
+  vc(
+    "a prefix that is no folder",
+    { backup: { s3: { bucket: "backups", prefix: "a" } } },
+    "write the prefix as a folder",
+  ),
+  vc(
+    "a bucket's address without scheme",
+    { backup: { s3: { bucket: "backups", endpoint: "minio" } } },
+    "write the endpoint",
+  ),
   {
     name: "VaultCluster: no UnsealConfig",
     kind: "VaultCluster",

@@ -51,4 +51,28 @@ describe("the operator's configuration of servers", () => {
     const { storage } = parseServerConfig([{ name: "coffer.json", text: JSON.stringify(config) }]);
     expect(storage).toMatchObject({ type: "lmdb", config: { path: "/coffer/data" } });
   });
+
+  const snapshotsOf = (spec: JsonObject) => {
+    const config = serverConfig(cluster({ spec }), kms(), OPERATOR);
+    return parseServerConfig([{ name: "coffer.json", text: JSON.stringify(config) }]).snapshots;
+  };
+
+  it("takes no snapshots unless it is told to", () => {
+    expect(snapshotsOf({})).toBeUndefined();
+  });
+
+  it("keeps snapshots in a bucket, below the cluster's own name", () => {
+    expect(snapshotsOf({ backup: { s3: { bucket: "backups", region: "eu-west-1" } } })).toEqual({
+      ...{ intervalMillis: 3_600_000, retain: 48, verifyMillis: 86_400_000, directory: undefined },
+      ...{ bucket: "backups", prefix: "coffer-system/main/", region: "eu-west-1", endpoint: undefined },
+    });
+  });
+
+  it("keeps them as often and where the spec says", () => {
+    const s3 = { bucket: "b-1", prefix: "here/", endpoint: "https://minio.example:9000" };
+    expect(snapshotsOf({ backup: { interval: "1h30m", retain: 3, verifyInterval: "0s", s3 } })).toMatchObject({
+      ...{ intervalMillis: 5_400_000, retain: 3, verifyMillis: 0 },
+      ...{ bucket: "b-1", prefix: "here/", endpoint: "https://minio.example:9000" },
+    });
+  });
 });

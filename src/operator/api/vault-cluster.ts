@@ -1,4 +1,5 @@
 // VaultCluster: a Coffer server that the operator runs. Its access rules bound what SecretBindings can ask for.
+import { backup } from "./backup.ts";
 import { ageColumn, conditions, observedGeneration, readyColumns } from "./conditions.ts";
 import { duration } from "./duration.ts";
 import { choice, flag, type Infer, integer, list, message, object, optional, text, withDefault } from "./fields.ts";
@@ -92,6 +93,7 @@ const spec = object(
     tls: withDefault(tls, { duration: "2160h", renewBefore: "720h" }),
     access: withDefault(access, { admins: [] }),
     default: withDefault(flag("SecretBindings without vaultRef mean this cluster when there are several."), false),
+    backup: optional(backup),
     audit: withDefault(
       object("The audit log.", {
         stdout: withDefault(flag("Write it, with secrets as HMACs, to the container's output."), false),

@@ -49,6 +49,25 @@ function lastingConfig(cluster: VaultCluster, unseal: UnsealConfig, storageKeys:
     listener: { tcp: listener },
     seal: sealOf(unseal),
     ...(cluster.spec.audit.stdout ? { audit } : {}),
+    ...snapshotsStanza(cluster),
+  };
+}
+
+/** The server does the rest: one snapshot for each interval among all pods, trials, removal. */
+function snapshotsStanza({ metadata, spec: { backup } }: VaultCluster): JsonObject {
+  if (backup === undefined) return {};
+  const { bucket, prefix, region, endpoint } = backup.s3;
+  return {
+    snapshots: {
+      interval: backup.interval,
+      retain: backup.retain,
+      verify_interval: backup.verifyInterval,
+      s3_bucket: bucket,
+      // Two clusters with one bucket must not remove each other's snapshots.
+      s3_prefix: prefix ?? `${metadata.namespace}/${metadata.name}/`,
+      ...(region === undefined ? {} : { s3_region: region }),
+      ...(endpoint === undefined ? {} : { s3_endpoint: endpoint }),
+    },
   };
 }
 
