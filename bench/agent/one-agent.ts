@@ -2,7 +2,7 @@
 // to its first file, and logins after its container was killed.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "#common/clock.ts";
 import type { JsonObject } from "#common/json.ts";
@@ -131,7 +131,11 @@ export async function measureStart(programs: Programs, world: World, times: numb
 
 /** Logins beyond the first when the agent's container is killed and started again. */
 export async function measureRestart(programs: Programs, world: World) {
-  const document = SHAPES["JSON file"]?.(join(world.folder, "0/out")) ?? {};
+  // As in a pod, where it is in memory; the agent keeps no state on a disk.
+  const memory = mkdtempSync("/dev/shm/coffer-bench-");
+  using _cleanUp = { [Symbol.dispose]: () => rmSync(memory, { recursive: true, force: true }) };
+  const stateFile = join(memory, "agent-state");
+  const document = { ...SHAPES["JSON file"]?.(join(world.folder, "0/out")), stateFile };
   using first = start(programs.coffer, world, document);
   await until(() => first.count("ready") > 0);
   await end(first, "SIGKILL");
