@@ -107,7 +107,7 @@ export function pkcs11Kind(hsm: SoftHsm): SealKind {
       const stanza = { pkcs11: members };
       return {
         // SoftHSM 2 says CKR_GENERAL_ERROR where a tag does not fit, and so does not tell what is wrong.
-        misplaced: { stanza, clusterName: "other", reason: "Failed" },
+        misplaced: { stanza, clusterName: "other", reason: "InvalidCiphertext" },
         ...{ name, stanza, up, down: () => rm(lib) },
         disable: async () => {
           await hsm.deleteToken(label);
