@@ -106,7 +106,7 @@ export function pkcs11Kind(hsm: SoftHsm): SealKind {
       const members = { name, lib, token_label: label, pin: PIN, key_label: "root", generate_key: true };
       const stanza = { pkcs11: members };
       return {
-        // SoftHSM 2 says CKR_GENERAL_ERROR where a tag does not fit, and so does not tell what is wrong.
+        // SoftHSM 2 says CKR_GENERAL_ERROR where a tag does not fit; the seal finds out what that means.
         misplaced: { stanza, clusterName: "other", reason: "InvalidCiphertext" },
         ...{ name, stanza, up, down: () => rm(lib) },
         disable: async () => {
