@@ -12,6 +12,7 @@ const number = (name: string, standard: number) => {
   const given = process.argv.find((word) => word.startsWith(`-${name}=`))?.split("=")[1];
   return given === undefined ? standard : Number(given);
 };
+const seconds = (millis: number) => (millis / 1000).toFixed(0);
 const programs = findKubePrograms(process.env);
 if (programs === undefined) process.exit(1);
 const load = { bindings: number("bindings", BINDINGS), namespaces: number("namespaces", NAMESPACES) };
@@ -26,6 +27,7 @@ try {
     bindings: load.bindings,
     namespaces: load.namespaces,
     "all synced, s": (found.syncedMillis / 1000).toFixed(1),
+    "processor time till then, s": `operator ${seconds(found.cpuMillis.operator)}, API server ${seconds(found.cpuMillis.api)}, Coffer ${seconds(found.cpuMillis.server)}`,
     "highest memory, MiB": Math.round(found.memoryBytes / 2 ** 20),
     "refreshes in line at the first edit": found.queued,
     "edits synced, ms": edits.join(" "),

@@ -26,6 +26,8 @@ export interface Load {
 export interface Measured {
   /** From the operator's start to the last binding's Ready, in milliseconds. */
   readonly syncedMillis: number;
+  /** Processor time until then: of the operator, the API server without its etcd, and the Coffer server. */
+  readonly cpuMillis: { readonly operator: number; readonly api: number; readonly server: number };
   /** The highest seen while it worked. */
   readonly memoryBytes: number;
   /** Of edits while refreshes stand in line: from the edit to the new content in the Kubernetes Secret. */
@@ -75,6 +77,7 @@ function bindingOf(i: number, load: Load): JsonObject {
 export async function measure(world: World, load: Load, idleMillis: number): Promise<Measured> {
   using seen = await follow(world);
   const startedAt = systemClock.now();
+  const before = { api: await cpuMillis(world.api.pid()), server: await cpuMillis(world.server.pid) };
   const operator = await world.startOperator();
   using memory = watchMemory(operator.pid);
   await until(
@@ -83,6 +86,11 @@ export async function measure(world: World, load: Load, idleMillis: number): Pro
     PATIENCE_MILLIS,
   );
   const syncedMillis = systemClock.now() - startedAt;
+  const spent = {
+    operator: await cpuMillis(operator.pid),
+    api: (await cpuMillis(world.api.pid())) - before.api,
+    server: (await cpuMillis(world.server.pid)) - before.server,
+  };
   await settled(operator, load);
   const idleCores = await coresOf(operator.pid, idleMillis);
   const { editMillis, queued } = await edit(world, operator, load);
@@ -97,7 +105,7 @@ export async function measure(world: World, load: Load, idleMillis: number): Pro
   const restartMillis = systemClock.now() - restartedAt;
   const restartWrites = seen.writes() - writes;
   await again.stop();
-  return { syncedMillis, memoryBytes, editMillis, queued, idleCores, restartMillis, restartWrites };
+  return { syncedMillis, cpuMillis: spent, memoryBytes, editMillis, queued, idleCores, restartMillis, restartWrites };
 }
 
 /** Edits of users while all bindings stand in line for a refresh, which a change of the cluster makes them do. */

@@ -1,15 +1,17 @@
 // SecretBindings that keep Kubernetes Secrets: the operator as a process with the chart's rights, a real API server, a real
 // server.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ApiError } from "#client/api-error.ts";
 import { systemClock } from "#common/clock.ts";
 import type { JsonObject } from "#common/json.ts";
 import { createKubeClient } from "#kube/kube-client.ts";
 import { isKubeError } from "#kube/kube-error.ts";
 import type { KubeObject } from "#kube/kube-object.ts";
-import { DEPLOYMENT, SECRET } from "#kube/resource-kinds.ts";
+import { DEPLOYMENT, ROLE, ROLE_BINDING, SECRET, SERVICE_ACCOUNT } from "#kube/resource-kinds.ts";
 import { requestToken } from "#kube/service-account-tokens.ts";
 import { findKubePrograms } from "#test/kit/kube-api.ts";
 import {
+  AUDIENCE,
   BINDING,
   conditionOf,
   OPERATOR,
@@ -262,6 +264,72 @@ describe.skipIf(programs === undefined)("a Kubernetes Secret that a binding keep
     const image = { spec: { template: { spec: { containers: [{ name: "c", image: "evil" }] } } } };
     await refused(thief.mergePatch(DEPLOYMENT, at("app"), image), "annotations of the pod template only");
     await refused(thief.get(SECRET, { namespace: "other", name: "x" }), "Forbidden");
+  });
+
+  it("is no way further for somebody with every right on bindings, pods and ServiceAccounts of one namespace", async () => {
+    const rights = (resources: readonly string[], apiGroups: readonly string[]) => ({
+      apiGroups,
+      resources,
+      verbs: ["*"],
+    });
+    const metadata = { namespace: "team", name: "mallory" };
+    await world.kube.create(SERVICE_ACCOUNT, { metadata });
+    await world.kube.create(ROLE, {
+      metadata,
+      rules: [
+        rights(["secretbindings", "secretbindings/status"], ["coffer.dev"]),
+        rights(["pods", "serviceaccounts", "serviceaccounts/token"], [""]),
+      ],
+    });
+    await world.kube.create(ROLE_BINDING, {
+      metadata,
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: "mallory" },
+      subjects: [{ kind: "ServiceAccount", namespace: "team", name: "mallory" }],
+    });
+    const { url, ca } = world.api;
+    const token = await world.tokenOf("team", "mallory");
+    using mallory = await createKubeClient({ source: { from: "values", server: url, ca, token }, fieldManager: "m" });
+    await world.kube.create(SECRET, { metadata: at("victim"), data: { a: encoded("v") } });
+    const make = (name: string, spec: JsonObject) => mallory.apply(BINDING, { metadata: at(name), spec });
+    // A Secret that is there, by its name, by a merge, and by a status that claims to have written it.
+    await make("m-name", { path: "secret/team/db", secret: { name: "victim" } });
+    await becomes("m-name", "False SecretExists");
+    await make("m-merge", { path: "secret/team/db", secret: { name: "victim", creationPolicy: "Merge" } });
+    await becomes("m-merge", "False SecretExists");
+    const forged = {
+      secret: { name: "victim", version: "1", contentMAC: "v1:x", changedAt: "2026-01-01T00:00:00Z" },
+      ...{ vault: "coffer-system/main", policy: "sb_other_db", roles: ["sb_other"] },
+    };
+    await mallory.mergePatch(BINDING, at("m-name"), { status: forged }, { subresource: "status" });
+    await make("m-name", { path: "secret/team/db", secret: { name: "m-own" } });
+    await holds("m-own", { password: "q", user: "u" });
+    await mallory.delete(BINDING, at("m-merge"));
+    await mallory.delete(BINDING, at("m-name"));
+    await until("they are gone", async () => (await world.binding("team", "m-name")) === undefined);
+    expect(await world.secret("team", "victim")).toEqual({ a: "v" });
+    // Another namespace's path, whichever way it is written.
+    for (const path of ["secret/other/db", "secret/data/other/db", "secret/teams/db", "sys/policies/acl"]) {
+      await make("m-path", { path, secret: { name: "m-path" } });
+      await becomes("m-path", "True PathNotAllowed", "Stalled");
+    }
+    await mallory.delete(BINDING, at("m-path"));
+    // Its own ServiceAccounts' tokens, as an agent has them, by every role there might be.
+    await world.bind("team", "anybody", { path: "secret/team/db", files: [{ path: "db.json" }] });
+    await becomes("anybody", "True Synced", "Synced");
+    const jwt = await requestToken(mallory, at("default"), { audiences: [AUDIENCE], expirationSeconds: 600 });
+    const agent = await world.login("kubernetes", "sb_team", jwt.token);
+    expect((await agent.read("secret/data/team/db")).data).toMatchObject({ data: { user: "u" } });
+    const denied = { status: 403 };
+    for (const role of ["sb_other", "sb_team_web"])
+      await expect(world.login("kubernetes", role, jwt.token)).rejects.toBeInstanceOf(ApiError);
+    await expect(world.login(OPERATOR, "operator", jwt.token)).rejects.toBeInstanceOf(ApiError);
+    await expect(agent.read("secret/data/other/db")).rejects.toMatchObject(denied);
+    await expect(agent.write("secret/data/team/db", { data: {} })).rejects.toMatchObject(denied);
+    await expect(agent.write("sys/policies/acl/sb_team_db", { policy: "" })).rejects.toMatchObject(denied);
+    await expect(agent.write("auth/kubernetes/role/sb_team", {})).rejects.toMatchObject(denied);
+    await expect(agent.write("auth/token/create", { no_parent: true })).rejects.toMatchObject(denied);
+    await expect(agent.list("sys/policies/acl")).rejects.toMatchObject(denied);
+    await expect(mallory.get(SECRET, at("db"))).rejects.toMatchObject({ reason: "Forbidden" });
   });
 
   it("is not written, and no status either, because the operator starts again", async () => {
