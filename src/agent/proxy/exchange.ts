@@ -2,7 +2,6 @@
 // nothing of the cache and of the server.
 import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
 import { CofferError, messageOf } from "#common/errors.ts";
-import { methodOf } from "#common/http/list-method.ts";
 
 /** A secret has 1 MiB at most; the rest is for what transit encrypts. The agent has little memory. */
 export const BODY_BYTES_MAX = 4 * 1024 * 1024;
@@ -91,8 +90,6 @@ export function ownNamespace(headers: IncomingHttpHeaders): string | undefined {
   const given = headers["x-vault-namespace"];
   return typeof given === "string" && given !== "" ? given : undefined;
 }
-
-export { methodOf };
 
 /** An answer of the agent's own, in the shape of the API's refusals. */
 export function refusal(error: unknown): ProxyAnswer {
