@@ -45,4 +45,16 @@ describe.skipIf(programs === undefined)("kinds on a real API server", () => {
     if (one.refusal === undefined) expect(answer).toBe("accepted");
     else expect(answer).toContain(one.refusal);
   });
+
+  it("takes a short Kubernetes Secret as often as it is applied", async () => {
+    const kind = {
+      group: "coffer.dev",
+      version: "v1alpha1",
+      plural: "secretbindings",
+      kind: "SecretBinding",
+      namespaced: true,
+    };
+    for (const path of ["secret/team/a", "secret/team/a", "secret/team/b"])
+      await api.client.apply(kind, { metadata: { namespace: "default", name: "again" }, spec: { path, secret: {} } });
+  });
 });

@@ -20,7 +20,7 @@ import {
 } from "./fields.ts";
 import { labelName, objectName, podSelector } from "./references.ts";
 import type { Definition, Resource } from "./resource.ts";
-import { secretState, secretTarget } from "./secret-delivery.ts";
+import { atomic, secretState, secretTarget } from "./secret-delivery.ts";
 
 /** Name of the one source of a binding that has `path`. */
 export const ONLY_SOURCE = "default";
@@ -302,7 +302,7 @@ const spec = object(
       ),
       "Auto",
     ),
-    secret: optional(secretTarget(sourceName)),
+    secret: optional(atomic(secretTarget(sourceName))),
     mountPath,
     containers: names(
       "The containers that receive the secrets; left out, all but init containers.",

@@ -103,6 +103,14 @@ const metadataMap = (description: string, item: string, max: number) =>
     {},
   );
 
+/**
+ * The member as one value to server-side apply. Otherwise `secret: {}`, applied a second time, is taken for nothing at
+ * all: its manager owns no member of it, and what defaults filled in is nobody's (seen with 1.34).
+ */
+export function atomic<T>(inner: Field<T>): Field<T> {
+  return { ...inner, openapi: { ...inner.openapi, "x-kubernetes-map-type": "atomic" } };
+}
+
 /** `spec.secret`, given how a source is named there. */
 export const secretTarget = (sourceName: Field<string | undefined>) =>
   object(
