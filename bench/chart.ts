@@ -23,6 +23,7 @@ export function drawChart(rows: readonly Row[], title: string): string {
   const height = barsBottom + TOP + PLOT_HEIGHT + PLOT_BOTTOM;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12">`,
+    `<title>What a server answers beside its limits: ${title}</title>`,
     `<rect width="${WIDTH}" height="${height}" fill="#fff"/>`,
     text(10, 20, `Requests a second, of the bare responder's, ${typical} clients (${title})`),
     ...at.map((row, i) => bar(row, TOP + i * (BAR + GAP))),

@@ -67,6 +67,7 @@ function draw(root: Frame): string {
   const height = (depthMost + 1) * ROW + 2 * MARGIN;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="monospace" font-size="10">`,
+    "<title>Where the server's processor time went</title>",
     `<rect width="${WIDTH}" height="${height}" fill="#fff"/>`,
     // The first row stands at the bottom, as flames do.
     `<g transform="translate(0 ${height - MARGIN - ROW})">`,

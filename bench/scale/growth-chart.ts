@@ -14,6 +14,7 @@ const MEMORY = "#d97706";
 export function drawGrowth(all: readonly Series[]): string {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${TITLE + all.length * PANEL}" font-family="sans-serif" font-size="12">`,
+    "<title>Latency of a KV read and memory of the server by size</title>",
     `<rect width="${WIDTH}" height="${TITLE + all.length * PANEL}" fill="#fff"/>`,
     text(LEFT, 18, "KV read: p50 (line) and p99 (dashes) in ms", LATENCY),
     text(WIDTH - RIGHT - 200, 18, "memory of the server's own in MiB", MEMORY),
