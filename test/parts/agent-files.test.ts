@@ -253,6 +253,35 @@ describe("coffer agent -config", () => {
   });
 });
 
+describe("its proxy", () => {
+  const PROXY = (port: number) =>
+    `listener "tcp" { address = "127.0.0.1:${port}"\n tls_disable = true }
+     listener "unix" { address = "FOLDER/agent.sock" }
+     api_proxy { use_auto_auth_token = true }
+     cache {}`;
+  const addressIn = (program: Program) => /listening.*?(127\.0\.0\.1:\d+)/.exec(program.output())?.[1] ?? "";
+
+  it("lets programs without a login use the agent's", async () => {
+    const agent = coffer(["agent", await config(`${AUTH()}\n${PROXY(0)}`)]);
+    await eventually(agent.output).toMatch(/listening.*sock/);
+    const ask = async () => (await fetch(`http://${addressIn(agent)}/v1/kv/data/db`)).json();
+    await eventually(async () => JSON.stringify(await ask().catch(() => ""))).toContain('"password":"first"');
+    expect((await stat(join(folder, "agent.sock"))).mode & 0o777).toBe(0o600);
+    expect(await agent.stop("SIGTERM")).toBe(0);
+    await expect(stat(join(folder, "agent.sock"))).rejects.toThrow("ENOENT");
+  });
+
+  it("ends with a sentence when its port is taken", async () => {
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+    const { port } = other.address() as AddressInfo;
+    const agent = coffer(["agent", await config(`${AUTH()}\n${PROXY(port)}`)]);
+    expect(await agent.stop()).not.toBe(0);
+    expect(agent.output()).toMatch(new RegExp(`127\\.0\\.0\\.1:${port}`));
+    other.close();
+  });
+});
+
 describe("coffer exec", () => {
   const SHOW = 'trap "exit 0" TERM; echo "start $PASSWORD" >> FOLDER/seen; while :; do sleep 0.05; done';
   const seen = () => file("seen").catch(() => "");

@@ -73,6 +73,50 @@ describe("auto_auth", () => {
   });
 });
 
+describe("a proxy", () => {
+  it.each([
+    ["a label", 'listener "tcp" { address = "127.0.0.1:8100"\n tls_disable = true }'],
+    ["a type", 'listener { type = "tcp"\n address = "127.0.0.1:8100"\n tls_disable = true }'],
+  ])("is read with %s", (_, listener) => {
+    const file = withAuth(
+      `${listener}\napi_proxy { use_auto_auth_token = "force" }\ncache { persist = { type = "kubernetes" } }`,
+    );
+    expect(file.proxy).toEqual({
+      listeners: [{ type: "tcp", address: "127.0.0.1:8100", remote: false, requireRequestHeader: false }],
+      proxy: { useAutoAuthToken: "Force", exitOnError: true },
+      cache: true,
+    });
+    expect(file.warnings).toEqual([expect.stringMatching(/persist has no effect: the cache is in memory alone/)]);
+  });
+
+  it("takes the token's use from the older place", () => {
+    const { proxy } = withAuth('listener "unix" { address = "/run/a.sock" }\ncache { use_auto_auth_token = true }');
+    expect(proxy).toMatchObject({
+      listeners: [{ type: "unix", address: "/run/a.sock", socketMode: "0600" }],
+      proxy: { useAutoAuthToken: "WhenMissing" },
+    });
+  });
+
+  it.each([
+    [
+      'listener "tcp" { address = "0.0.0.0:8100"\n tls_disable = true }',
+      /can be reached from other machines.*remote = true/,
+    ],
+    ['listener "tcp" { address = "127.0.0.1:8100" }', /give tls_cert_file and tls_key_file, or tls_disable = true/],
+    ['listener "tcp" { address = "8100"\n tls_disable = true }', /must be as 127.0.0.1:8200/],
+    ['listener "unix" { }', /has no address/],
+    ['listener "udp" { }', /must be of the type tcp or unix/],
+    ["cache {}", /need a listener/],
+    [
+      'listener "unix" { address = "/a" }\napi_proxy { use_auto_auth_token = "maybe" }',
+      /must be true, false or "force"/,
+    ],
+    ['listener "unix" { address = "/a" }\napi_proxy { when_inconsistent = "retry" }', /must be one of fail, forward/],
+  ])("is refused as %s", (text, message) => {
+    expect(() => withAuth(text)).toThrow(message);
+  });
+});
+
 it("reads what a usual file says", () => {
   const file = withAuth(`
     pid_file = "./pid"

@@ -7,6 +7,7 @@ import { parseHcl } from "#common/hcl/parser.ts";
 import { blocksOf, type HclObject, hclError, keyOf, type Position } from "#common/hcl/syntax-tree.ts";
 import { type AutoAuth, readAutoAuth } from "./auto-auth.ts";
 import { oneBlock } from "./loose-blocks.ts";
+import { type ProxyStanzas, readProxy } from "./proxy-stanzas.ts";
 import {
   ENV_TEMPLATE_FIELDS,
   EXEC_FIELDS,
@@ -36,6 +37,7 @@ export interface AgentFile {
   readonly renewAt: number;
   readonly envTemplates: readonly EnvTemplate[];
   readonly exec: ConfigValues<typeof EXEC_FIELDS> | undefined;
+  readonly proxy: ProxyStanzas;
   /** One sentence for each setting that is accepted and has no effect. */
   readonly warnings: readonly string[];
 }
@@ -71,6 +73,7 @@ export function parseAgentFile(files: readonly NamedText[]): AgentFile {
     renewAt: templateConfig.lease_renewal_threshold,
     envTemplates: readEnvTemplates(document, warnings),
     exec: exec && readFields(exec.body, EXEC_FIELDS, { where: "exec", warnings }),
+    proxy: readProxy(document, warnings),
     warnings,
   };
   check(file, exec?.position);
@@ -126,6 +129,8 @@ function check(file: AgentFile, execPosition: Position | undefined): void {
   if (isRendering && autoAuth === undefined) throw wrong("templates need a token: write an auto_auth stanza");
   if (isRendering && autoAuth?.wrapTtlSeconds !== undefined)
     throw wrong("auto_auth: method has wrap_ttl, so the agent has no token for templates: use wrap_ttl of a sink");
+  if (file.proxy.listeners.length > 0 && autoAuth?.wrapTtlSeconds !== undefined)
+    throw wrong("auto_auth: method has wrap_ttl, so the agent has no token for listeners: use wrap_ttl of a sink");
   if (envTemplates.length > 0 && exec === undefined)
     throw wrong("env_template makes variables of a program: write an exec stanza, or use `coffer exec -- COMMAND`");
   if (exec !== undefined && !Object.hasOwn(constants.signals, exec.restart_stop_signal))

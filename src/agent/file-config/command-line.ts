@@ -1,4 +1,5 @@
-// Kinds of settings that only the agent has: commands, which may be a list or a text, octal permissions, shares.
+// Kinds of settings that only the agent has: commands, which may be a list or a text, octal permissions, shares, whose
+// token is used.
 import type { ConfigField } from "#common/hcl/config-fields.ts";
 import { hclError } from "#common/hcl/syntax-tree.ts";
 
@@ -36,6 +37,19 @@ export function modeText(doc: string, fallback: string): ConfigField<string> {
       if (given === "" || given === "0") return fallback;
       if (/^0?[0-7]{3}$/.test(given)) return given;
       throw hclError(value.position, `${name} must be octal permissions such as "0640"`);
+    },
+  };
+}
+
+/** true, false or "force", for whose token a request of the proxy goes with. */
+export function tokenUse(doc: string): ConfigField<"Never" | "WhenMissing" | "Force"> {
+  const uses = { false: "Never", true: "WhenMissing", force: "Force" } as const;
+  return {
+    ...{ kind: 'true, false or "force"', doc, fallback: uses.false },
+    parse(value, name) {
+      const given = value.kind === "string" || value.kind === "boolean" ? String(value.value).toLowerCase() : "";
+      if (given === "true" || given === "false" || given === "force") return uses[given];
+      throw hclError(value.position, `${name} must be true, false or "force"`);
     },
   };
 }

@@ -8,6 +8,7 @@ import { variablePath } from "../exec/variables.ts";
 import { TEMPLATE_BYTES_MAX } from "../template/limits.ts";
 import { groupNumber, userNumber } from "./account-numbers.ts";
 import type { AgentFile, EnvTemplate } from "./agent-file.ts";
+import { placedListeners } from "./proxy-stanzas.ts";
 import type { TemplateStanza } from "./template-stanza.ts";
 
 /** A tenth, as the injector has it: agents that started together should not go on together. */
@@ -35,6 +36,7 @@ export async function coreConfig(file: AgentFile, address: string, cwd: string):
     readyFile: top.ready_file === undefined ? "" : resolve(cwd, top.ready_file),
     ...(top.max_stale === 0 ? {} : { maxStaleSeconds: top.max_stale }),
     events: top.events,
+    ...{ ...file.proxy, listeners: placedListeners(file.proxy.listeners, cwd) },
     labels: {},
   };
 }

@@ -2,7 +2,7 @@
 // from these tables. Names and meanings are those of `vault agent`
 // (https://developer.hashicorp.com/vault/docs/agent-and-proxy/agent); what Coffer adds says so. A stanza is one entry.
 import { type ConfigFields, duration, flag, ignored, integer, text, word } from "#common/hcl/config-fields.ts";
-import { commandLine, modeText, share } from "./command-line.ts";
+import { commandLine, modeText, share, tokenUse } from "./command-line.ts";
 
 /** As Vault's agent. */
 export const RENDER_SECONDS_DEFAULT = 300;
@@ -156,6 +156,42 @@ export const TELEMETRY_FIELDS = {
   dogstatsd_tags: ignored(PUSHED),
 } satisfies ConfigFields;
 
+export const LISTENER_FIELDS = {
+  type: text("tcp or unix; may stand as a label instead."),
+  address: text("Where it listens: 127.0.0.1:8200 (the default of tcp), or the path of the socket."),
+  tls_disable: flag("Plain HTTP on tcp.", false),
+  tls_cert_file: text("PEM file with the listener's certificate and chain."),
+  tls_key_file: text("PEM file with its key."),
+  require_request_header: flag("Refuse requests without X-Vault-Request: true, which no web page can send.", false),
+  role: word("metrics_only: nothing but /agent/v1/metrics.", "default", ["default", "metrics_only"]),
+  socket_mode: modeText("Permissions of the socket in octal.", "0600"),
+  socket_user: ignored("the socket belongs to who runs the agent"),
+  socket_group: ignored("the socket belongs to who runs the agent"),
+  remote: flag("Allow an address that other machines can reach. Coffer's own.", false),
+} satisfies ConfigFields;
+
+export const AGENT_API_FIELDS = {
+  enable_quit: flag("POST /agent/v1/quit ends the agent.", false),
+} satisfies ConfigFields;
+
+const WHOSE_TOKEN =
+  'Whether requests without a token of their own get the agent\'s; "force": all of them, whatever they bring.';
+export const API_PROXY_FIELDS = {
+  use_auto_auth_token: tokenUse(WHOSE_TOKEN),
+  enforce_consistency: word("Whether later requests tell the server's state of earlier ones.", "never", [
+    "never",
+    "always",
+  ]),
+  when_inconsistent: word("What becomes of a request that its server is behind for.", "fail", ["fail", "forward"]),
+} satisfies ConfigFields;
+
+export const CACHE_FIELDS = {
+  use_auto_auth_token: tokenUse("The older place of api_proxy's setting."),
+  persist: ignored("the cache is in memory alone; the agent's own token and credentials are kept by state_file"),
+  cache_static_secrets: ignored("answers without a lease are never kept"),
+  static_secret_token_capability_refresh_interval: ignored("answers without a lease are never kept"),
+} satisfies ConfigFields;
+
 /** For the parser's list of known names, and the reference. */
 export interface AgentStanza {
   readonly name: string;
@@ -193,5 +229,14 @@ export const STANZAS: readonly AgentStanza[] = [
   { name: "template_config", labels: [], doc: "How all templates are rendered.", fields: TEMPLATE_CONFIG_FIELDS },
   { name: "env_template", labels: ["NAME"], doc: "A variable of the program in exec.", fields: ENV_TEMPLATE_FIELDS },
   { name: "exec", labels: [], doc: "A program to run with the variables, see `coffer exec`.", fields: EXEC_FIELDS },
+  {
+    name: "listener",
+    labels: ["type"],
+    doc: "Where the agent takes requests to the server, which it passes on.",
+    fields: LISTENER_FIELDS,
+    blocks: [{ name: "agent_api", labels: [], doc: "The agent's own endpoints.", fields: AGENT_API_FIELDS }],
+  },
+  { name: "api_proxy", labels: [], doc: "How they are passed on.", fields: API_PROXY_FIELDS },
+  { name: "cache", labels: [], doc: "Keeps and renews answers with leases and tokens.", fields: CACHE_FIELDS },
   { name: "telemetry", labels: [], doc: "Accepted from existing files.", fields: TELEMETRY_FIELDS },
 ];
