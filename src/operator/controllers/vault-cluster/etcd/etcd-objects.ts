@@ -37,6 +37,8 @@ export interface EtcdInputs {
 const USER_ID = 65_532;
 /** etcd hands its leadership over and ends in a moment. */
 const GRACE_SECONDS = 30;
+/** Half an hour for 8 GiB is slower than any disk that etcd could be served from. */
+const START_SECONDS_MAX = 1800;
 const DATA_VOLUME = "data";
 
 /** The volume of a member's pod. */
@@ -149,9 +151,11 @@ function container(cluster: VaultCluster, image: string, settings: EtcdInputs["s
       { name: "https-peer", containerPort: PEER_PORT, protocol: "TCP" },
       { name: "http-metrics", containerPort: METRICS_PORT, protocol: "TCP" },
     ],
+    // The port opens when the log has been read, which takes its time with gigabytes on a slow disk.
+    startupProbe: { tcpSocket: { port: "http-metrics" }, periodSeconds: 1, failureThreshold: START_SECONDS_MAX },
     // A member without a majority is alive: killing it would not bring the others back.
     livenessProbe: {
-      ...{ tcpSocket: { port: "http-metrics" }, periodSeconds: 10, failureThreshold: 6, initialDelaySeconds: 10 },
+      ...{ tcpSocket: { port: "http-metrics" }, periodSeconds: 10, failureThreshold: 6 },
     },
     readinessProbe: {
       ...{
