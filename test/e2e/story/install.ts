@@ -88,7 +88,7 @@ export async function columnsAndEvents(story: Story): Promise<void> {
   expect(seals[0]).toEqual(["NAME", "PROVIDER", "KEY", "READY", "REASON", "AGE"]);
   expect(seals[1]?.slice(1, 5)).toEqual(["awsKms", "alias/coffer", "True", "KeyAccessible"]);
   const bindings = rows(await story.show("get", "sb", "-n", TEAM));
-  expect(bindings[0]?.join(" ")).toBe("NAME VAULT READY REASON LAST SYNC AGE");
+  expect(bindings[0]?.join(" ")).toBe("NAME VAULT SECRET READY REASON LAST SYNC AGE");
   expect(bindings[1]?.slice(0, 2)).toEqual(["db", `${place.namespace}/${place.name}`]);
   const events = await kubectl.list(
     "events",
