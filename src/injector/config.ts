@@ -1,4 +1,5 @@
 // The injector's configuration: environment variables, which the chart sets.
+import { hostname } from "node:os";
 import { CofferError } from "#common/errors.ts";
 import type { LogLevel } from "#common/log.ts";
 import type { InjectorSettings } from "./settings.ts";
@@ -21,6 +22,14 @@ export interface InjectorConfig {
   readonly webhookService: string;
   /** Name of the Secret that holds the CA of the webhook's certificates. */
   readonly caSecret: string;
+  /** What becomes of pods that ask for secrets and have no agent. */
+  readonly missed: "none" | "report" | "evict";
+  /** Name of the Lease of the replica that looks for them. */
+  readonly leaseName: string;
+  readonly podName: string;
+  readonly vaultAnnotations: boolean;
+  /** Whose pods never come to the webhook. */
+  readonly excludedNamespaces: readonly string[];
   readonly listen: Address;
   readonly health: Address;
   readonly logLevel: LogLevel;
@@ -43,6 +52,11 @@ export function readInjectorConfig(env: Environment): InjectorConfig {
     webhookName: required(env, "COFFER_WEBHOOK_NAME"),
     webhookService: required(env, "COFFER_WEBHOOK_SERVICE"),
     caSecret: required(env, "COFFER_CA_SECRET"),
+    missed: word(env, "COFFER_MISSED_PODS", ["none", "report", "evict"]),
+    leaseName: env["COFFER_LEASE_NAME"] || "coffer-injector",
+    podName: env["COFFER_POD_NAME"] || hostname(),
+    vaultAnnotations: word(env, "COFFER_VAULT_ANNOTATIONS", ["false", "true"]) === "true",
+    excludedNamespaces: (env["COFFER_EXCLUDED_NAMESPACES"] ?? "").split(",").filter((name) => name !== ""),
     listen: address(env, "COFFER_LISTEN_ADDRESS", 9443),
     health: address(env, "COFFER_HEALTH_ADDRESS", 8081),
     logLevel: word(env, "COFFER_LOG_LEVEL", ["info", "debug", "warn", "error"]),

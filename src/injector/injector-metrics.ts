@@ -23,3 +23,14 @@ export function declareInjectorMetrics(
     seconds.observe({}, took);
   };
 }
+
+/** Declares what is told of pods without injection; what comes back counts an eviction. */
+export function declareMissedMetrics(metrics: Metrics, count: () => number): () => void {
+  metrics.gaugeOf(
+    "coffer_injector_missed_pods",
+    "Pods that ask for secrets and have no agent; 0 on replicas that do not look for them.",
+    count,
+  );
+  const evictions = metrics.counter("coffer_injector_evictions_total", "Such pods that were evicted.");
+  return () => evictions.add({});
+}

@@ -7,9 +7,11 @@ import { createLog, type Log } from "#common/log.ts";
 import { createMetrics, type Metrics } from "#common/metrics.ts";
 import type { ProgramIo, ProgramRun } from "#common/program.ts";
 import { list, object, string, withDefault } from "#common/schema.ts";
+import { createEventRecorder } from "#kube/events.ts";
 import { startHealthServer } from "#kube/health-server.ts";
 import { createKubeClient, type KubeClient } from "#kube/kube-client.ts";
 import { endpointSourceOf } from "#kube/kube-endpoint.ts";
+import { createLeaderElection } from "#kube/leader-election.ts";
 import { createReflector } from "#kube/reflector.ts";
 import { createServingCertificate, type ServingCertificate } from "#kube/serving-certificate.ts";
 import { resourceKind } from "#operator/api/resource.ts";
@@ -18,7 +20,9 @@ import { vaultCluster } from "#operator/api/vault-cluster.ts";
 import { type Catalog, createCatalog } from "./catalog.ts";
 import { hasFileKeyRef, type InjectorConfig, readInjectorConfig, readsPlainVariables } from "./config.ts";
 import { createWebhook } from "./http.ts";
-import { declareInjectorMetrics } from "./injector-metrics.ts";
+import { declareInjectorMetrics, declareMissedMetrics } from "./injector-metrics.ts";
+import { Evictions } from "./missed/evictions.ts";
+import { MissedPods } from "./missed/missed-pods.ts";
 import type { InjectorSettings } from "./settings.ts";
 
 /** Objects are looked at again from time to time by nobody: the catalog only follows. A silence this long is a fault. */
@@ -69,6 +73,7 @@ async function runFrom(config: InjectorConfig, io: ProgramIo): Promise<void> {
   using catalog = createCatalog({ bindings, clusters, log });
   const certificate = servingCertificate(client, config, io, log);
   const metrics = createMetrics();
+  const looking = missedPods({ client, config, settings, catalog, certificate, metrics, io, log });
   const webhook = await startWebhook(config, settings, catalog, certificate, metrics, log);
   const isHeard = () => [bindings, clusters].every((r) => (r.silentMillis() ?? 0) < SILENCE_MILLIS_MAX);
   await using _health = await startHealthServer({
@@ -84,10 +89,49 @@ async function runFrom(config: InjectorConfig, io: ProgramIo): Promise<void> {
   });
   log.info("the injector runs", { port: webhook.port, fileKeyRef, assignsUsers: settings.assignsUsers });
   const running = [bindings, clusters, certificate].map((part) => part.run(parts.signal));
+  // Ends at once, so that the next replica looks.
+  running.push(looking(io.signal));
   await ended(io.signal);
   await io.clock.sleep(DRAIN_MILLIS);
   parts.abort();
   await Promise.all([...running, webhook.close()]);
+}
+
+interface MissedParts {
+  readonly client: KubeClient;
+  readonly config: InjectorConfig;
+  readonly settings: InjectorSettings;
+  readonly catalog: Catalog;
+  readonly certificate: ServingCertificate;
+  readonly metrics: Metrics;
+  readonly io: ProgramIo;
+  readonly log: Log;
+}
+
+/** Looks for pods without injection for as long as this replica is the one that does. */
+function missedPods({ client, config, settings, catalog, certificate, metrics, io, log }: MissedParts) {
+  let missed: MissedPods | undefined;
+  const onEvicted = declareMissedMetrics(metrics, () => missed?.count ?? 0);
+  const { clock } = io;
+  const rules = {
+    vaultAnnotations: config.vaultAnnotations,
+    excludedNamespaces: new Set([config.namespace, "kube-system", ...config.excludedNamespaces]),
+  };
+  const election = createLeaderElection({
+    ...{ client, clock, log, namespace: config.namespace, name: config.leaseName, identity: config.podName },
+  });
+  return async (signal: AbortSignal): Promise<void> => {
+    if (config.missed === "none") return;
+    await election.run(signal, async (leading) => {
+      const events = createEventRecorder({ client, instance: config.podName, clock, log });
+      const evictions =
+        config.missed === "evict" ? new Evictions({ client, catalog, settings, log, onEvicted }) : undefined;
+      const isReady = () => catalog.isSynced() && certificate.isReady();
+      missed = new MissedPods({ client, rules, events, clock, log, evictions, isReady });
+      await missed.run(leading);
+      missed = undefined;
+    });
+  };
 }
 
 async function askVersion(client: KubeClient): Promise<{ readonly major: string; readonly minor: string }> {

@@ -118,6 +118,16 @@ describe.skipIf(helm === undefined)("the chart", () => {
     );
   });
 
+  it.each([
+    ["none", []],
+    ["report", ["pods"]],
+    ["evict", ["pods", "pods/eviction"]],
+  ])("gives the injector of pods what it needs to %s those that were missed", (missedPods, wanted) => {
+    const role = named(rendered({ injector: { missedPods } }), "ClusterRole", "coffer-injector");
+    const resources = rulesOf(role).flatMap((rule) => rule.resources);
+    expect(resources.filter((name) => name.startsWith("pods"))).toEqual(wanted);
+  });
+
   it("lets nobody read Secrets but the operator where clusters live, and the injector its own", () => {
     for (const role of [...ofKind(objects, "ClusterRole"), ...ofKind(objects, "Role")]) {
       const touching = rulesOf(role).filter((rule) => rule.resources.includes("secrets"));

@@ -1,7 +1,7 @@
 // The page of metrics, from what each program declares.
 import { declareProxyMetrics } from "#agent/proxy/proxy-metrics.ts";
 import { createMetrics, type Metrics } from "#common/metrics.ts";
-import { declareInjectorMetrics } from "#injector/injector-metrics.ts";
+import { declareInjectorMetrics, declareMissedMetrics } from "#injector/injector-metrics.ts";
 import { declareControllerMetrics } from "#kube/controller.ts";
 import { declareLeadershipMetric, declareQueueMetric } from "#operator/operator-metrics.ts";
 import { declareMachineryMetrics } from "#server/seal/machinery-metrics.ts";
@@ -43,7 +43,10 @@ function page(): string {
     }),
     section("Server with several workers, besides", declareSupervisorMetrics),
     section("Operator", declareOperatorMetrics),
-    section("Injector", (metrics) => declareInjectorMetrics(metrics, () => undefined)),
+    section("Injector", (metrics) => {
+      declareInjectorMetrics(metrics, () => undefined);
+      declareMissedMetrics(metrics, () => 0);
+    }),
     section("Agent", (metrics) => declareProxyMetrics(metrics, () => 0)),
   ];
   return `${pageHead("Metrics", "what the programs declare")}${INTRODUCTION}${sections.join("\n")}`;
