@@ -125,7 +125,7 @@ describe.skipIf(helm === undefined)("the chart", () => {
   ])("gives the injector of pods what it needs to %s those that were missed", (missedPods, wanted) => {
     const role = named(rendered({ injector: { missedPods } }), "ClusterRole", "coffer-injector");
     const resources = rulesOf(role).flatMap((rule) => rule.resources);
-    expect(resources.filter((name) => name.startsWith("pods"))).toEqual(wanted);
+    expect(resources.filter((name) => String(name).startsWith("pods"))).toEqual(wanted);
   });
 
   it("lets nobody read Secrets but the operator where clusters live, and the injector its own", () => {
