@@ -27,8 +27,11 @@ describe.skipIf(programs === undefined)("pods without injection", () => {
     await api[Symbol.asyncDispose]();
   });
 
-  async function create(name: string, { owner = "", metadata = {}, spec = {}, namespace = "team" } = {}) {
-    const reference = { apiVersion: "apps/v1", kind: "ReplicaSet", name: owner, uid: owner, controller: true };
+  async function create(
+    name: string,
+    { owner = "", kind = "ReplicaSet", metadata = {}, spec = {}, namespace = "team" } = {},
+  ) {
+    const reference = { apiVersion: "apps/v1", kind, name: owner, uid: owner, controller: true };
     const shape = pod(spec, metadata);
     const meta = isJsonObject(shape["metadata"]) ? shape["metadata"] : {};
     await api.client.create(POD, {
@@ -76,14 +79,15 @@ describe.skipIf(programs === undefined)("pods without injection", () => {
     await create("lone");
     await create("annotated", { metadata: ANNOTATED });
     await create("refused", { owner: "two", spec: { nodeSelector: { "kubernetes.io/os": "windows" } } });
+    await create("of-a-job", { owner: "four", kind: "Job" });
     await create("system", { namespace: "kube-system", owner: "three" });
     await create("injected", {
       metadata: { labels: { "coffer.dev/inject": "true" }, annotations: { "coffer.dev/injected": "true" } },
     });
     await create("stranger", { metadata: { labels: { app: "web" } } });
     await using watch = await watching(false);
-    await expect.poll(() => watch.missed.count, { timeout: 20_000 }).toBe(6);
-    await expect.poll(async () => (await told()).length, { timeout: 20_000 }).toBe(6);
+    await expect.poll(() => watch.missed.count, { timeout: 20_000 }).toBe(7);
+    await expect.poll(async () => (await told()).length, { timeout: 20_000 }).toBe(7);
     const notes = Object.fromEntries(
       (await told()).map(({ regarding, note }) => [isJsonObject(regarding) ? String(regarding["name"]) : "", note]),
     );
@@ -94,10 +98,12 @@ describe.skipIf(programs === undefined)("pods without injection", () => {
 
   it("are evicted when somebody makes them anew and they would be injected, and not when they come back", async () => {
     await using watch = await watching(true);
-    await expect.poll(names, { timeout: 20_000 }).toEqual(["annotated", "injected", "lone", "refused", "stranger"]);
+    await expect
+      .poll(names, { timeout: 20_000 })
+      .toEqual(["annotated", "injected", "lone", "of-a-job", "refused", "stranger"]);
     expect(watch.evicted()).toBe(2);
     await create("came-back", { owner: "one" });
-    await expect.poll(() => watch.missed.count, { timeout: 20_000 }).toBe(5);
+    await expect.poll(() => watch.missed.count, { timeout: 20_000 }).toBe(6);
     await systemClock.sleep(500);
     expect(await names()).toContain("came-back");
     expect(await names("kube-system")).toEqual(["system"]);

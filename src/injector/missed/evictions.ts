@@ -21,6 +21,8 @@ export interface EvictionParts {
   onEvicted(): void;
 }
 
+/** Who makes a pod again without counting it as failed: a Job has a limit of those. */
+const REMAKERS: ReadonlySet<string> = new Set(["ReplicaSet", "StatefulSet", "DaemonSet", "ReplicationController"]);
 /** Owners that are remembered; beyond it the oldest are forgotten. */
 const OWNERS_MAX = 4_096;
 
@@ -46,8 +48,8 @@ export class Evictions {
   }
 
   #isWorthwhile(pod: KubeObject, missed: readonly KubeObject[]): boolean {
-    const owner = controllerOf(pod)?.uid;
-    if (owner === undefined || this.#refused.has(uidOf(pod))) return false;
+    const { uid: owner = undefined, kind = "" } = controllerOf(pod) ?? {};
+    if (owner === undefined || !REMAKERS.has(kind) || this.#refused.has(uidOf(pod))) return false;
     let backlog = this.#backlog.get(owner);
     if (!backlog) {
       backlog = new Set(missed.filter((each) => controllerOf(each)?.uid === owner).map(uidOf));
