@@ -46,7 +46,10 @@ export function createPkcs11Seal(config: Pkcs11Config, dependencies: Dependencie
     name: config.name,
     wrap,
     unwrap,
-    probe: (signal) => probeByNonce({ name: config.name, wrap, unwrap }, { clock, keeper: "the HSM", signal }),
+    probe: (signal) => {
+      watch?.start();
+      return probeByNonce({ name: config.name, wrap, unwrap }, { clock, keeper: "the HSM", signal });
+    },
     ...(watch !== undefined && { machinery: () => watch.report() }),
     close: async () => {
       await Promise.all([client.close(), watch?.close()]);
