@@ -18,7 +18,7 @@ const WATCH_INTERVAL_MILLIS = 100;
 const FIRST_KEY = "\0";
 /** Between tries to open an environment again. */
 const REOPEN_MILLIS = 1_000;
-/** How old the sizes may be that are told. */
+/** How old the sizes may be that are told when this process has written nothing since. */
 const USAGE_MILLIS: Millis = 1_000;
 
 /** Opens or makes the store in a directory. Errors as openEnvironment. */
@@ -46,7 +46,7 @@ class LmdbStorage implements Storage {
   readonly #exitGuard = guardExit(() => this.#underWay.size > 0);
   readonly #closing = new AbortController();
   readonly #snapshots = new Set<LmdbSnapshot>();
-  #measured: { readonly usage: LmdbUsage; readonly atMillis: Millis } | undefined;
+  #measured: { readonly usage: LmdbUsage; readonly atMillis: Millis; readonly commits: bigint } | undefined;
   /** Commits of this process that have written, to tell them from those of others. */
   #ownCommits = 0n;
 
@@ -108,10 +108,13 @@ class LmdbStorage implements Storage {
   usage(): LmdbUsage {
     this.#assertOpen();
     const now = this.#clock.now();
+    const commits = this.#ownCommits;
+    const known = this.#measured;
+    const isFresh = known?.commits === commits && now - known.atMillis < USAGE_MILLIS;
     // Three system calls: a quarter of what a probe of the server's state costs (measured), and those come at any rate.
-    if (this.#measured === undefined || now - this.#measured.atMillis >= USAGE_MILLIS)
-      this.#measured = { usage: this.#measure(), atMillis: now };
-    return { ...this.#measured.usage, trouble: this.#disk.isFull ? FULL_MESSAGE : undefined };
+    const measured = isFresh ? known : { usage: this.#measure(), atMillis: now, commits };
+    this.#measured = measured;
+    return { ...measured.usage, trouble: this.#disk.isFull ? FULL_MESSAGE : undefined };
   }
 
   #measure(): LmdbUsage {
