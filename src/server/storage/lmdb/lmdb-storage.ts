@@ -10,6 +10,7 @@ import { guardExit } from "./exit-guard.ts";
 import { encodeEntry, encodeVersion, VERSION_BYTES, VERSION_KEY } from "./format.ts";
 import { type Environment, type LmdbOptions, openEnvironment, reopenEnvironment } from "./open.ts";
 import { LmdbSnapshot } from "./snapshot.ts";
+import { takeStrayRejections } from "./stray-rejections.ts";
 import { type LmdbUsage, usageOf } from "./usage.ts";
 
 /** How soon a change by another process is told: one look of 5 µs at the version record each time. */
@@ -44,6 +45,7 @@ class LmdbStorage implements Storage {
   readonly #underWay = new Set<Attempt>();
   #whenIdle: () => void = () => {};
   readonly #exitGuard = guardExit(() => this.#underWay.size > 0);
+  readonly #strayRejections = takeStrayRejections();
   readonly #closing = new AbortController();
   readonly #snapshots = new Set<LmdbSnapshot>();
   #measured: { readonly usage: LmdbUsage; readonly atMillis: Millis; readonly commits: bigint } | undefined;
@@ -154,6 +156,7 @@ class LmdbStorage implements Storage {
       await this.#environment.root.close();
     } finally {
       this.#exitGuard[Symbol.dispose]();
+      this.#strayRejections[Symbol.dispose]();
     }
   }
 
