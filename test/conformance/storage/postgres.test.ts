@@ -257,8 +257,9 @@ describe.skipIf(started === undefined)("the store in PostgreSQL", () => {
       const began = systemClock.now();
       const locked = execute(server.url, `BEGIN; LOCK TABLE ${table}; SELECT pg_sleep(4); COMMIT`);
       await systemClock.sleep(300);
-      for (const call of [storage.get(["a/b"]), put(storage, "c", "1")])
-        await expect(call).rejects.toMatchObject({ code: "unavailable" });
+      // Both at once: whichever fails first must not be without somebody who waits for it.
+      const calls = [storage.get(["a/b"]), put(storage, "c", "1")];
+      await Promise.all(calls.map((call) => expect(call).rejects.toMatchObject({ code: "unavailable" })));
       expect(systemClock.now() - began).toBeLessThan(3_900);
       await locked;
       expect(await textOf(storage, "a/b")).toBe("1");
