@@ -4,9 +4,10 @@ import { readResource } from "#operator/api/resource.ts";
 import { type SecretBinding, secretBinding } from "#operator/api/secret-binding.ts";
 import { type UnsealConfig, unsealConfig } from "#operator/api/unseal-config.ts";
 import { type VaultCluster, vaultCluster } from "#operator/api/vault-cluster.ts";
-import type { Observed } from "#operator/controllers/vault-cluster/decide.ts";
+import type { decide, Observed } from "#operator/controllers/vault-cluster/decide.ts";
 import type { MemberProbe, SealTrouble } from "#operator/servers/probe.ts";
 import type { OperatorSettings } from "#operator/settings.ts";
+import { at } from "#test/injector/fixtures.ts";
 
 export const NOW = Date.UTC(2026, 0, 1);
 export const LOOK = { now: NOW, generation: 1 };
@@ -100,4 +101,9 @@ export function observed(parts: Partial<Observed> = {}): Observed {
 /** "Ready=False KeyDisabled", one for each condition. */
 export function shown(conditions: readonly { type: string; status: string; reason: string }[]): readonly string[] {
   return conditions.map(({ type, status, reason }) => `${type}=${status} ${reason}`);
+}
+
+/** The object of a kind and name that a decision about a VaultCluster wants to be there. */
+export function objectOf(decision: ReturnType<typeof decide>, kind: string, name = "main"): JsonObject | undefined {
+  return decision.objects.find((one) => one.kind.kind === kind && at(one.object, "metadata", "name") === name)?.object;
 }

@@ -1,22 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { isJsonObject, type JsonObject, type JsonValue, parseJson } from "#common/json.ts";
-import { answered, cluster, KEY_DISABLED, kms, observed, shown, silent } from "#test/operator/fixtures.ts";
+import { parseJson } from "#common/json.ts";
+import { at } from "#test/injector/fixtures.ts";
+import { answered, cluster, KEY_DISABLED, kms, objectOf, observed, shown, silent } from "#test/operator/fixtures.ts";
 import { decide, type Observed, removalsOf } from "./decide.ts";
 
 const base = observed();
 const initialized = cluster({ status: { initialized: true, conditions: [] } });
 const pod = (trouble: string, isFailing: boolean) => [{ name: "main-0", trouble, isFailing }];
-
-function at(value: JsonValue | undefined, ...path: readonly (string | number)[]): JsonValue | undefined {
-  return path.reduce<JsonValue | undefined>((inner, step) => {
-    if (typeof step === "number") return Array.isArray(inner) ? inner[step] : undefined;
-    return isJsonObject(inner) ? inner[step] : undefined;
-  }, value);
-}
-
-function objectOf(decision: ReturnType<typeof decide>, kind: string, name = "main"): JsonObject | undefined {
-  return decision.objects.find((one) => one.kind.kind === kind && at(one.object, "metadata", "name") === name)?.object;
-}
 
 describe("the status of a VaultCluster", () => {
   it.each<[string, Partial<Observed>, string, string]>([

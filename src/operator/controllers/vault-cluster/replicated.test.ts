@@ -1,21 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { isJsonObject, type JsonObject, type JsonValue, parseJson } from "#common/json.ts";
-import { answered, cluster, observed, shown } from "#test/operator/fixtures.ts";
+import { type JsonObject, parseJson } from "#common/json.ts";
+import { at } from "#test/injector/fixtures.ts";
+import { answered, cluster, objectOf, observed, shown } from "#test/operator/fixtures.ts";
 import { decide, type Observed } from "./decide.ts";
 import type { EtcdPlan } from "./etcd/decide-etcd.ts";
 
 const base = observed();
-
-function at(value: JsonValue | undefined, ...path: readonly (string | number)[]): JsonValue | undefined {
-  return path.reduce<JsonValue | undefined>((inner, step) => {
-    if (typeof step === "number") return Array.isArray(inner) ? inner[step] : undefined;
-    return isJsonObject(inner) ? inner[step] : undefined;
-  }, value);
-}
-
-function objectOf(decision: ReturnType<typeof decide>, kind: string, name = "main"): JsonObject | undefined {
-  return decision.objects.find((one) => one.kind.kind === kind && at(one.object, "metadata", "name") === name)?.object;
-}
 
 describe("several servers", () => {
   const several = (storage: JsonObject = {}, more: JsonObject = {}) =>
