@@ -57,7 +57,7 @@ async function cpuMicrosOfServer(pid: number | undefined): Promise<number> {
 }
 
 /** User and system time of a process so far, as Linux counts it: in ticks of 10 ms. */
-async function cpuMicrosOf(pid: number): Promise<number> {
+export async function cpuMicrosOf(pid: number): Promise<number> {
   const stat = await readFile(`/proc/${pid}/stat`, "utf8");
   // The second field, the name, may hold spaces; utime and stime are the 14th and 15th.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");

@@ -64,8 +64,8 @@ interface Measurable {
   readonly raw: RawStorage | undefined;
 }
 
-async function measureAll(limitsAnd: Measurable, all: readonly Workload[]): Promise<readonly Row[]> {
-  const { server, bare, necessary, raw } = limitsAnd;
+async function measureAll(measurable: Measurable, all: readonly Workload[]): Promise<readonly Row[]> {
+  const { server, bare, necessary, raw } = measurable;
   const rows: Row[] = [];
   const { hostname, port } = new URL(server.address);
   const place = { host: hostname, port: Number(port), pid: server.pid };

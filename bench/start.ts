@@ -11,12 +11,12 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { systemClock } from "#common/clock.ts";
 import { writeConfig } from "#test/kit/server.ts";
+import { cpuMicrosOf } from "./load.ts";
 
 const REPOSITORY = join(import.meta.dirname, "..");
 const ADDRESS = /address"?[=:]"(https?:\/\/[^"]+)"/;
 const POLL_MILLIS = 2;
 const DEADLINE_MILLIS = 30_000;
-const TICK_MILLIS = 10;
 const FLAGS = ["--disable-warning=ExperimentalWarning"];
 
 interface Start {
@@ -100,11 +100,9 @@ async function untilHealthy(address: string): Promise<void> {
 }
 
 async function usageOf(pid: number): Promise<Pick<Start, "cpuMillis" | "residentMiB">> {
-  const stat = await readFile(`/proc/${pid}/stat`, "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const resident = /VmRSS:\s+(\d+) kB/.exec(await readFile(`/proc/${pid}/status`, "utf8"))?.[1];
   return {
-    cpuMillis: (Number(fields[11]) + Number(fields[12])) * TICK_MILLIS,
+    cpuMillis: (await cpuMicrosOf(pid)) / 1000,
     residentMiB: Math.round(Number(resident) / 1024),
   };
 }

@@ -2,7 +2,6 @@
 // the pod as it is must be one that would be injected now, not refused. Disruption budgets are the API server's to keep.
 
 import { messageOf } from "#common/errors.ts";
-import { isJsonObject } from "#common/json.ts";
 import type { Log } from "#common/log.ts";
 import type { KubeClient } from "#kube/kube-client.ts";
 import { isKubeError } from "#kube/kube-error.ts";
@@ -67,7 +66,7 @@ export class Evictions {
     try {
       const whole = await client.get(POD, { namespace, name });
       if (whole?.metadata.uid !== uid) return;
-      const outcome = mutate(isJsonObject(whole) ? whole : {}, catalog.surroundings(namespace), settings);
+      const outcome = mutate(whole, catalog.surroundings(namespace), settings);
       if (outcome.kind === "denied" || outcome.patch.length === 0) {
         this.#refused.add(uid);
         log.warn("a pod without injection is not evicted, for it would be refused anew", {

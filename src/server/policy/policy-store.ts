@@ -127,8 +127,7 @@ export class PolicyStore {
 
   /** What is stored under these names, in their order; names without a record are left out. */
   async records(tx: Reader, names: readonly string[]): Promise<readonly PolicyRecord[]> {
-    await tx.prefetch(names.map(policyKey));
-    const records = await Promise.all(names.map((name) => tx.read(policyKind, policyKey(name))));
+    const records = await this.#recordsOf(tx, names);
     return records.filter((record) => record !== undefined);
   }
 
