@@ -1,18 +1,16 @@
 // A server whose process dies at a named commit of the keyring's life, as a program:
 // `mortal-store-server.ts <configuration> <folder of the LMDB store> <folder of the points>`. A file of a point's name in
 // the last folder says that whoever comes there first dies. Claims are short, so that others take over soon.
-import { readFile, unlink } from "node:fs/promises";
+import { unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { systemClock } from "#common/clock.ts";
-import { createLog } from "#common/log.ts";
+import type { Log } from "#common/log.ts";
 import { KEYRING_KEY } from "#server/barrier/keyring.ts";
 import { FENCE_KEY } from "#server/barrier/term-fence.ts";
-import { parseServerConfig } from "#server/config/server-config.ts";
-import { parseServerFlags } from "#server/flags.ts";
-import { serve } from "#server/serve.ts";
 import { requireStorageKind } from "#server/storage/registry.ts";
 import { RESTORE_KEY } from "#server/storage/restore-record.ts";
 import type { CommitBatch, Storage } from "#server/storage/storage.ts";
+import { serveWith } from "./server-program.ts";
 
 const CLAIM_SECONDS = 1;
 const REWRAP_KEY = "core/sealwrap/rewrap";
@@ -36,7 +34,7 @@ async function at(point: string): Promise<void> {
   await new Promise(() => {});
 }
 
-async function openMortal(): Promise<Storage> {
+async function openMortal(log: Log): Promise<Storage> {
   const storage = await requireStorageKind("lmdb").open({ path: store }, { log, clock: systemClock, environment: {} });
   const commit = storage.commit.bind(storage);
   storage.commit = async (batch) => {
@@ -49,21 +47,4 @@ async function openMortal(): Promise<Storage> {
   return storage;
 }
 
-const end = new AbortController();
-process.once("SIGTERM", () => end.abort());
-const log = createLog({
-  level: "info",
-  format: "text",
-  write: (line) => void process.stderr.write(line),
-  now: () => systemClock.now(),
-});
-process.exitCode = await serve(parseServerConfig([{ name: file, text: await readFile(file, "utf8") }]), {
-  development: undefined,
-  flags: parseServerFlags([`-config=${file}`]),
-  log,
-  io: {
-    ...{ stdout: process.stdout, stderr: process.stderr, env: process.env, cwd: process.cwd() },
-    ...{ clock: systemClock, signal: end.signal, readStdin: async () => Buffer.alloc(0) },
-  },
-  parts: { storage: await openMortal(), claimSeconds: CLAIM_SECONDS },
-});
+await serveWith(file, async (log) => ({ storage: await openMortal(log), claimSeconds: CLAIM_SECONDS }));
